@@ -1,0 +1,298 @@
+//! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+
+use super::{leaf, project};
+use crate::display::impl_module_display;
+use crate::gates::{Gate, GateWeights};
+use crate::{init, shape};
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::nn::activation::{Activation, ActivationConfig};
+use burn::nn::{Initializer, LstmState};
+use burn::tensor::{Device, Tensor, s};
+use core::ops::Range;
+
+/// Configuration of an [`LstmCell`].
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::LstmCellConfig;
+///
+/// let device = Device::flex();
+/// let cell = LstmCellConfig::new(3, 5).with_forget_bias(2.0).init(&device);
+/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+/// assert_eq!(state.cell.dims(), [2, 5]);
+/// ```
+#[derive(Config, Debug)]
+pub struct LstmCellConfig {
+    /// Input features, `I`.
+    pub d_input: usize,
+    /// Hidden units, `H`.
+    pub d_hidden: usize,
+    /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
+    #[config(default = true)]
+    pub bias: bool,
+    /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
+    /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
+    #[config(default = 1.0)]
+    pub forget_bias: f64,
+    /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
+    /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
+    /// `b_i = -b_f`.
+    pub chrono: Option<usize>,
+    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
+    pub input_initializer: Initializer,
+    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
+    pub recurrent_initializer: Initializer,
+    /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
+    /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
+    pub clip: Option<f64>,
+    /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
+    /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
+    #[config(default = false)]
+    pub input_forget: bool,
+    /// The nonlinearity of the input, forget and output gates.
+    #[config(default = "ActivationConfig::Sigmoid")]
+    pub gate_activation: ActivationConfig,
+    /// The nonlinearity of the candidate `g`.
+    #[config(default = "ActivationConfig::Tanh")]
+    pub cell_activation: ActivationConfig,
+    /// The nonlinearity through which the memory is shown.
+    #[config(default = "ActivationConfig::Tanh")]
+    pub hidden_activation: ActivationConfig,
+}
+
+impl LstmCellConfig {
+    /// Uses one initialiser for the input and the recurrent weights.
+    pub fn with_initializer(self, initializer: Initializer) -> Self {
+        self.with_input_initializer(initializer.clone())
+            .with_recurrent_initializer(initializer)
+    }
+
+    /// Makes the cell, with weights drawn on `device`; [`Device::seed`] makes them repeatable.
+    ///
+    /// # Panics
+    ///
+    /// If `d_input` or `d_hidden` is 0, or if `chrono` is below 2.
+    pub fn init(&self, device: &Device) -> LstmCell {
+        shape::at_least_one("lstm cell", "d_input", self.d_input);
+        shape::at_least_one("lstm cell", "d_hidden", self.d_hidden);
+        let gates = Gate::packed(self.input_forget).len();
+        let weight = |initializer, rows| {
+            init::packed_weight(initializer, rows, self.d_hidden, gates, device)
+        };
+        LstmCell {
+            input_weight: weight(&self.input_initializer, self.d_input),
+            recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
+            bias: self.bias.then(|| match self.chrono {
+                Some(t_max) => init::chrono_bias(t_max, self.d_hidden, self.input_forget, device),
+                None => {
+                    init::forget_bias(self.forget_bias, self.d_hidden, self.input_forget, device)
+                }
+            }),
+            clip: self.clip,
+            input_forget: self.input_forget,
+            gate_activation: self.gate_activation.init(device),
+            cell_activation: self.cell_activation.init(device),
+            hidden_activation: self.hidden_activation.init(device),
+        }
+    }
+}
+
+/// The LSTM cell; its step is [`forward`](LstmCell::forward).
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct LstmCell {
+    /// `W`, `[I, 4H]`, gates in the order `i, f, g, o` (see [`gates`](crate::gates)).
+    pub input_weight: Param<Tensor<2>>,
+    /// `R`, `[H, 4H]`
+    pub recurrent_weight: Param<Tensor<2>>,
+    /// `b`, `[4H]`
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Bound of the cell state after each step, if any.
+    pub clip: Option<f64>,
+    /// Whether `f = 1 - i`; set by the config, since the weights have three gates then.
+    pub input_forget: bool,
+    /// The nonlinearity of the input, forget and output gates.
+    pub gate_activation: Activation,
+    /// The nonlinearity of the candidate `g`.
+    pub cell_activation: Activation,
+    /// The nonlinearity through which the memory is shown.
+    pub hidden_activation: Activation,
+}
+
+impl_module_display!(LstmCell);
+
+impl LstmCell {
+    /// A cell with the given weights, which become its parameters, and the usual activations.
+    ///
+    /// # Shapes
+    ///
+    /// Gates in the order `i, f, g, o`:
+    ///
+    /// - `input_weight`: `[I, 4H]`
+    /// - `recurrent_weight`: `[H, 4H]`
+    /// - `bias`: `[4H]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes don't fit together.
+    pub fn from_weights(
+        input_weight: Tensor<2>,
+        recurrent_weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Self {
+        let [d_input, _] = input_weight.dims();
+        let [d_hidden, _] = recurrent_weight.dims();
+        shape::at_least_one("lstm cell", "d_input", d_input);
+        shape::at_least_one("lstm cell", "d_hidden", d_hidden);
+        shape::check(
+            "lstm cell",
+            "recurrent weight",
+            "[H, 4H]",
+            [d_hidden, 4 * d_hidden],
+            recurrent_weight.dims(),
+        );
+        shape::check(
+            "lstm cell",
+            "input weight",
+            "[I, 4H]",
+            [d_input, 4 * d_hidden],
+            input_weight.dims(),
+        );
+        if let Some(bias) = &bias {
+            shape::check("lstm cell", "bias", "[4H]", [4 * d_hidden], bias.dims());
+        }
+        let device = input_weight.device();
+        Self {
+            input_weight: leaf(input_weight),
+            recurrent_weight: leaf(recurrent_weight),
+            bias: bias.map(leaf),
+            clip: None,
+            input_forget: false,
+            gate_activation: ActivationConfig::Sigmoid.init(&device),
+            cell_activation: ActivationConfig::Tanh.init(&device),
+            hidden_activation: ActivationConfig::Tanh.init(&device),
+        }
+    }
+
+    /// Input features, `I`.
+    pub fn d_input(&self) -> usize {
+        self.input_weight.dims()[0]
+    }
+
+    /// Hidden units, `H`.
+    pub fn d_hidden(&self) -> usize {
+        self.recurrent_weight.dims()[0]
+    }
+
+    /// The weights of one gate.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{Gate, LstmCellConfig};
+    ///
+    /// let cell = LstmCellConfig::new(3, 5).init(&Device::flex());
+    /// let forget = cell.gate(Gate::Forget);
+    /// assert_eq!(forget.recurrent_weight.dims(), [5, 5]);
+    /// assert_eq!(forget.bias.unwrap().into_data().iter::<f32>().next(), Some(1.0));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If asked for the forget gate of a cell with coupled gates, which has none.
+    pub fn gate(&self, gate: Gate) -> GateWeights {
+        let columns = self.columns(gate);
+        let cut = |weight: &Param<Tensor<2>>| weight.val().slice(s![.., columns.clone()]);
+        GateWeights {
+            input_weight: cut(&self.input_weight),
+            recurrent_weight: cut(&self.recurrent_weight),
+            bias: self
+                .bias
+                .as_ref()
+                .map(|bias| bias.val().slice(s![columns.clone()])),
+        }
+    }
+
+    fn columns(&self, gate: Gate) -> Range<usize> {
+        gate.columns(self.d_hidden(), self.input_forget)
+            .unwrap_or_else(|| panic!("lstm cell: with coupled gates there is no {gate:?} gate"))
+    }
+
+    /// One step.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, I]`
+    /// - `state`: cell and hidden state, `[B, H]` each, zeros if `None`
+    /// - returns the new state, `[B, H]` each
+    ///
+    /// # Panics
+    ///
+    /// If a shape doesn't fit, or if `B` is 0.
+    pub fn forward(&self, input: Tensor<2>, state: Option<LstmState<2>>) -> LstmState<2> {
+        let [batch, features] = input.dims();
+        shape::at_least_one("lstm cell", "batch size", batch);
+        shape::check(
+            "lstm cell",
+            "input",
+            "[B, I]",
+            [batch, self.d_input()],
+            [batch, features],
+        );
+        let state = self.state_or_zeros("lstm cell", &input, batch, state);
+        self.step(self.project(input), state)
+    }
+
+    /// `x W + b` for rows `[N, I]`: `[N, 4H]`.
+    pub(crate) fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        project(input, &self.input_weight, &self.bias)
+    }
+
+    /// One step from `projected = x W + b`, `[B, 4H]`.
+    pub(crate) fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+        let sums = projected + state.hidden.matmul(self.recurrent_weight.val());
+        let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
+        let sigma = |sum| self.gate_activation.forward(sum);
+
+        let i = sigma(sum(Gate::Input));
+        let f = match self.input_forget {
+            false => sigma(sum(Gate::Forget)),
+            true => 1.0 - i.clone(),
+        };
+        let g = self.cell_activation.forward(sum(Gate::Cell));
+        let o = sigma(sum(Gate::Output));
+
+        let cell = f * state.cell + i * g;
+        let cell = match self.clip {
+            Some(clip) => cell.clamp(-clip, clip),
+            None => cell,
+        };
+        let hidden = o * self.hidden_activation.forward(cell.clone());
+        LstmState::new(cell, hidden)
+    }
+
+    /// The given state, its shapes checked, or zeros like `input`.
+    pub(crate) fn state_or_zeros<const D: usize>(
+        &self,
+        operation: &str,
+        input: &Tensor<D>,
+        batch: usize,
+        state: Option<LstmState<2>>,
+    ) -> LstmState<2> {
+        let expected = [batch, self.d_hidden()];
+        match state {
+            Some(state) => {
+                let (cell, hidden) = (state.cell.dims(), state.hidden.dims());
+                shape::check(operation, "cell state", "[B, H]", expected, cell);
+                shape::check(operation, "hidden state", "[B, H]", expected, hidden);
+                state
+            }
+            None => {
+                let zeros = Tensor::zeros(expected, (&input.device(), input.dtype()));
+                LstmState::new(zeros.clone(), zeros)
+            }
+        }
+    }
+}

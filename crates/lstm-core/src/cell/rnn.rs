@@ -1,0 +1,208 @@
+//! The plain ("vanilla", Elman 1990) recurrent cell.
+
+use super::{leaf, project};
+use crate::display::impl_module_display;
+use crate::{init, shape};
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::nn::activation::{Activation, ActivationConfig};
+use burn::nn::{Initializer, RnnState};
+use burn::tensor::{Device, Tensor};
+
+/// Configuration of an [`RnnCell`].
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::RnnCellConfig;
+///
+/// let device = Device::flex();
+/// let cell = RnnCellConfig::new(3, 5).init(&device);
+/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+/// assert_eq!(state.hidden.dims(), [2, 5]);
+/// ```
+#[derive(Config, Debug)]
+pub struct RnnCellConfig {
+    /// Input features, `I`.
+    pub d_input: usize,
+    /// Hidden units, `H`.
+    pub d_hidden: usize,
+    /// Whether the cell has a bias, which starts at zero.
+    #[config(default = true)]
+    pub bias: bool,
+    /// Initialiser of the input weights `[I, H]`.
+    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
+    pub input_initializer: Initializer,
+    /// Initialiser of the recurrent weights `[H, H]`.
+    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
+    pub recurrent_initializer: Initializer,
+    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+    pub clip: Option<f64>,
+    /// The nonlinearity of the step.
+    #[config(default = "ActivationConfig::Tanh")]
+    pub hidden_activation: ActivationConfig,
+}
+
+impl RnnCellConfig {
+    /// Uses one initialiser for the input and the recurrent weights.
+    pub fn with_initializer(self, initializer: Initializer) -> Self {
+        self.with_input_initializer(initializer.clone())
+            .with_recurrent_initializer(initializer)
+    }
+
+    /// Makes the cell, with weights drawn on `device`; [`Device::seed`] makes them repeatable.
+    ///
+    /// # Panics
+    ///
+    /// If `d_input` or `d_hidden` is 0.
+    pub fn init(&self, device: &Device) -> RnnCell {
+        shape::at_least_one("rnn cell", "d_input", self.d_input);
+        shape::at_least_one("rnn cell", "d_hidden", self.d_hidden);
+        let weight = |initializer, rows| {
+            init::packed_weight(initializer, rows, self.d_hidden, 1, device)
+        };
+        RnnCell {
+            input_weight: weight(&self.input_initializer, self.d_input),
+            recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
+            bias: self
+                .bias
+                .then(|| Initializer::Zeros.init([self.d_hidden], device)),
+            clip: self.clip,
+            hidden_activation: self.hidden_activation.init(device),
+        }
+    }
+}
+
+/// The plain recurrent cell: `h_t = tanh(x_t W + h_{t-1} R + b)`.
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct RnnCell {
+    /// `W`, `[I, H]`
+    pub input_weight: Param<Tensor<2>>,
+    /// `R`, `[H, H]`
+    pub recurrent_weight: Param<Tensor<2>>,
+    /// `b`, `[H]`
+    pub bias: Option<Param<Tensor<1>>>,
+    /// Bound of the hidden state after each step, if any.
+    pub clip: Option<f64>,
+    /// The nonlinearity of the step.
+    pub hidden_activation: Activation,
+}
+
+impl_module_display!(RnnCell);
+
+impl RnnCell {
+    /// A tanh cell with the given weights, which become its parameters.
+    ///
+    /// # Shapes
+    ///
+    /// - `input_weight`: `[I, H]`
+    /// - `recurrent_weight`: `[H, H]`
+    /// - `bias`: `[H]`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes don't fit together.
+    pub fn from_weights(
+        input_weight: Tensor<2>,
+        recurrent_weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Self {
+        let [d_input, _] = input_weight.dims();
+        let [d_hidden, _] = recurrent_weight.dims();
+        shape::at_least_one("rnn cell", "d_input", d_input);
+        shape::at_least_one("rnn cell", "d_hidden", d_hidden);
+        shape::check(
+            "rnn cell",
+            "recurrent weight",
+            "[H, H]",
+            [d_hidden; 2],
+            recurrent_weight.dims(),
+        );
+        shape::check(
+            "rnn cell",
+            "input weight",
+            "[I, H]",
+            [d_input, d_hidden],
+            input_weight.dims(),
+        );
+        if let Some(bias) = &bias {
+            shape::check("rnn cell", "bias", "[H]", [d_hidden], bias.dims());
+        }
+        Self {
+            hidden_activation: ActivationConfig::Tanh.init(&input_weight.device()),
+            input_weight: leaf(input_weight),
+            recurrent_weight: leaf(recurrent_weight),
+            bias: bias.map(leaf),
+            clip: None,
+        }
+    }
+
+    /// Input features, `I`.
+    pub fn d_input(&self) -> usize {
+        self.input_weight.dims()[0]
+    }
+
+    /// Hidden units, `H`.
+    pub fn d_hidden(&self) -> usize {
+        self.recurrent_weight.dims()[0]
+    }
+
+    /// One step.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, I]`
+    /// - `state`: hidden state `[B, H]`, zeros if `None`
+    /// - returns the new state, `[B, H]`
+    ///
+    /// # Panics
+    ///
+    /// If a shape doesn't fit, or if `B` is 0.
+    pub fn forward(&self, input: Tensor<2>, state: Option<RnnState<2>>) -> RnnState<2> {
+        let [batch, features] = input.dims();
+        shape::at_least_one("rnn cell", "batch size", batch);
+        shape::check(
+            "rnn cell",
+            "input",
+            "[B, I]",
+            [batch, self.d_input()],
+            [batch, features],
+        );
+        let state = self.state_or_zeros("rnn cell", &input, batch, state);
+        self.step(self.project(input), state)
+    }
+
+    /// `x W + b` for rows `[N, I]`: `[N, H]`.
+    pub(crate) fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        project(input, &self.input_weight, &self.bias)
+    }
+
+    /// One step from `projected = x W + b`, `[B, H]`.
+    pub(crate) fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+        let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
+        let hidden = self.hidden_activation.forward(sum);
+        RnnState::new(match self.clip {
+            Some(clip) => hidden.clamp(-clip, clip),
+            None => hidden,
+        })
+    }
+
+    /// The given state, its shape checked, or zeros like `input`.
+    pub(crate) fn state_or_zeros<const D: usize>(
+        &self,
+        operation: &str,
+        input: &Tensor<D>,
+        batch: usize,
+        state: Option<RnnState<2>>,
+    ) -> RnnState<2> {
+        let expected = [batch, self.d_hidden()];
+        match state {
+            Some(state) => {
+                let got = state.hidden.dims();
+                shape::check(operation, "hidden state", "[B, H]", expected, got);
+                state
+            }
+            None => RnnState::new(Tensor::zeros(expected, (&input.device(), input.dtype()))),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! From `burn::nn`'s recurrent modules: trained weights, options and all.
+//!
+//! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
+//! side; of the two biases, which are only ever added, the sum is kept.
+
+use crate::cell::{LstmCell, RnnCell, leaf};
+use crate::gates::Gate;
+use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
+use burn::nn::{GateController, Linear};
+use burn::tensor::Tensor;
+
+/// Input weights `[I, H]`, recurrent weights `[H, H]` and bias `[H]` of one gate.
+fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
+    let weight = |map: &Linear| map.weight.val().detach();
+    let bias = |map: &Linear| map.bias.as_ref().map(|bias| bias.val().detach());
+    let (input, hidden) = (&gate.input_transform, &gate.hidden_transform);
+    let bias = match (bias(input), bias(hidden)) {
+        (Some(a), Some(b)) => Some(a + b),
+        (one, other) => one.or(other),
+    };
+    (weight(input), weight(hidden), bias)
+}
+
+impl From<burn::nn::Rnn> for Rnn {
+    fn from(rnn: burn::nn::Rnn) -> Self {
+        let (input_weight, recurrent_weight, bias) = unpack(&rnn.gate);
+        let cell = RnnCell {
+            clip: rnn.clip,
+            hidden_activation: rnn.hidden_activation,
+            ..RnnCell::from_weights(input_weight, recurrent_weight, bias)
+        };
+        Self {
+            batch_first: rnn.batch_first,
+            reverse: rnn.reverse,
+            ..Self::from(cell)
+        }
+    }
+}
+
+impl From<burn::nn::BiRnn> for BiRnn {
+    fn from(rnn: burn::nn::BiRnn) -> Self {
+        let mut reverse = Rnn::from(rnn.reverse);
+        // burn::nn's BiRnn turns the sequence around itself and leaves the layer's flag off.
+        reverse.reverse = true;
+        Self {
+            forward: rnn.forward.into(),
+            reverse,
+            d_hidden: rnn.d_hidden,
+            batch_first: rnn.batch_first,
+        }
+    }
+}
+
+impl From<burn::nn::Lstm> for Lstm {
+    /// # Panics
+    ///
+    /// If the forget gate is missing though `input_forget` is off; `burn::nn` panics on such a module
+    /// too.
+    fn from(lstm: burn::nn::Lstm) -> Self {
+        let forget_gate = lstm.forget_gate.as_ref();
+        let gates = Gate::packed(lstm.input_forget).iter().map(|gate| {
+            unpack(match gate {
+                Gate::Input => &lstm.input_gate,
+                Gate::Forget => forget_gate
+                    .expect("burn::nn::Lstm: input_forget is off, but the forget gate is missing"),
+                Gate::Cell => &lstm.cell_gate,
+                Gate::Output => &lstm.output_gate,
+            })
+        });
+        let (mut input_weights, mut recurrent_weights, mut biases) = (vec![], vec![], vec![]);
+        for (input_weight, recurrent_weight, bias) in gates {
+            input_weights.push(input_weight);
+            recurrent_weights.push(recurrent_weight);
+            biases.extend(bias);
+        }
+        let cell = LstmCell {
+            input_weight: leaf(Tensor::cat(input_weights, 1)),
+            recurrent_weight: leaf(Tensor::cat(recurrent_weights, 1)),
+            bias: (!biases.is_empty()).then(|| leaf(Tensor::cat(biases, 0))),
+            clip: lstm.clip,
+            input_forget: lstm.input_forget,
+            gate_activation: lstm.gate_activation,
+            cell_activation: lstm.cell_activation,
+            hidden_activation: lstm.hidden_activation,
+        };
+        Self {
+            batch_first: lstm.batch_first,
+            reverse: lstm.reverse,
+            ..Self::from(cell)
+        }
+    }
+}
+
+impl From<burn::nn::BiLstm> for BiLstm {
+    fn from(lstm: burn::nn::BiLstm) -> Self {
+        let mut reverse = Lstm::from(lstm.reverse);
+        // burn::nn's BiLstm turns the sequence around itself and leaves the layer's flag off.
+        reverse.reverse = true;
+        Self {
+            forward: lstm.forward.into(),
+            reverse,
+            d_hidden: lstm.d_hidden,
+            batch_first: lstm.batch_first,
+        }
+    }
+}

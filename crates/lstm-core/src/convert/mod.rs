@@ -1,0 +1,3 @@
+//! Weights from elsewhere.
+
+mod burn_nn;

@@ -1,0 +1,67 @@
+//! The packed gate order, and how to look one gate up by name.
+//!
+//! The four maps of an LSTM lie side by side in one weight, so that one product serves them all. The
+//! order is `i, f, g, o`: PyTorch's and cuDNN's; Keras' is the same and writes `c` for `g`. Every
+//! other order (ONNX `i, o, f, c`) is a conversion.
+//!
+//! With coupled gates (`input_forget`, `f = 1 - i`) there is no forget gate to learn and the packed
+//! order is `i, g, o`.
+
+use burn::tensor::Tensor;
+use core::ops::Range;
+
+/// One of the four maps of an LSTM cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gate {
+    /// `i`: how much of the candidate is written to the memory.
+    Input,
+    /// `f`: how much of the memory is kept.
+    Forget,
+    /// `g`: the candidate, the value that may be written (`cell_gate` in `burn::nn`).
+    Cell,
+    /// `o`: how much of the memory is shown.
+    Output,
+}
+
+impl Gate {
+    /// All gates in the packed order `i, f, g, o`.
+    pub const PACKED: [Gate; 4] = [Gate::Input, Gate::Forget, Gate::Cell, Gate::Output];
+
+    /// The packed order of a cell with coupled gates: `i, g, o`.
+    pub const COUPLED: [Gate; 3] = [Gate::Input, Gate::Cell, Gate::Output];
+
+    /// The packed order of a cell with (`input_forget`) or without coupled gates.
+    pub fn packed(input_forget: bool) -> &'static [Gate] {
+        if input_forget {
+            &Self::COUPLED
+        } else {
+            &Self::PACKED
+        }
+    }
+
+    /// The columns of this gate in the packed weights of a cell with `d_hidden` units, or `None` for
+    /// the forget gate of a cell with coupled gates.
+    ///
+    /// ```
+    /// use lstm_core::Gate;
+    /// assert_eq!(Gate::Forget.columns(16, false), Some(16..32));
+    /// assert_eq!(Gate::Forget.columns(16, true), None);
+    /// ```
+    pub fn columns(self, d_hidden: usize, input_forget: bool) -> Option<Range<usize>> {
+        let k = Self::packed(input_forget)
+            .iter()
+            .position(|gate| *gate == self)?;
+        Some(k * d_hidden..(k + 1) * d_hidden)
+    }
+}
+
+/// The weights of one gate, cut out of the packed ones.
+#[derive(Clone, Debug)]
+pub struct GateWeights {
+    /// `[I, H]`
+    pub input_weight: Tensor<2>,
+    /// `[H, H]`
+    pub recurrent_weight: Tensor<2>,
+    /// `[H]`
+    pub bias: Option<Tensor<1>>,
+}

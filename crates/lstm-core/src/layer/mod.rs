@@ -1,0 +1,40 @@
+//! Whole sequences: [`Rnn`], [`Lstm`] and their bidirectional forms, drop-in for `burn::nn`'s.
+//!
+//! The sequences' layout is `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
+
+mod bilstm;
+mod birnn;
+mod lstm;
+mod rnn;
+
+pub use bilstm::{BiLstm, BiLstmConfig};
+pub use birnn::{BiRnn, BiRnnConfig};
+pub use lstm::{Lstm, LstmConfig};
+pub use rnn::{Rnn, RnnConfig};
+
+use crate::shape;
+use burn::tensor::Tensor;
+
+/// `[B, T, _]` from `[B, T, _]` or `[T, B, _]`, and back.
+fn swap_layout(sequence: Tensor<3>, batch_first: bool) -> Tensor<3> {
+    if batch_first {
+        sequence
+    } else {
+        sequence.swap_dims(0, 1)
+    }
+}
+
+/// Checks a batch-first input and returns `B`.
+fn check_input(operation: &str, input: &Tensor<3>, d_input: usize) -> usize {
+    let [batch, time, features] = input.dims();
+    shape::at_least_one(operation, "batch size", batch);
+    shape::at_least_one(operation, "number of time steps", time);
+    shape::check(
+        operation,
+        "input",
+        "[B, T, I]",
+        [batch, time, d_input],
+        [batch, time, features],
+    );
+    batch
+}

@@ -1,0 +1,53 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # The mathematics
+//!
+//! RNN cell: `h_t = tanh(x_t W + h_{t-1} R + b)`.
+//!
+//! LSTM cell (Hochreiter & Schmidhuber 1997, with the forget gate of Gers, Schmidhuber & Cummins 2000):
+//!
+//! ```text
+//! i = σ(x_t W_i + h_{t-1} R_i + b_i)      f = σ(x_t W_f + h_{t-1} R_f + b_f)
+//! g = tanh(x_t W_g + h_{t-1} R_g + b_g)   o = σ(x_t W_o + h_{t-1} R_o + b_o)
+//! c_t = f ⊙ c_{t-1} + i ⊙ g               h_t = o ⊙ tanh(c_t)
+//! ```
+//!
+//! # Words
+//!
+//! | symbol | meaning |
+//! | --- | --- |
+//! | `B`, `T`, `I`, `H` | batch, time steps, input features (`d_input`), hidden units (`d_hidden`) |
+//! | `h`, `c` | hidden state and cell state (the memory) |
+//! | `i`, `f`, `g`, `o` | input gate, forget gate, candidate ("cell gate"), output gate |
+//! | `W`, `R`, `b` | input weights `[I, 4H]`, recurrent weights `[H, 4H]`, bias `[4H]` |
+//!
+//! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; [`gates`] states it once.
+//!
+//! # Bad shapes
+//!
+//! A tensor of the wrong shape is a programming error: the call panics and names operation, expected
+//! and got, as in `lstm: hidden state must be [B, H] = [8, 16], got [8, 15]`. `I`, `H` and `T` must
+//! be at least 1 (the configs and the layers panic on 0). An empty batch, `B` = 0, panics as well:
+//! not every backend has tensors without elements.
+//!
+//! # Features
+//!
+//! The library names no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
+//! features `flex`, `ndarray` and `wgpu` switch on the backend of that name in `burn`, for programs
+//! that don't do so themselves. None is on by default.
+
+pub mod cell;
+mod convert;
+mod display;
+pub mod gates;
+pub mod init;
+pub mod layer;
+pub mod reference;
+mod shape;
+
+pub use burn::nn::{LstmState, RnnState};
+pub use cell::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
+pub use gates::{Gate, GateWeights};
+pub use layer::{
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig,
+};

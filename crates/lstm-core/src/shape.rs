@@ -1,0 +1,24 @@
+//! Shape checks that name operation, expected and got.
+
+/// Panics unless `got` is `expected`; `symbols` is the shape in the letters of the documentation.
+///
+/// Dimensions that may have any size are passed as they came: `expected` then holds `got`'s.
+#[track_caller]
+pub(crate) fn check<const D: usize>(
+    operation: &str,
+    what: &str,
+    symbols: &str,
+    expected: [usize; D],
+    got: [usize; D],
+) {
+    assert!(
+        expected == got,
+        "{operation}: {what} must be {symbols} = {expected:?}, got {got:?}"
+    );
+}
+
+/// Panics on a size of 0, which no weight or sequence can have.
+#[track_caller]
+pub(crate) fn at_least_one(operation: &str, what: &str, got: usize) {
+    assert!(got > 0, "{operation}: {what} must be at least 1, got 0");
+}
