@@ -58,7 +58,10 @@ pub fn orthogonal(rows: usize, columns: usize, gain: f64, device: &Device) -> Te
         for _pass in 0..2 {
             for unit in done.iter() {
                 let along: f64 = vector.iter().zip(unit).map(|(a, b)| a * b).sum();
-                vector.iter_mut().zip(unit).for_each(|(a, b)| *a -= along * b);
+                vector
+                    .iter_mut()
+                    .zip(unit)
+                    .for_each(|(a, b)| *a -= along * b);
             }
         }
         let norm = vector.iter().map(|a| a * a).sum::<f64>().sqrt();

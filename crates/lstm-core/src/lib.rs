@@ -48,6 +48,4 @@ mod shape;
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
-pub use layer::{
-    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig,
-};
+pub use layer::{BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig};

@@ -1,6 +1,6 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-use super::{leaf, project};
+use super::{activate, leaf, project};
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::{init, shape};
@@ -254,14 +254,14 @@ impl LstmCell {
     pub(crate) fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let sums = projected + state.hidden.matmul(self.recurrent_weight.val());
         let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
-        let sigma = |sum| self.gate_activation.forward(sum);
+        let sigma = |sum| activate(&self.gate_activation, sum);
 
         let i = sigma(sum(Gate::Input));
         let f = match self.input_forget {
             false => sigma(sum(Gate::Forget)),
             true => 1.0 - i.clone(),
         };
-        let g = self.cell_activation.forward(sum(Gate::Cell));
+        let g = activate(&self.cell_activation, sum(Gate::Cell));
         let o = sigma(sum(Gate::Output));
 
         let cell = f * state.cell + i * g;
@@ -269,7 +269,7 @@ impl LstmCell {
             Some(clip) => cell.clamp(-clip, clip),
             None => cell,
         };
-        let hidden = o * self.hidden_activation.forward(cell.clone());
+        let hidden = o * activate(&self.hidden_activation, cell.clone());
         LstmState::new(cell, hidden)
     }
 

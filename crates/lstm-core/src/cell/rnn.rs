@@ -1,6 +1,6 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{leaf, project};
+use super::{activate, leaf, project};
 use crate::display::impl_module_display;
 use crate::{init, shape};
 use burn::config::Config;
@@ -57,9 +57,8 @@ impl RnnCellConfig {
     pub fn init(&self, device: &Device) -> RnnCell {
         shape::at_least_one("rnn cell", "d_input", self.d_input);
         shape::at_least_one("rnn cell", "d_hidden", self.d_hidden);
-        let weight = |initializer, rows| {
-            init::packed_weight(initializer, rows, self.d_hidden, 1, device)
-        };
+        let weight =
+            |initializer, rows| init::packed_weight(initializer, rows, self.d_hidden, 1, device);
         RnnCell {
             input_weight: weight(&self.input_initializer, self.d_input),
             recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
@@ -180,7 +179,7 @@ impl RnnCell {
     /// One step from `projected = x W + b`, `[B, H]`.
     pub(crate) fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
         let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
-        let hidden = self.hidden_activation.forward(sum);
+        let hidden = activate(&self.hidden_activation, sum);
         RnnState::new(match self.clip {
             Some(clip) => hidden.clamp(-clip, clip),
             None => hidden,

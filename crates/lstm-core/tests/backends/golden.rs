@@ -1,0 +1,67 @@
+//! What real PyTorch and real Keras compute, from the files that `tests/golden/generate.py` writes.
+
+use crate::backend::Backend;
+use crate::case::{Case, run};
+use crate::tensors::{Host, Named, compare};
+use burn::tensor::DType;
+use libtest_mimic::Trial;
+use safetensors::SafeTensors;
+
+const FILES: [(&str, &[u8]); 2] = [
+    ("torch", include_bytes!("../golden/torch.safetensors")),
+    ("keras", include_bytes!("../golden/keras.safetensors")),
+];
+
+/// The files hold float64, computed from inputs that float32 holds exactly.
+const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-12)];
+
+pub fn trials(backends: &[Backend]) -> Vec<Trial> {
+    let mut trials = vec![];
+    for (framework, bytes) in FILES {
+        for (case, tensors) in read(bytes) {
+            let (given, want): (Named, Named) = tensors
+                .into_iter()
+                .partition(|(name, _)| name.starts_with('p') || case.inputs().contains(name));
+            for backend in backends {
+                for (dtype, tolerance) in TOLERANCES {
+                    let (case, given, want) = (case.clone(), given.clone(), want.clone());
+                    let name = format!("{framework}::{}", case.name);
+                    let key = format!("golden, {} {}", backend.name, dtype.name());
+                    trials.push(backend.trial(&name, dtype, move |device| {
+                        let got = run(&case, &given, device, dtype, true);
+                        compare(&case.name, &key, &want, &got, tolerance)
+                    }));
+                }
+            }
+        }
+    }
+    trials
+}
+
+fn read(bytes: &[u8]) -> Vec<(Case, Named)> {
+    let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
+    let (_, header) = SafeTensors::read_metadata(bytes).expect("a safetensors header");
+    let metadata = header.metadata().as_ref().expect("metadata");
+    let cases: Vec<Case> = serde_json::from_str(&metadata["cases"]).expect("a list of cases");
+    let tensors_of = |case: &Case| {
+        let prefix = format!("{}/", case.name);
+        let named = file.iter().filter_map(|(name, view)| {
+            let values = view.data().chunks_exact(8);
+            let host = Host {
+                shape: view.shape().to_vec(),
+                values: values
+                    .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+                    .collect(),
+            };
+            Some((name.strip_prefix(&prefix)?.to_string(), host))
+        });
+        named.collect::<Named>()
+    };
+    cases
+        .into_iter()
+        .map(|case| {
+            let tensors = tensors_of(&case);
+            (case, tensors)
+        })
+        .collect()
+}
