@@ -1,0 +1,223 @@
+//! Bad shapes: the panic names operation, expected and got.
+
+use burn::nn::{LstmState, RnnState};
+use burn::tensor::{Device, Tensor};
+use lstm_core::{
+    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, RnnCell, RnnCellConfig,
+    RnnConfig,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::zeros(shape, &Device::flex())
+}
+
+/// What the call panics with.
+fn panic_of<R>(call: impl FnOnce() -> R) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(call)).err().expect("a panic");
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(other) => other.downcast_ref::<&str>().expect("a message").to_string(),
+    }
+}
+
+fn lstm_state<const D: usize>(cell: [usize; D], hidden: [usize; D]) -> LstmState<D> {
+    // Not LstmState::new, which checks that both are the same in debug builds.
+    LstmState {
+        cell: zeros(cell),
+        hidden: zeros(hidden),
+    }
+}
+
+#[test]
+fn sizes_of_zero() {
+    let device = Device::flex();
+    for (got, expected) in [
+        (
+            panic_of(|| RnnCellConfig::new(0, 3).init(&device)),
+            "rnn cell: d_input must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| RnnConfig::new(2, 0, true).init(&device)),
+            "rnn cell: d_hidden must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| LstmCellConfig::new(0, 3).init(&device)),
+            "lstm cell: d_input must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| BiLstmConfig::new(2, 0, true).init(&device)),
+            "lstm cell: d_hidden must be at least 1, got 0",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn empty_batches_and_sequences() {
+    let device = Device::flex();
+    let (rnn, lstm) = (
+        RnnConfig::new(4, 5, true).init(&device),
+        LstmConfig::new(4, 5, true).init(&device),
+    );
+    let birnn = BiRnnConfig::new(4, 5, true).init(&device);
+    let bilstm = BiLstmConfig::new(4, 5, true)
+        .with_batch_first(false)
+        .init(&device);
+    for (got, expected) in [
+        (
+            panic_of(|| rnn.cell.forward(zeros([0, 4]), None)),
+            "rnn cell: batch size must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| lstm.cell.forward(zeros([0, 4]), None)),
+            "lstm cell: batch size must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| rnn.forward(zeros([0, 3, 4]), None)),
+            "rnn: batch size must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| lstm.forward(zeros([2, 0, 4]), None)),
+            "lstm: number of time steps must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| birnn.forward(zeros([2, 0, 4]), None)),
+            "birnn: number of time steps must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| bilstm.forward(zeros([2, 0, 4]), None)),
+            "bilstm: batch size must be at least 1, got 0",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn inputs() {
+    let device = Device::flex();
+    let (rnn, lstm) = (
+        RnnConfig::new(4, 5, true).init(&device),
+        LstmConfig::new(4, 5, true).init(&device),
+    );
+    let bilstm = BiLstmConfig::new(4, 5, true).init(&device);
+    for (got, expected) in [
+        (
+            panic_of(|| rnn.cell.forward(zeros([2, 3]), None)),
+            "rnn cell: input must be [B, I] = [2, 4], got [2, 3]",
+        ),
+        (
+            panic_of(|| lstm.cell.forward(zeros([2, 6]), None)),
+            "lstm cell: input must be [B, I] = [2, 4], got [2, 6]",
+        ),
+        (
+            panic_of(|| rnn.forward(zeros([2, 3, 5]), None)),
+            "rnn: input must be [B, T, I] = [2, 3, 4], got [2, 3, 5]",
+        ),
+        (
+            panic_of(|| lstm.forward(zeros([2, 3, 1]), None)),
+            "lstm: input must be [B, T, I] = [2, 3, 4], got [2, 3, 1]",
+        ),
+        (
+            panic_of(|| bilstm.forward(zeros([2, 3, 1]), None)),
+            "bilstm: input must be [B, T, I] = [2, 3, 4], got [2, 3, 1]",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn states() {
+    let device = Device::flex();
+    let (rnn, lstm) = (
+        RnnConfig::new(4, 16, true).init(&device),
+        LstmConfig::new(4, 16, true).init(&device),
+    );
+    let birnn = BiRnnConfig::new(4, 16, true).init(&device);
+    let bilstm = BiLstmConfig::new(4, 16, true).init(&device);
+    let (row, sequence) = (zeros([8, 4]), zeros([8, 3, 4]));
+    for (got, expected) in [
+        (
+            panic_of(|| {
+                rnn.cell
+                    .forward(row.clone(), Some(RnnState::new(zeros([7, 16]))))
+            }),
+            "rnn cell: hidden state must be [B, H] = [8, 16], got [7, 16]",
+        ),
+        (
+            panic_of(|| rnn.forward(sequence.clone(), Some(RnnState::new(zeros([8, 15]))))),
+            "rnn: hidden state must be [B, H] = [8, 16], got [8, 15]",
+        ),
+        (
+            panic_of(|| {
+                lstm.cell
+                    .forward(row.clone(), Some(lstm_state([8, 17], [8, 16])))
+            }),
+            "lstm cell: cell state must be [B, H] = [8, 16], got [8, 17]",
+        ),
+        (
+            panic_of(|| lstm.forward(sequence.clone(), Some(lstm_state([8, 16], [8, 15])))),
+            "lstm: hidden state must be [B, H] = [8, 16], got [8, 15]",
+        ),
+        (
+            panic_of(|| birnn.forward(sequence.clone(), Some(RnnState::new(zeros([1, 8, 16]))))),
+            "birnn: hidden state must be [2, B, H] = [2, 8, 16], got [1, 8, 16]",
+        ),
+        (
+            panic_of(|| bilstm.forward(sequence.clone(), Some(lstm_state([2, 8, 16], [2, 8, 1])))),
+            "bilstm: hidden state must be [2, B, H] = [2, 8, 16], got [2, 8, 1]",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn weights() {
+    for (got, expected) in [
+        (
+            panic_of(|| LstmCell::from_weights(zeros([2, 12]), zeros([3, 11]), None)),
+            "lstm cell: recurrent weight must be [H, 4H] = [3, 12], got [3, 11]",
+        ),
+        (
+            panic_of(|| LstmCell::from_weights(zeros([2, 16]), zeros([3, 12]), None)),
+            "lstm cell: input weight must be [I, 4H] = [2, 12], got [2, 16]",
+        ),
+        (
+            panic_of(|| LstmCell::from_weights(zeros([2, 12]), zeros([3, 12]), Some(zeros([3])))),
+            "lstm cell: bias must be [4H] = [12], got [3]",
+        ),
+        (
+            panic_of(|| LstmCell::from_weights(zeros([0, 12]), zeros([3, 12]), None)),
+            "lstm cell: d_input must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| RnnCell::from_weights(zeros([2, 3]), zeros([3, 4]), None)),
+            "rnn cell: recurrent weight must be [H, H] = [3, 3], got [3, 4]",
+        ),
+        (
+            panic_of(|| RnnCell::from_weights(zeros([2, 4]), zeros([3, 3]), None)),
+            "rnn cell: input weight must be [I, H] = [2, 3], got [2, 4]",
+        ),
+        (
+            panic_of(|| RnnCell::from_weights(zeros([2, 3]), zeros([3, 3]), Some(zeros([4])))),
+            "rnn cell: bias must be [H] = [3], got [4]",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn the_forget_gate_of_coupled_gates() {
+    let config = LstmCellConfig::new(2, 3).with_input_forget(true);
+    let cell = config.init(&Device::flex());
+    assert_eq!(cell.gate(Gate::Output).input_weight.dims(), [2, 3]);
+    assert_eq!(
+        panic_of(|| cell.gate(Gate::Forget)),
+        "lstm cell: with coupled gates there is no Forget gate"
+    );
+}
