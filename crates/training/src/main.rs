@@ -1,2 +1,96 @@
-//! Training.
-fn main() {}
+//! Fits RNN and LSTM cells on long-range-dependency tasks and shows, in numbers and pictures, what
+//! the LSTM remembers and the plain RNN forgets.
+
+mod cli;
+mod config;
+mod data;
+mod device;
+mod eval;
+mod metrics;
+mod model;
+mod plot;
+mod progress;
+mod report;
+mod run;
+mod rundir;
+mod task;
+mod train;
+
+use anyhow::{Context, Result};
+use burn::train::Interrupter;
+use clap::Parser;
+use cli::{Cli, Command, EvalArgs, RunArgs};
+use config::{Cells, Overrides, Settings};
+use run::Show;
+use std::process::ExitCode;
+
+/// As shells report a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => train(cli.compare, Cells::Both),
+        Some(Command::Compare(args)) => train(args, Cells::Both),
+        Some(Command::Train(args)) => train(args, Cells::Lstm),
+        Some(Command::Eval(args)) => eval(args),
+        Some(Command::Devices) => {
+            println!("{}", device::list());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
+    let file = match &args.config {
+        Some(path) => Overrides::read(path)?,
+        None => Overrides::default(),
+    };
+    let default = Overrides {
+        cell: Some(cells),
+        ..Overrides::default()
+    };
+    let settings = Settings::resolve(args.settings.or(file).or(default))?;
+    let show = Show {
+        json: args.json,
+        dashboard: args.dashboard,
+    };
+    let interrupter = stop_on_signals()?;
+    let finished = run::run(&settings, args.out.as_deref(), &show, &interrupter)?;
+    Ok(match finished {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the training at the next update, a second one the program.
+fn stop_on_signals() -> Result<Interrupter> {
+    let interrupter = Interrupter::new();
+    let handle = interrupter.clone();
+    ctrlc::set_handler(move || {
+        if handle.should_stop() {
+            std::process::exit(INTERRUPTED.into());
+        }
+        handle.stop(Some("interrupted by the user"));
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(interrupter)
+}
+
+fn eval(args: EvalArgs) -> Result<ExitCode> {
+    let evaluation = eval::evaluate_run(&eval::Request {
+        run: &args.run,
+        gaps: &args.gap,
+        seed: args.seed,
+        device: args.device,
+    })?;
+    match args.json {
+        true => println!("{}", serde_json::to_string(&evaluation)?),
+        false => println!("{}", evaluation.table()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -145,19 +145,41 @@ mod tests {
         let task = Adding::new(10);
         let draws = draw(&task, 40_000);
         let mse = |answer: &dyn Fn(&[f32]) -> f32| {
-            let errors = draws.iter().map(|(input, target)| (answer(input) - target).powi(2));
+            let errors = draws
+                .iter()
+                .map(|(input, target)| (answer(input) - target).powi(2));
             f64::from(errors.sum::<f32>()) / draws.len() as f64
         };
         let constant = mse(&|_| 1.0);
         assert!((constant - 2.0 / 12.0).abs() < 0.005, "{constant}");
         assert_eq!(task.chance().loss, 2.0 / 12.0);
         let last_mark_only = mse(&|input| marked(input)[1].1 + 0.5);
-        assert!((last_mark_only - 1.0 / 12.0).abs() < 0.003, "{last_mark_only}");
+        assert!(
+            (last_mark_only - 1.0 / 12.0).abs() < 0.003,
+            "{last_mark_only}"
+        );
 
-        let close = draws.iter().filter(|(_, target)| (target - 1.0).abs() < 0.1).count();
-        assert_share("within 0.1 of 1", close, draws.len(), task.chance().accuracy);
-        assert!(!task.solved(Score { loss: 0.016, accuracy: 0.98 }));
-        assert!(!task.solved(Score { loss: 0.017, accuracy: 1.0 }));
-        assert!(task.solved(Score { loss: 0.016, accuracy: 0.99 }));
+        let close = draws
+            .iter()
+            .filter(|(_, target)| (target - 1.0).abs() < 0.1)
+            .count();
+        assert_share(
+            "within 0.1 of 1",
+            close,
+            draws.len(),
+            task.chance().accuracy,
+        );
+        assert!(!task.solved(Score {
+            loss: 0.016,
+            accuracy: 0.98
+        }));
+        assert!(!task.solved(Score {
+            loss: 0.017,
+            accuracy: 1.0
+        }));
+        assert!(task.solved(Score {
+            loss: 0.016,
+            accuracy: 0.99
+        }));
     }
 }

@@ -118,7 +118,13 @@ mod tests {
         // The cross-entropy of saying 50 % is the same for every sequence.
         assert!((task.chance().loss - (-0.5f64.ln())).abs() < 1e-12);
         assert!(!task.solved(task.chance()));
-        assert!(task.solved(Score { loss: 0.1, accuracy: 0.99 }));
-        assert!(!task.solved(Score { loss: 0.1, accuracy: 0.9899 }));
+        assert!(task.solved(Score {
+            loss: 0.1,
+            accuracy: 0.99
+        }));
+        assert!(!task.solved(Score {
+            loss: 0.1,
+            accuracy: 0.9899
+        }));
     }
 }

@@ -124,7 +124,9 @@ mod tests {
             let least = task.length() - task.second().end;
             assert!(least >= gap, "gap {gap}: T = {}", task.length());
             if task.length() > 10 {
-                let shorter = TemporalOrder { length: task.length() - 1 };
+                let shorter = TemporalOrder {
+                    length: task.length() - 1,
+                };
                 assert!(shorter.length - shorter.second().end < gap);
             }
         }
@@ -141,8 +143,14 @@ mod tests {
             second.push(marks[1].0);
         }
         // [4.7, 9.4) and [23.5, 28.2)
-        assert_eq!((first.iter().min(), first.iter().max()), (Some(&5), Some(&9)));
-        assert_eq!((second.iter().min(), second.iter().max()), (Some(&24), Some(&28)));
+        assert_eq!(
+            (first.iter().min(), first.iter().max()),
+            (Some(&5), Some(&9))
+        );
+        assert_eq!(
+            (second.iter().min(), second.iter().max()),
+            (Some(&24), Some(&28))
+        );
         for position in 5..=9 {
             let hits = first.iter().filter(|p| **p == position).count();
             assert_share("position", hits, first.len(), 0.2);
@@ -176,7 +184,13 @@ mod tests {
             .filter(|(input, target)| marks(input)[1].1 == *target as usize)
             .count();
         assert_share("second symbol only", second_only, draws.len(), 0.5);
-        assert!(!task.solved(Score { loss: 0.0, accuracy: 0.99 }));
-        assert!(task.solved(Score { loss: 0.0, accuracy: 0.9901 }));
+        assert!(!task.solved(Score {
+            loss: 0.0,
+            accuracy: 0.99
+        }));
+        assert!(task.solved(Score {
+            loss: 0.0,
+            accuracy: 0.9901
+        }));
     }
 }

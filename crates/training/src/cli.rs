@@ -1,0 +1,100 @@
+//! The command line.
+
+use crate::config::Overrides;
+use crate::device::DeviceName;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Fits recurrent cells on long-range tasks and shows what the LSTM remembers and the plain RNN forgets.
+///
+/// Without a command it runs `compare`.
+#[derive(Parser, Debug)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The options of `compare`.
+    #[command(flatten)]
+    pub compare: RunArgs,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Train an LSTM and a plain RNN on the same task and compare them (the default)
+    Compare(RunArgs),
+    /// Train one cell, or both
+    Train(RunArgs),
+    /// Evaluate the models of a run, also at gaps other than the trained one
+    Eval(EvalArgs),
+    /// List the devices, and which one `auto` takes
+    Devices,
+}
+
+/// Options of commands that train.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Settings of the run.
+    #[command(flatten)]
+    pub settings: Overrides,
+
+    /// Read settings from a TOML or JSON file, such as a run's config.json; the command line wins
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Folder for the results, new or empty [default: the next free one under runs/]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Print the summary as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show burn-train's dashboard instead of progress bars, where standard output is a terminal
+    #[arg(long, conflicts_with = "json")]
+    pub dashboard: bool,
+}
+
+/// Options of `eval`.
+#[derive(Args, Debug)]
+pub struct EvalArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+
+    /// Gaps to measure at, separated by commas [default: the trained one]
+    #[arg(long, value_delimiter = ',')]
+    pub gap: Vec<usize>,
+
+    /// Seed of the held-out data [default: the run's, so the data that training looked at]
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Where to compute [default: as in the run]
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceName>,
+
+    /// Print the results as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_without_a_command_are_compares() {
+        let cli = Cli::parse_from(["training", "--gap", "7", "--forget-bias", "-1.5"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.compare.settings.gap, Some(7));
+    }
+}

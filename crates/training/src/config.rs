@@ -1,0 +1,469 @@
+//! What a run is made of: the settings, where they come from, and what is not allowed.
+//!
+//! Values come from the command line, then from the file given by `--config`, then from the task's
+//! defaults. The resolved settings are written to the run's `config.json`, which `--config` reads.
+
+use crate::device::DeviceName;
+use crate::task::TaskName;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+/// The cell under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellName {
+    /// The plain recurrent cell.
+    Rnn,
+    /// The LSTM cell.
+    Lstm,
+}
+
+impl CellName {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            CellName::Rnn => "rnn",
+            CellName::Lstm => "lstm",
+        }
+    }
+}
+
+/// Which cells to train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cells {
+    /// The plain recurrent cell
+    Rnn,
+    /// The LSTM cell
+    Lstm,
+    /// The LSTM, then the plain recurrent cell
+    Both,
+}
+
+impl Cells {
+    /// The cells in the order they are trained in.
+    pub fn list(self) -> &'static [CellName] {
+        match self {
+            Cells::Rnn => &[CellName::Rnn],
+            Cells::Lstm => &[CellName::Lstm],
+            Cells::Both => &[CellName::Lstm, CellName::Rnn],
+        }
+    }
+}
+
+/// The optimizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    /// Plain gradient descent, without momentum
+    Sgd,
+    /// Adam
+    Adam,
+    /// RMSprop
+    Rmsprop,
+}
+
+impl Optimizer {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Optimizer::Sgd => "sgd",
+            Optimizer::Adam => "adam",
+            Optimizer::Rmsprop => "rmsprop",
+        }
+    }
+}
+
+/// How weights start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// Input weights Glorot, recurrent weights orthogonal (already a helped RNN)
+    Orthogonal,
+    /// All weights Glorot
+    Glorot,
+    /// All weights normal with standard deviation 0.1 (the textbook's RNN)
+    Gaussian,
+}
+
+impl Init {
+    /// In words, for the report.
+    pub fn words(self) -> &'static str {
+        match self {
+            Init::Orthogonal => "Glorot input and orthogonal recurrent weights",
+            Init::Glorot => "Glorot weights",
+            Init::Gaussian => "Gaussian weights of deviation 0.1",
+        }
+    }
+}
+
+/// How the LSTM's forget gate starts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "ForgetBiasText", into = "ForgetBiasText")]
+pub enum ForgetBias {
+    /// All forget biases at this value.
+    Value(f64),
+    /// Chrono initialisation over the length of the sequence.
+    Chrono,
+}
+
+/// As written in files.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum ForgetBiasText {
+    Value(f64),
+    Name(String),
+}
+
+impl From<ForgetBias> for ForgetBiasText {
+    fn from(bias: ForgetBias) -> Self {
+        match bias {
+            ForgetBias::Value(value) => Self::Value(value),
+            ForgetBias::Chrono => Self::Name("chrono".to_string()),
+        }
+    }
+}
+
+impl TryFrom<ForgetBiasText> for ForgetBias {
+    type Error = String;
+
+    fn try_from(text: ForgetBiasText) -> Result<Self, String> {
+        match text {
+            ForgetBiasText::Value(value) => Ok(Self::Value(value)),
+            ForgetBiasText::Name(name) => name.parse(),
+        }
+    }
+}
+
+impl FromStr for ForgetBias {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "chrono" {
+            return Ok(ForgetBias::Chrono);
+        }
+        match text.parse() {
+            Ok(value) => Ok(ForgetBias::Value(value)),
+            Err(_) => Err(format!("expected a number or chrono, got {text}")),
+        }
+    }
+}
+
+impl fmt::Display for ForgetBias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ForgetBias::Value(value) => write!(f, "{value}"),
+            ForgetBias::Chrono => write!(f, "chrono"),
+        }
+    }
+}
+
+/// Settings that were given, on the command line or in a file.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Overrides {
+    /// What is to be learned [default: first-symbol]
+    #[arg(long, value_enum)]
+    pub task: Option<TaskName>,
+
+    /// Which cells to train [default: both; for `train`: lstm]
+    #[arg(long, value_enum)]
+    pub cell: Option<Cells>,
+
+    /// Steps that the relevant input must be remembered for [default: by task]
+    #[arg(long)]
+    pub gap: Option<usize>,
+
+    /// Hidden units [default: by task]
+    #[arg(long)]
+    pub hidden: Option<usize>,
+
+    /// Updates of the weights at most; training stops earlier once the task is solved [default: by task]
+    #[arg(long)]
+    pub updates: Option<usize>,
+
+    /// Updates between two looks at the held-out data [default: 250]
+    #[arg(long, value_name = "UPDATES")]
+    pub eval_every: Option<usize>,
+
+    /// Sequences per update [default: by task]
+    #[arg(long)]
+    pub batch: Option<usize>,
+
+    /// Learning rate [default: by task]
+    #[arg(long)]
+    pub lr: Option<f64>,
+
+    /// Bound of the global gradient norm; 0 for none [default: 1]
+    #[arg(long, value_name = "NORM")]
+    pub clip: Option<f64>,
+
+    /// Optimizer [default: by task]
+    #[arg(long, value_enum)]
+    pub optimizer: Option<Optimizer>,
+
+    /// How weights start [default: orthogonal]
+    #[arg(long, value_enum)]
+    pub init: Option<Init>,
+
+    /// How the LSTM's forget gate starts: its bias, or `chrono` [default: 1]
+    #[arg(long, value_name = "BIAS", allow_hyphen_values = true)]
+    pub forget_bias: Option<ForgetBias>,
+
+    /// Seed of weights and data [default: 1]
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Where to compute [default: auto]
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceName>,
+}
+
+impl Overrides {
+    /// Reads a TOML or JSON file, by its extension.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the config file {}", path.display()))?;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let parsed = match extension {
+            Some("toml") => toml::from_str(&text).map_err(anyhow::Error::from),
+            Some("json") => serde_json::from_str(&text).map_err(anyhow::Error::from),
+            _ => bail!(
+                "the config file {} must end in .toml or .json",
+                path.display()
+            ),
+        };
+        parsed.with_context(|| format!("cannot understand the config file {}", path.display()))
+    }
+
+    /// These settings where given, the others' elsewhere.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            task: self.task.or(other.task),
+            cell: self.cell.or(other.cell),
+            gap: self.gap.or(other.gap),
+            hidden: self.hidden.or(other.hidden),
+            updates: self.updates.or(other.updates),
+            eval_every: self.eval_every.or(other.eval_every),
+            batch: self.batch.or(other.batch),
+            lr: self.lr.or(other.lr),
+            clip: self.clip.or(other.clip),
+            optimizer: self.optimizer.or(other.optimizer),
+            init: self.init.or(other.init),
+            forget_bias: self.forget_bias.or(other.forget_bias),
+            seed: self.seed.or(other.seed),
+            device: self.device.or(other.device),
+        }
+    }
+}
+
+/// The settings of a run, complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// What is to be learned.
+    pub task: TaskName,
+    /// Which cells to train.
+    pub cell: Cells,
+    /// Steps that the relevant input must be remembered for.
+    pub gap: usize,
+    /// Hidden units, `H`.
+    pub hidden: usize,
+    /// Updates at most.
+    pub updates: usize,
+    /// Updates between two looks at the held-out data.
+    pub eval_every: usize,
+    /// Sequences per update, `B`.
+    pub batch: usize,
+    /// Learning rate.
+    pub lr: f64,
+    /// Bound of the global gradient norm; 0 for none.
+    pub clip: f64,
+    /// Optimizer.
+    pub optimizer: Optimizer,
+    /// How weights start.
+    pub init: Init,
+    /// How the LSTM's forget gate starts.
+    pub forget_bias: ForgetBias,
+    /// Seed of weights and data.
+    pub seed: u64,
+    /// Where to compute.
+    pub device: DeviceName,
+}
+
+/// What a task starts from.
+struct Defaults {
+    gap: usize,
+    hidden: usize,
+    updates: usize,
+    batch: usize,
+    lr: f64,
+    optimizer: Optimizer,
+}
+
+fn defaults(task: TaskName) -> Defaults {
+    match task {
+        // The textbook's claim is about gradient descent.
+        TaskName::FirstSymbol => Defaults {
+            gap: 80,
+            hidden: 50,
+            updates: 6_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+        },
+        TaskName::TemporalOrder => Defaults {
+            gap: 16,
+            hidden: 50,
+            updates: 6_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+        },
+        TaskName::Adding => Defaults {
+            gap: 30,
+            hidden: 64,
+            updates: 3_000,
+            batch: 64,
+            lr: 3e-3,
+            optimizer: Optimizer::Adam,
+        },
+    }
+}
+
+impl Settings {
+    /// The longest gap that is accepted: sequences a batch beyond it would fill the memory.
+    const LONGEST_GAP: usize = 100_000;
+
+    /// Fills in the defaults and checks the result.
+    pub fn resolve(given: Overrides) -> Result<Self> {
+        let task = given.task.unwrap_or(TaskName::FirstSymbol);
+        let defaults = defaults(task);
+        let settings = Self {
+            task,
+            cell: given.cell.unwrap_or(Cells::Both),
+            gap: given.gap.unwrap_or(defaults.gap),
+            hidden: given.hidden.unwrap_or(defaults.hidden),
+            updates: given.updates.unwrap_or(defaults.updates),
+            eval_every: given.eval_every.unwrap_or(250),
+            batch: given.batch.unwrap_or(defaults.batch),
+            lr: given.lr.unwrap_or(defaults.lr),
+            clip: given.clip.unwrap_or(1.0),
+            optimizer: given.optimizer.unwrap_or(defaults.optimizer),
+            init: given.init.unwrap_or(Init::Orthogonal),
+            forget_bias: given.forget_bias.unwrap_or(ForgetBias::Value(1.0)),
+            seed: given.seed.unwrap_or(1),
+            device: given.device.unwrap_or(DeviceName::Auto),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Refuses what cannot be run.
+    pub fn check(&self) -> Result<()> {
+        for (flag, value, most) in [
+            ("gap", self.gap, Self::LONGEST_GAP),
+            ("hidden", self.hidden, 8_192),
+            ("updates", self.updates, usize::MAX),
+            ("eval-every", self.eval_every, usize::MAX),
+            ("batch", self.batch, 65_536),
+        ] {
+            ensure!(value >= 1, "--{flag} must be at least 1, got {value}");
+            ensure!(
+                value <= most,
+                "--{flag} must be at most {most}, got {value}"
+            );
+        }
+        ensure!(
+            self.lr.is_finite() && self.lr > 0.0,
+            "--lr must be a positive number, got {}",
+            self.lr
+        );
+        ensure!(
+            self.clip.is_finite() && self.clip >= 0.0,
+            "--clip must be a positive number, or 0 for no bound, got {}",
+            self.clip
+        );
+        if let ForgetBias::Value(bias) = self.forget_bias {
+            ensure!(
+                bias.is_finite(),
+                "--forget-bias must be a finite number or chrono, got {bias}"
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(toml: &str) -> Result<Settings> {
+        Settings::resolve(toml::from_str(toml)?)
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file: Overrides = toml::from_str("gap = 7\nlr = 0.5\nforget-bias = 'chrono'").unwrap();
+        let line = Overrides {
+            gap: Some(9),
+            ..Overrides::default()
+        };
+        let settings = Settings::resolve(line.or(file)).unwrap();
+        assert_eq!((settings.gap, settings.lr), (9, 0.5));
+        assert_eq!(settings.forget_bias, ForgetBias::Chrono);
+        assert_eq!(settings.hidden, 50);
+    }
+
+    #[test]
+    fn resolved_settings_are_a_config_file() {
+        for toml in [
+            "",
+            "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'",
+        ] {
+            let settings = resolve(toml).unwrap();
+            let json = serde_json::to_string(&settings).unwrap();
+            let read: Overrides = serde_json::from_str(&json).unwrap();
+            let again = Settings::resolve(read).unwrap();
+            assert_eq!(again, settings);
+        }
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (toml, error) in [
+            ("gap = 0", "--gap must be at least 1, got 0"),
+            ("gap = 100001", "--gap must be at most 100000, got 100001"),
+            ("hidden = 0", "--hidden must be at least 1, got 0"),
+            ("batch = 0", "--batch must be at least 1, got 0"),
+            ("lr = -1.0", "--lr must be a positive number, got -1"),
+            ("lr = nan", "--lr must be a positive number, got NaN"),
+            (
+                "clip = -2.0",
+                "--clip must be a positive number, or 0 for no bound, got -2",
+            ),
+            (
+                "forget-bias = inf",
+                "--forget-bias must be a finite number or chrono, got inf",
+            ),
+        ] {
+            assert_eq!(resolve(toml).unwrap_err().to_string(), error);
+        }
+        for (toml, error) in [
+            ("gpa = 3", "unknown field `gpa`"),
+            ("task = 'sorting'", "unknown variant `sorting`"),
+            (
+                "forget-bias = 'open'",
+                "expected a number or chrono, got open",
+            ),
+            ("gap = -1", "invalid value"),
+        ] {
+            let message = resolve(toml).unwrap_err().to_string();
+            assert!(message.contains(error), "{message}");
+        }
+    }
+}
