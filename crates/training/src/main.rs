@@ -28,6 +28,7 @@ use std::process::ExitCode;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    quiet_display_libraries();
     let cli = Cli::parse();
     let done = match cli.command {
         None => train(cli.compare, Cells::Both),
@@ -43,6 +44,15 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Looking for GPUs, graphics drivers look for a display too, and on a machine without a desktop
+/// session the Wayland library prints an error for each try. Given any folder it keeps silent.
+fn quiet_display_libraries() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: this is the first thing the program does, and there is no other thread yet.
+        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+    }
 }
 
 fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {

@@ -230,9 +230,11 @@ mod tests {
     use super::*;
     use crate::config::Overrides;
     use crate::data::HeldOut;
+    use crate::task::TaskName;
 
     fn model(cell: CellName, device: &Device) -> (Model, Batch) {
         let settings = Settings::resolve(Overrides {
+            task: Some(TaskName::FirstSymbol),
             gap: Some(5),
             hidden: Some(7),
             ..Overrides::default()

@@ -53,7 +53,7 @@ fn draw(
         "{}, gap {}: held-out loss ({}, lr {}, H = {}, seed {})",
         settings.task.name(),
         settings.gap,
-        settings.optimizer.name().to_uppercase(),
+        settings.optimizer.title(),
         settings.lr,
         settings.hidden,
         settings.seed,

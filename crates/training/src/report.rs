@@ -112,7 +112,7 @@ impl CellSummary {
         let updates = thousands(self.updates);
         match self.solved {
             true => format!("{name} solved it in {updates} updates ({score})"),
-            false => format!("{name} did not within {updates} updates ({score})"),
+            false => format!("{name} did not solve it within {updates} updates ({score})"),
         }
     }
 }
@@ -162,7 +162,7 @@ impl Summary {
             settings.gap,
             task.length(),
             cells.join(", and "),
-            self.optimizer.to_uppercase(),
+            settings.optimizer.title(),
             settings.lr,
             settings.batch,
             settings.init.words(),

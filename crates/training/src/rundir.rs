@@ -49,9 +49,8 @@ impl RunDir {
         let config = dir.path.join("config.json");
         let text = fs::read_to_string(&config).with_context(|| {
             format!(
-                "cannot read {}: is {} the folder of a run?",
-                config.display(),
-                path.display()
+                "cannot read {}: is it the folder of a run?",
+                config.display()
             )
         })?;
         let given = serde_json::from_str(&text)
@@ -77,7 +76,7 @@ impl RunDir {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         let write = || -> Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.path)?;
+            let mut file = temporary_file().tempfile_in(&self.path)?;
             file.write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
@@ -95,7 +94,8 @@ impl RunDir {
 
     /// Writes the weights of a trained model.
     pub fn write_model(&self, cell: CellName, model: &Model) -> Result<()> {
-        let mut store = SafetensorsStore::from_bytes(None);
+        // The store writes its metadata in random order; without any, a seed gives the same bytes.
+        let mut store = SafetensorsStore::from_bytes(None).clear_metadata();
         model.save_into(&mut store)?;
         self.write(&model_file(cell), &store.get_bytes()?)
     }
@@ -120,6 +120,18 @@ impl RunDir {
         let model = read().with_context(|| format!("cannot read the model {}", path.display()))?;
         Ok(Some(model))
     }
+}
+
+/// Temporary files are for their owner alone; results are as readable as other files.
+fn temporary_file() -> tempfile::Builder<'static, 'static> {
+    #[allow(unused_mut)]
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666)); // less the umask
+    }
+    builder
 }
 
 fn model_file(cell: CellName) -> String {

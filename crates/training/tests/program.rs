@@ -1,0 +1,417 @@
+//! The program as its users run it.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn training(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_training"));
+    command.args(arguments).env("RUST_BACKTRACE", "1");
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    training(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Runs a small experiment into a new folder; returns the folder and the output.
+fn small_run(arguments: &[&str]) -> (TempDir, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut all = vec!["--out", out.to_str().unwrap()];
+    if let Some((command, rest)) = arguments.split_first() {
+        all.insert(0, command);
+        all.extend(rest);
+    }
+    let small = ["--hidden", "8", "--updates", "50", "--eval-every", "20"];
+    let output = output(&[&all[..], &small[..]].concat());
+    (folder, output)
+}
+
+fn assert_success(output: &Output) {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// The program must end with exit code 1 and one clear line.
+fn assert_error(arguments: &[&str], expected: &str) {
+    let output = output(arguments);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains(expected), "{message}");
+    assert!(message.contains("error: "), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn compare_keeps_its_results_and_says_what_it_found() {
+    let arguments = [
+        "compare", "--device", "flex", "--task", "adding", "--gap", "10",
+    ];
+    let (folder, output) = small_run(&arguments);
+    assert_success(&output);
+    let dir = folder.path().join("run");
+
+    let printed = text(&output.stdout);
+    for word in [
+        "LSTM",
+        "RNN",
+        "mse",
+        "chance",
+        "0.1667",
+        "Adam",
+        "seed 1",
+        "results: ",
+    ] {
+        assert!(printed.contains(word), "no {word} in {printed}");
+    }
+    let progress = text(&output.stderr);
+    for word in [
+        "device: flex",
+        "lstm  update     20/50",
+        "rnn   update     50/50",
+        "updates/s",
+        "left",
+    ] {
+        assert!(progress.contains(word), "no {word} in {progress}");
+    }
+    assert!(
+        !printed.contains('\x1b') && !progress.contains('\x1b'),
+        "escape codes in a pipe"
+    );
+
+    let json = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap()
+    };
+    assert_eq!(json("config.json")["gap"], 10);
+    let summary = json("summary.json");
+    assert_eq!(summary["runs"].as_array().unwrap().len(), 2);
+    let metrics = fs::read_to_string(dir.join("metrics.jsonl")).unwrap();
+    let updates: Vec<u64> = metrics
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["update"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert!(updates.starts_with(&[20, 40, 50]), "{updates:?}");
+    let svg = fs::read_to_string(dir.join("curves.svg")).unwrap();
+    for word in ["<svg", "LSTM", "RNN", "chance", "updates"] {
+        assert!(svg.contains(word), "no {word} in the picture");
+    }
+    assert!(dir.join("lstm.safetensors").exists() && dir.join("rnn.safetensors").exists());
+}
+
+#[test]
+fn json_is_all_there_is_on_standard_output() {
+    for (task, metric, chance) in [
+        ("first-symbol", "accuracy", 0.5),
+        ("temporal-order", "accuracy", 0.25),
+        ("adding", "mse", 1.0 / 6.0),
+    ] {
+        let arguments = [
+            "train", "--task", task, "--gap", "2", "--device", "flex", "--json",
+        ];
+        let (folder, output) = small_run(&arguments);
+        assert_success(&output);
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let keys: Vec<_> = summary.as_object().unwrap().keys().collect();
+        let expected = [
+            "device",
+            "dir",
+            "gap",
+            "interrupted",
+            "optimizer",
+            "runs",
+            "task",
+        ];
+        assert!(
+            expected.iter().all(|key| keys.contains(&&key.to_string())),
+            "{keys:?}"
+        );
+        assert_eq!(summary["task"], task);
+        assert_eq!(summary["dir"], folder.path().join("run").to_str().unwrap());
+        assert_eq!(summary["interrupted"], false);
+        let run = &summary["runs"][0];
+        assert_eq!(
+            (&run["cell"], &run["metric"]),
+            (&"lstm".into(), &metric.into())
+        );
+        assert_eq!(run["chance"].as_f64().unwrap(), chance);
+        assert!(run["updates"].as_u64().unwrap() <= 50);
+        for number in ["parameters", "value", "seconds"] {
+            assert!(run[number].is_number(), "{number} in {run}");
+        }
+        assert!(run["solved"].is_boolean());
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_bit_for_bit() {
+    for device in ["flex", "ndarray"] {
+        let run = |seed| {
+            let arguments = [
+                "compare", "--task", "adding", "--gap", "10", "--device", device, "--seed", seed,
+            ];
+            let (folder, output) = small_run(&arguments);
+            assert_success(&output);
+            ["metrics.jsonl", "lstm.safetensors", "rnn.safetensors"]
+                .map(|name| fs::read(folder.path().join("run").join(name)).unwrap())
+        };
+        let first = run("3");
+        assert!(
+            first == run("3"),
+            "two runs with one seed differ on {device}"
+        );
+        assert!(first != run("4"));
+    }
+}
+
+#[test]
+fn cells_learn_what_is_near() {
+    for task in ["first-symbol", "temporal-order"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let out = out.to_str().unwrap();
+        let arguments = [
+            "--task",
+            task,
+            "--gap",
+            "3",
+            "--optimizer",
+            "adam",
+            "--lr",
+            "0.01",
+            "--hidden",
+            "24",
+            "--updates",
+            "1500",
+            "--device",
+            "flex",
+            "--json",
+            "--out",
+            out,
+        ];
+        let output = output(&arguments);
+        assert_success(&output);
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for run in summary["runs"].as_array().unwrap() {
+            assert_eq!(run["solved"], true, "{run}");
+            assert!(
+                run["updates"].as_u64().unwrap() < 1500,
+                "no early stop: {run}"
+            );
+        }
+        // The trained models do what the summary says, here and at another gap.
+        let evaluated = training(&["eval", "--run", out, "--gap", "3,5", "--json"])
+            .output()
+            .unwrap();
+        assert_success(&evaluated);
+        let evaluation: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+        let at = evaluation["runs"].as_array().unwrap();
+        assert_eq!(at.len(), 4);
+        assert_eq!(at[0]["value"], summary["runs"][0]["value"]);
+        assert_eq!(at[1]["value"], summary["runs"][1]["value"]);
+        assert_eq!(at[3]["gap"], 5);
+    }
+}
+
+#[test]
+fn a_config_file_repeats_a_run() {
+    let arguments = [
+        "train", "--task", "adding", "--gap", "4", "--seed", "9", "--device", "flex",
+    ];
+    let (folder, output) = small_run(&arguments);
+    assert_success(&output);
+    let config = folder.path().join("run/config.json");
+    let again = folder.path().join("again");
+    let output = training(&["train", "--json", "--config"])
+        .arg(&config)
+        .arg("--out")
+        .arg(&again)
+        .output()
+        .unwrap();
+    assert_success(&output);
+    let metrics = |dir: &Path| fs::read(dir.join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics(&folder.path().join("run")), metrics(&again));
+}
+
+#[test]
+fn what_cannot_be_run_is_an_error_that_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        path(name)
+    };
+    assert_error(&["--gap", "0"], "--gap must be at least 1, got 0");
+    assert_error(
+        &["train", "--lr", "nan"],
+        "--lr must be a positive number, got NaN",
+    );
+    assert_error(
+        &["--config", &path("none.toml")],
+        "cannot read the config file",
+    );
+    let bad = file("bad.toml", "gap = 'wide'");
+    assert_error(&["--config", &bad], "cannot understand the config file");
+    let unknown = file("unknown.json", "{\"gpa\": 3}");
+    assert_error(&["--config", &unknown], "unknown field `gpa`");
+    let other = file("config.yaml", "gap: 3");
+    assert_error(&["--config", &other], "must end in .toml or .json");
+    assert_error(
+        &["--out", folder.path().to_str().unwrap()],
+        "is not empty: choose another folder",
+    );
+    assert_error(
+        &["--out", &format!("{other}/below")],
+        "cannot make the folder",
+    );
+    assert_error(
+        &["eval", "--run", &path("nowhere")],
+        "is it the folder of a run?",
+    );
+    file("config.json", "{}");
+    let here = folder.path().to_str().unwrap();
+    assert_error(&["eval", "--run", here], "there is no trained model");
+    file("lstm.safetensors", "not a model");
+    assert_error(&["eval", "--run", here], "cannot read the model");
+    assert_error(
+        &["eval", "--run", here, "--gap", "0"],
+        "--gap must be at least 1",
+    );
+
+    let usage = output(&["--task", "sorting"]);
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(text(&usage.stderr).contains("first-symbol, temporal-order, adding"));
+}
+
+#[test]
+fn help_names_every_option() {
+    for command in [
+        &["--help"][..],
+        &["train", "--help"],
+        &["eval", "--help"],
+        &["devices", "--help"],
+    ] {
+        assert_success(&output(command));
+    }
+    let help = output(&["compare", "--help"]);
+    for option in [
+        "--task",
+        "--cell",
+        "--gap",
+        "--hidden",
+        "--updates",
+        "--batch",
+        "--lr",
+        "--clip",
+        "--optimizer",
+        "--init",
+        "--forget-bias",
+        "--seed",
+        "--device",
+        "--out",
+        "--config",
+        "--json",
+    ] {
+        assert!(text(&help.stdout).contains(option), "no {option}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_keeps_the_results_so_far() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let arguments = [
+        "--task",
+        "adding",
+        "--gap",
+        "20",
+        "--hidden",
+        "8",
+        "--updates",
+        "1000000",
+        "--eval-every",
+        "20",
+        "--device",
+        "flex",
+        "--json",
+        "--out",
+    ];
+    let mut child = training(&arguments)
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(progress.any(|line| line.unwrap().contains("lstm  update     40/1000000")));
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    progress.for_each(drop);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["interrupted"], true);
+    assert_eq!(
+        summary["runs"].as_array().unwrap().len(),
+        1,
+        "the second cell was not started"
+    );
+    assert!(summary["runs"][0]["updates"].as_u64().unwrap() >= 40);
+    for name in [
+        "summary.json",
+        "curves.svg",
+        "lstm.safetensors",
+        "metrics.jsonl",
+    ] {
+        assert!(out.join(name).exists(), "{name} is kept");
+    }
+}
+
+/// Without any adapter `--device wgpu` is an error, and `auto` takes flex. The variables keep the
+/// drivers of Linux from being found.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_adapter_is_a_clear_error() {
+    let without_drivers = |arguments: &[&str]| {
+        training(arguments)
+            .env("VK_DRIVER_FILES", "/dev/null")
+            .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null")
+            .output()
+            .unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let failed = without_drivers(&["--device", "wgpu", "--out", out]);
+    let message = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("error: --device wgpu: no adapter was found"),
+        "{message}"
+    );
+    assert!(message.contains("mesa-vulkan-drivers"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert!(!Path::new(out).exists());
+
+    let listed = without_drivers(&["devices"]);
+    assert_success(&listed);
+    assert!(text(&listed.stdout).contains("auto      device: flex, the CPU (wgpu finds no GPU)"));
+}
