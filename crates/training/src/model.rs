@@ -11,7 +11,8 @@ use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use lstm_core::{Lstm, LstmConfig, Rnn, RnnConfig};
 
-/// The recurrent layer under test.
+/// The recurrent layer under test. (A program holds one or two of them: their size is no matter.)
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Recurrent {
     /// The plain recurrent network.

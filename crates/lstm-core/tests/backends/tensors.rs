@@ -62,19 +62,22 @@ pub fn compare(
             true => largest_gradient,
             false => size(want),
         };
-        // A NaN must not hide: `max` would drop it.
+        // `max` would drop a NaN: it counts as infinitely wrong.
         let error = want
             .values
             .iter()
             .zip(&got.values)
             .map(|(want, got)| (want - got).abs() / scale.max(f64::MIN_POSITIVE))
-            .fold(0.0, |a: f64, e| if e <= a { a } else { e });
+            .fold(
+                0.0,
+                |a: f64, e| if e.is_nan() { f64::INFINITY } else { a.max(e) },
+            );
         let mut largest = LARGEST.lock().unwrap();
         let seen = largest.entry(key.to_string()).or_default();
-        if !(error <= seen.0) {
+        if error > seen.0 {
             *seen = (error, format!("{name} of {what}"));
         }
-        if !(error <= tolerance) {
+        if error > tolerance {
             return Err(format!(
                 "{what}: {name} is off by {error:.2e} relative, more than {tolerance:.0e}"
             ));
