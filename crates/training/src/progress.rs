@@ -3,6 +3,7 @@
 
 use crate::config::CellName;
 use crate::metrics::{ACCURACY, LOSS};
+use crate::task::Goal;
 use burn::train::LearnerSummary;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
 use burn::train::metric::{MetricDefinition, MetricId};
@@ -10,9 +11,10 @@ use burn::train::renderer::{
     EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
     MetricsRendererTraining,
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::collections::HashMap;
 use std::error::Error;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Instant;
 
@@ -20,11 +22,12 @@ use std::time::Instant;
 pub struct Bars {
     bars: Vec<(CellName, ProgressBar)>,
     in_terminal: bool,
+    right: String,
 }
 
 impl Bars {
     /// A bar for each cell, waiting.
-    pub fn new(cells: &[CellName], updates: usize) -> Self {
+    pub fn new(cells: &[CellName], updates: usize, goal: Goal) -> Self {
         let in_terminal = std::io::stderr().is_terminal();
         let all = MultiProgress::with_draw_target(match in_terminal {
             true => ProgressDrawTarget::stderr(),
@@ -41,7 +44,15 @@ impl Bars {
                 (*cell, bar)
             })
             .collect();
-        Self { bars, in_terminal }
+        let right = match goal {
+            Goal::Class { .. } => "accuracy".to_string(),
+            Goal::Value { tolerance } => format!("within {tolerance}"),
+        };
+        Self {
+            bars,
+            in_terminal,
+            right,
+        }
     }
 
     /// The renderer that burn-train tells about the training of `cell`.
@@ -52,6 +63,7 @@ impl Bars {
             cell,
             bar,
             in_terminal: self.in_terminal,
+            right: self.right.clone(),
             start: Instant::now(),
             done: 0,
             done_before: 0,
@@ -75,6 +87,10 @@ impl Bars {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the template is valid")
+        .with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+            // A bar that cannot be written has nowhere to complain to.
+            let _ = write!(text, "{:.0} updates/s", state.per_sec());
+        })
         .progress_chars("━╸─")
 }
 
@@ -83,6 +99,8 @@ struct Renderer {
     cell: CellName,
     bar: ProgressBar,
     in_terminal: bool,
+    /// What an answer that is right is called.
+    right: String,
     start: Instant,
     done: usize,
     done_before: usize,
@@ -107,11 +125,12 @@ impl Renderer {
     fn message(&self) -> String {
         let held_out = match self.held_out {
             Some((loss, accuracy)) => {
-                format!("held-out loss {loss:.4} accuracy {:.1} %", 100.0 * accuracy)
+                let (right, percent) = (&self.right, 100.0 * accuracy);
+                format!("held-out loss {loss:.4}, {right} {percent:.1} %")
             }
-            None => "not yet measured".to_string(),
+            None => "held-out not yet measured".to_string(),
         };
-        format!("loss {:.4}, {held_out}", self.train_loss)
+        format!("train loss {:.4}, {held_out}", self.train_loss)
     }
 
     /// A line for those who cannot see the bar.
@@ -158,7 +177,7 @@ impl TrainingProgressLogger for Renderer {
     ) {
         self.start = Instant::now();
         self.bar.set_style(style(
-            "{prefix:4} {bar:24} {pos:>6}/{len} updates  {per_sec}  {eta} left  {msg}",
+            "{prefix:4} {bar:24} {pos:>6}/{len}  {rate}  at most {eta} left  {msg}",
         ));
         self.bar.reset();
         self.bar.set_message("");

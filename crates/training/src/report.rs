@@ -90,13 +90,6 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 }
 
 impl CellSummary {
-    fn result(&self) -> String {
-        match self.solved {
-            true => "solved".to_string(),
-            false => format!("not within {} updates", thousands(self.updates)),
-        }
-    }
-
     fn sentence(&self, settings: &Settings) -> String {
         let name = match (self.cell, settings.forget_bias) {
             (CellName::Rnn, _) => "the RNN".to_string(),
@@ -130,14 +123,20 @@ impl Summary {
             "result",
             "time",
         ];
-        let rows = self.runs.iter().map(|run| {
+        let rows = self.runs.iter().enumerate().map(|(k, run)| {
+            let last = k + 1 == self.runs.len();
+            let result = match run.solved {
+                true => "solved".to_string(),
+                false if last && self.interrupted => "interrupted".to_string(),
+                false => format!("not within {} updates", thousands(run.updates)),
+            };
             vec![
                 run.cell.name().to_uppercase(),
                 thousands(run.parameters),
                 thousands(run.updates),
                 readable(run.metric, run.value),
                 readable(run.metric, run.chance),
-                run.result(),
+                result,
                 format!("{:.1} s", run.seconds),
             ]
         });

@@ -45,7 +45,7 @@ pub fn run(
 
     let cells = settings.cell.list();
     let dashboard = show.dashboard && std::io::stdout().is_terminal();
-    let bars = (!dashboard).then(|| Bars::new(cells, settings.updates));
+    let bars = (!dashboard).then(|| Bars::new(cells, settings.updates, task.goal()));
     let mut summary = Summary {
         task: settings.task.name(),
         gap: settings.gap,
