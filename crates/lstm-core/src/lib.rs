@@ -36,6 +36,11 @@
 //! features `flex`, `ndarray` and `wgpu` switch on the backend of that name in `burn`, for programs
 //! that don't do so themselves. None is on by default.
 
+/// The project's README, so that its example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+
 pub mod cell;
 mod convert;
 mod display;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::config::Overrides;
+use crate::config::{Overrides, defaults_by_task};
 use crate::device::DeviceName;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 ///
 /// Without a command it runs `compare`.
 #[derive(Parser, Debug)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(version, args_conflicts_with_subcommands = true, after_help = defaults_by_task())]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -24,8 +24,10 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Train an LSTM and a plain RNN on the same task and compare them (the default)
+    #[command(after_help = defaults_by_task())]
     Compare(RunArgs),
     /// Train one cell, or both
+    #[command(after_help = defaults_by_task())]
     Train(RunArgs),
     /// Evaluate the models of a run, also at gaps other than the trained one
     Eval(EvalArgs),

@@ -345,6 +345,28 @@ fn defaults(task: TaskName) -> Defaults {
     }
 }
 
+/// The tasks' defaults in words, for `--help`.
+pub fn defaults_by_task() -> String {
+    let mut text = "Defaults by task:".to_string();
+    for task in TaskName::value_variants() {
+        let Defaults {
+            gap,
+            hidden,
+            updates,
+            batch,
+            lr,
+            optimizer,
+        } = defaults(*task);
+        text += &format!(
+            "\n  {:15} --gap {gap} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
+             --optimizer {}",
+            task.name(),
+            optimizer.name(),
+        );
+    }
+    text
+}
+
 impl Settings {
     /// The longest gap that is accepted: sequences a batch beyond it would fill the memory.
     const LONGEST_GAP: usize = 100_000;

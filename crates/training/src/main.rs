@@ -35,10 +35,7 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => train(args, Cells::Both),
         Some(Command::Train(args)) => train(args, Cells::Lstm),
         Some(Command::Eval(args)) => eval(args),
-        Some(Command::Devices) => {
-            println!("{}", device::list());
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -98,9 +95,9 @@ fn eval(args: EvalArgs) -> Result<ExitCode> {
         seed: args.seed,
         device: args.device,
     })?;
-    match args.json {
-        true => println!("{}", serde_json::to_string(&evaluation)?),
-        false => println!("{}", evaluation.table()),
-    }
+    report::print(&match args.json {
+        true => serde_json::to_string(&evaluation)?,
+        false => evaluation.table(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,8 +2,10 @@
 
 use crate::config::{CellName, ForgetBias, Settings};
 use crate::task::{Goal, Score, Task};
+use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The results of a run, as in `summary.json` and printed by `--json`.
@@ -87,6 +89,15 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
+}
+
+/// Prints to standard output.
+///
+/// # Errors
+///
+/// If it is closed or full; `println!` would panic.
+pub fn print(text: &str) -> Result<()> {
+    writeln!(io::stdout(), "{text}").context("cannot write to standard output")
 }
 
 impl CellSummary {

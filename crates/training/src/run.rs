@@ -106,12 +106,14 @@ pub fn run(
         }
     }
 
-    if show.json {
-        println!("{}", serde_json::to_string(&summary)?);
-    } else {
-        println!("{}", summary.table());
-        println!("{}", summary.sentence(settings, &*task));
-        println!("results: {}", dir.path().display());
-    }
+    report::print(&match show.json {
+        true => serde_json::to_string(&summary)?,
+        false => format!(
+            "{}\n{}\nresults: {}",
+            summary.table(),
+            summary.sentence(settings, &*task),
+            dir.path().display()
+        ),
+    })?;
     Ok(!summary.interrupted)
 }

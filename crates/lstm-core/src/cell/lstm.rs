@@ -1,6 +1,6 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-use super::{activate, leaf, project};
+use super::{activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::{init, shape};
@@ -143,27 +143,13 @@ impl LstmCell {
         recurrent_weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Self {
-        let [d_input, _] = input_weight.dims();
-        let [d_hidden, _] = recurrent_weight.dims();
-        shape::at_least_one("lstm cell", "d_input", d_input);
-        shape::at_least_one("lstm cell", "d_hidden", d_hidden);
-        shape::check(
+        check_weights(
             "lstm cell",
-            "recurrent weight",
-            "[H, 4H]",
-            [d_hidden, 4 * d_hidden],
-            recurrent_weight.dims(),
+            4,
+            &input_weight,
+            &recurrent_weight,
+            bias.as_ref(),
         );
-        shape::check(
-            "lstm cell",
-            "input weight",
-            "[I, 4H]",
-            [d_input, 4 * d_hidden],
-            input_weight.dims(),
-        );
-        if let Some(bias) = &bias {
-            shape::check("lstm cell", "bias", "[4H]", [4 * d_hidden], bias.dims());
-        }
         let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
@@ -232,15 +218,7 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<LstmState<2>>) -> LstmState<2> {
-        let [batch, features] = input.dims();
-        shape::at_least_one("lstm cell", "batch size", batch);
-        shape::check(
-            "lstm cell",
-            "input",
-            "[B, I]",
-            [batch, self.d_input()],
-            [batch, features],
-        );
+        let batch = check_input("lstm cell", &input, self.d_input());
         let state = self.state_or_zeros("lstm cell", &input, batch, state);
         self.step(self.project(input), state)
     }

@@ -1,6 +1,6 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{activate, leaf, project};
+use super::{activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::{init, shape};
 use burn::config::Config;
@@ -106,27 +106,13 @@ impl RnnCell {
         recurrent_weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Self {
-        let [d_input, _] = input_weight.dims();
-        let [d_hidden, _] = recurrent_weight.dims();
-        shape::at_least_one("rnn cell", "d_input", d_input);
-        shape::at_least_one("rnn cell", "d_hidden", d_hidden);
-        shape::check(
+        check_weights(
             "rnn cell",
-            "recurrent weight",
-            "[H, H]",
-            [d_hidden; 2],
-            recurrent_weight.dims(),
+            1,
+            &input_weight,
+            &recurrent_weight,
+            bias.as_ref(),
         );
-        shape::check(
-            "rnn cell",
-            "input weight",
-            "[I, H]",
-            [d_input, d_hidden],
-            input_weight.dims(),
-        );
-        if let Some(bias) = &bias {
-            shape::check("rnn cell", "bias", "[H]", [d_hidden], bias.dims());
-        }
         Self {
             hidden_activation: ActivationConfig::Tanh.init(&input_weight.device()),
             input_weight: leaf(input_weight),
@@ -158,15 +144,7 @@ impl RnnCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<RnnState<2>>) -> RnnState<2> {
-        let [batch, features] = input.dims();
-        shape::at_least_one("rnn cell", "batch size", batch);
-        shape::check(
-            "rnn cell",
-            "input",
-            "[B, I]",
-            [batch, self.d_input()],
-            [batch, features],
-        );
+        let batch = check_input("rnn cell", &input, self.d_input());
         let state = self.state_or_zeros("rnn cell", &input, batch, state);
         self.step(self.project(input), state)
     }

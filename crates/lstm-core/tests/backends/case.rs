@@ -129,15 +129,6 @@ impl Run<'_> {
         self.given[name].to(&self.device, self.dtype)
     }
 
-    fn weight<const D: usize>(
-        &mut self,
-        name: String,
-        param: &Param<Tensor<D>>,
-        leaf: fn(Tensor<D>) -> Leaf,
-    ) {
-        self.leaves.push((name, leaf(param.val())));
-    }
-
     /// A given tensor, tracked where gradients are asked for.
     fn tracked<const D: usize>(&self, name: &str) -> Tensor<D> {
         match self.device.is_autodiff() {
@@ -166,33 +157,50 @@ impl Run<'_> {
         }
     }
 
-    fn rnn(&mut self, suffix: &str) -> (RnnCell, RnnState<2>) {
+    /// `W`, `R` and `b` of one direction.
+    fn weights(&self, suffix: &str) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
+        let given = |letter| self.given(&format!("{letter}{suffix}"));
         let bias = self.case.bias.then(|| self.given(&format!("b{suffix}")));
-        let cell = RnnCell::from_weights(
-            self.given(&format!("W{suffix}")),
-            self.given(&format!("R{suffix}")),
-            bias,
-        );
-        self.weight(format!("W{suffix}"), &cell.input_weight, Leaf::Matrix);
-        self.weight(format!("R{suffix}"), &cell.recurrent_weight, Leaf::Matrix);
-        if let Some(bias) = &cell.bias {
-            self.weight(format!("b{suffix}"), bias, Leaf::Vector);
+        (given("W"), given("R"), bias)
+    }
+
+    /// Asks for the gradients of a cell's weights.
+    fn track(
+        &mut self,
+        suffix: &str,
+        input_weight: &Param<Tensor<2>>,
+        recurrent_weight: &Param<Tensor<2>>,
+        bias: Option<&Param<Tensor<1>>>,
+    ) {
+        let mut leaf = |letter, leaf| self.leaves.push((format!("{letter}{suffix}"), leaf));
+        leaf("W", Leaf::Matrix(input_weight.val()));
+        leaf("R", Leaf::Matrix(recurrent_weight.val()));
+        if let Some(bias) = bias {
+            leaf("b", Leaf::Vector(bias.val()));
         }
+    }
+
+    fn rnn(&mut self, suffix: &str) -> (RnnCell, RnnState<2>) {
+        let (w, r, b) = self.weights(suffix);
+        let cell = RnnCell::from_weights(w, r, b);
+        self.track(
+            suffix,
+            &cell.input_weight,
+            &cell.recurrent_weight,
+            cell.bias.as_ref(),
+        );
         (cell, RnnState::new(self.state(format!("h0{suffix}"))))
     }
 
     fn lstm(&mut self, suffix: &str) -> (LstmCell, LstmState<2>) {
-        let bias = self.case.bias.then(|| self.given(&format!("b{suffix}")));
-        let cell = LstmCell::from_weights(
-            self.given(&format!("W{suffix}")),
-            self.given(&format!("R{suffix}")),
-            bias,
+        let (w, r, b) = self.weights(suffix);
+        let cell = LstmCell::from_weights(w, r, b);
+        self.track(
+            suffix,
+            &cell.input_weight,
+            &cell.recurrent_weight,
+            cell.bias.as_ref(),
         );
-        self.weight(format!("W{suffix}"), &cell.input_weight, Leaf::Matrix);
-        self.weight(format!("R{suffix}"), &cell.recurrent_weight, Leaf::Matrix);
-        if let Some(bias) = &cell.bias {
-            self.weight(format!("b{suffix}"), bias, Leaf::Vector);
-        }
         let hidden = self.state(format!("h0{suffix}"));
         let memory = self.state(format!("c0{suffix}"));
         (cell, LstmState::new(memory, hidden))
