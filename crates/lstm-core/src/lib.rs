@@ -41,12 +41,14 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
+mod backend;
 pub mod cell;
 mod convert;
 mod display;
 pub mod gates;
 pub mod init;
 pub mod layer;
+mod ops;
 pub mod reference;
 mod shape;
 

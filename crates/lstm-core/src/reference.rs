@@ -24,8 +24,8 @@ pub fn rnn(
     mut state: RnnState<2>,
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
-    let steps = project_steps(input, |rows| cell.project(rows));
-    let output = over_steps(steps, reverse, |projected| {
+    let projected = project(input, |rows| cell.project(rows));
+    let output = over_steps(projected, reverse, |projected| {
         let hidden = state.hidden.clone();
         state = cell.step(projected, RnnState::new(hidden));
         state.hidden.clone()
@@ -49,22 +49,20 @@ pub fn lstm(
     mut state: LstmState<2>,
     reverse: bool,
 ) -> (Tensor<3>, LstmState<2>) {
-    let steps = project_steps(input, |rows| cell.project(rows));
-    let output = over_steps(steps, reverse, |projected| {
+    let projected = project(input, |rows| cell.project(rows));
+    let output = over_steps(projected, reverse, |projected| {
         state = cell.step(projected, state.clone());
         state.hidden.clone()
     });
     (output, state)
 }
 
-/// `x W + b` of every step, in the order of time: `T` tensors `[B, G]` from `[B, T, I]`.
-fn project_steps(input: Tensor<3>, project: impl Fn(Tensor<2>) -> Tensor<2>) -> Vec<Tensor<2>> {
+/// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, by one product.
+pub(crate) fn project(input: Tensor<3>, project: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
     let [batch, time, features] = input.dims();
     let projected = project(input.reshape([batch * time, features]));
     let [_, width] = projected.dims();
-    let mut steps = Vec::with_capacity(time);
-    split_time(projected.reshape([batch, time, width]), &mut steps);
-    steps
+    projected.reshape([batch, time, width])
 }
 
 /// Cuts `[B, T, G]` into `T` tensors `[B, G]`, half by half.
@@ -82,12 +80,16 @@ fn split_time(sequence: Tensor<3>, steps: &mut Vec<Tensor<2>>) {
     }
 }
 
-/// Calls `step` on one time step after another and stacks what it returns to `[B, T, H]`.
+/// Calls `step` on one time step of `[B, T, G]` after another and stacks what it returns to
+/// `[B, T, H]`.
 fn over_steps(
-    mut steps: Vec<Tensor<2>>,
+    projected: Tensor<3>,
     reverse: bool,
     step: impl FnMut(Tensor<2>) -> Tensor<2>,
 ) -> Tensor<3> {
+    let [_, time, _] = projected.dims();
+    let mut steps = Vec::with_capacity(time);
+    split_time(projected, &mut steps);
     if reverse {
         steps.reverse();
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
-use crate::config::{Overrides, defaults_by_task};
+use crate::bench::Shape;
+use crate::config::{CellName, Overrides, defaults_by_task};
 use crate::device::DeviceName;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub enum Command {
     Train(RunArgs),
     /// Evaluate the models of a run, also at gaps other than the trained one
     Eval(EvalArgs),
+    /// Time the layers of lstm-core and of burn::nn, in turn
+    Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
     Devices,
 }
@@ -79,6 +82,35 @@ pub struct EvalArgs {
     pub device: Option<DeviceName>,
 
     /// Print the results as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Sizes to time: batch, time steps, input features, hidden units
+    #[arg(
+        long,
+        value_name = "B,T,I,H",
+        num_args = 1..,
+        default_values = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
+    )]
+    pub shapes: Vec<Shape>,
+
+    /// The cell
+    #[arg(long, value_enum, default_value = "lstm")]
+    pub cell: CellName,
+
+    /// Where to compute
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceName,
+
+    /// Runs that count, after three that warm up; medians are printed
+    #[arg(long, default_value_t = 15)]
+    pub runs: usize,
+
+    /// Print a line of JSON per layer and shape on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
 }

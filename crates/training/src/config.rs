@@ -13,12 +13,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// The cell under test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CellName {
-    /// The plain recurrent cell.
+    /// The plain recurrent cell
     Rnn,
-    /// The LSTM cell.
+    /// The LSTM cell
     Lstm,
 }
 

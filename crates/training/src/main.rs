@@ -1,6 +1,7 @@
 //! Fits RNN and LSTM cells on long-range-dependency tasks and shows, in numbers and pictures, what
 //! the LSTM remembers and the plain RNN forgets.
 
+mod bench;
 mod cli;
 mod config;
 mod data;
@@ -19,7 +20,7 @@ mod train;
 use anyhow::{Context, Result};
 use burn::train::Interrupter;
 use clap::Parser;
-use cli::{Cli, Command, EvalArgs, RunArgs};
+use cli::{BenchArgs, Cli, Command, EvalArgs, RunArgs};
 use config::{Cells, Overrides, Settings};
 use run::Show;
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => train(args, Cells::Both),
         Some(Command::Train(args)) => train(args, Cells::Lstm),
         Some(Command::Eval(args)) => eval(args),
+        Some(Command::Bench(args)) => bench(args),
         Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -99,5 +101,28 @@ fn eval(args: EvalArgs) -> Result<ExitCode> {
         true => serde_json::to_string(&evaluation)?,
         false => evaluation.table(),
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench(args: BenchArgs) -> Result<ExitCode> {
+    let request = bench::Request {
+        shapes: &args.shapes,
+        cell: args.cell,
+        device: args.device,
+        runs: args.runs,
+    };
+    let mut all = vec![];
+    bench::run(&request, |timings| {
+        if args.json {
+            for timing in &timings {
+                report::print(&serde_json::to_string(timing)?)?;
+            }
+        }
+        all.push(timings);
+        Ok(())
+    })?;
+    if !args.json {
+        report::print(&bench::table(&all))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

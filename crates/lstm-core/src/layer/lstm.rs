@@ -3,7 +3,7 @@
 use super::{check_input, swap_layout};
 use crate::cell::{LstmCell, LstmCellConfig};
 use crate::display::impl_module_display;
-use crate::reference;
+use crate::ops;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
@@ -154,7 +154,7 @@ impl Lstm {
         let input = swap_layout(input, self.batch_first);
         let batch = check_input("lstm", &input, self.cell.d_input());
         let state = self.cell.state_or_zeros("lstm", &input, batch, state);
-        let (output, state) = reference::lstm(&self.cell, input, state, self.reverse);
+        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse);
         (swap_layout(output, self.batch_first), state)
     }
 }

@@ -3,7 +3,7 @@
 use super::{check_input, swap_layout};
 use crate::cell::{RnnCell, RnnCellConfig};
 use crate::display::impl_module_display;
-use crate::reference;
+use crate::ops;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
@@ -132,7 +132,7 @@ impl Rnn {
         let input = swap_layout(input, self.batch_first);
         let batch = check_input("rnn", &input, self.cell.d_input());
         let state = self.cell.state_or_zeros("rnn", &input, batch, state);
-        let (output, state) = reference::rnn(&self.cell, input, state, self.reverse);
+        let (output, state) = ops::rnn(&self.cell, input, state, self.reverse);
         (swap_layout(output, self.batch_first), state)
     }
 }

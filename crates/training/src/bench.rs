@@ -1,0 +1,232 @@
+//! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process.
+
+use crate::config::CellName;
+use crate::device::{self, DeviceName};
+use crate::report;
+use anyhow::{Context, Result, ensure};
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use serde::Serialize;
+use std::str::FromStr;
+use std::time::Instant;
+
+/// Runs before the clock counts: caches fill, kernels are compiled and tuned.
+const WARM_UP: usize = 3;
+
+/// Sizes of a layer call.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    batch: usize,
+    time: usize,
+    input: usize,
+    hidden: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+        match sizes.as_deref() {
+            Ok([batch, time, input, hidden]) if !text.split(',').any(|size| size == "0") => {
+                Ok(Self {
+                    batch: *batch,
+                    time: *time,
+                    input: *input,
+                    hidden: *hidden,
+                })
+            }
+            _ => Err(format!(
+                "expected four sizes B,T,I,H of at least 1, got {text}"
+            )),
+        }
+    }
+}
+
+/// What is to be timed.
+pub struct Request<'a> {
+    /// The sizes.
+    pub shapes: &'a [Shape],
+    /// The cell.
+    pub cell: CellName,
+    /// Where.
+    pub device: DeviceName,
+    /// Runs that the clock counts.
+    pub runs: usize,
+}
+
+/// The times of one implementation at one shape, as printed by `--json`.
+#[derive(Serialize)]
+pub struct Timing {
+    r#impl: &'static str,
+    cell: CellName,
+    device: &'static str,
+    /// `[B, T, I, H]`
+    shape: [usize; 4],
+    /// Median milliseconds of forward without gradients.
+    infer_ms: f64,
+    infer_ms_min: f64,
+    infer_ms_max: f64,
+    /// Median milliseconds of forward and backward of mean(output²).
+    train_ms: f64,
+    train_ms_min: f64,
+    train_ms_max: f64,
+}
+
+/// A layer: the output of a sequence.
+type Layer = Box<dyn Fn(Tensor<3>) -> Tensor<3>>;
+
+/// Times every shape and hands over the timings of both implementations as they come.
+pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
+    ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
+    let chosen = device::choose(request.device)?;
+    eprintln!("{}", chosen.why);
+    for shape in request.shapes {
+        each(time_shape(request, *shape, &chosen)?)?;
+    }
+    Ok(())
+}
+
+fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Result<Vec<Timing>> {
+    let Shape {
+        batch,
+        time,
+        input,
+        hidden,
+    } = shape;
+    let device = &chosen.device;
+    let x = Tensor::random([batch, time, input], Distribution::Default, device);
+    let training = device.clone().autodiff();
+    let x_training = Tensor::from_data(x.to_data(), &training);
+    let implementations = ["lstm-core", "burn::nn"].map(|name| {
+        let (infer, train) = layers(name, request.cell, [input, hidden], &training);
+        (name, infer, train)
+    });
+    // In turn, so that a machine that drifts does so for both.
+    let mut infer = [vec![], vec![]];
+    let mut train = [vec![], vec![]];
+    for run in 0..WARM_UP + request.runs {
+        for (k, (_, infer_layer, train_layer)) in implementations.iter().enumerate() {
+            let ms = clock(device, || {
+                infer_layer(x.clone());
+            })?;
+            let train_ms = clock(device, || {
+                let output = train_layer(x_training.clone());
+                output.square().mean().backward();
+            })?;
+            if run >= WARM_UP {
+                infer[k].push(ms);
+                train[k].push(train_ms);
+            }
+        }
+    }
+    let timing = |(k, name): (usize, &'static str)| {
+        let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut infer[k]);
+        let [train_ms_min, train_ms, train_ms_max] = spread(&mut train[k]);
+        Timing {
+            r#impl: name,
+            cell: request.cell,
+            device: chosen.name,
+            shape: [batch, time, input, hidden],
+            infer_ms,
+            infer_ms_min,
+            infer_ms_max,
+            train_ms,
+            train_ms_min,
+            train_ms_max,
+        }
+    };
+    let names = implementations.each_ref().map(|(name, ..)| *name);
+    Ok(names.into_iter().enumerate().map(timing).collect())
+}
+
+/// An implementation's layer for inference and for training.
+fn layers(name: &str, cell: CellName, [i, h]: [usize; 2], device: &Device) -> (Layer, Layer) {
+    match (name, cell) {
+        ("lstm-core", CellName::Lstm) => {
+            let train = lstm_core::LstmConfig::new(i, h, true).init(device);
+            let infer = train.valid();
+            (
+                Box::new(move |x| infer.forward(x, None).0),
+                Box::new(move |x| train.forward(x, None).0),
+            )
+        }
+        ("lstm-core", CellName::Rnn) => {
+            let train = lstm_core::RnnConfig::new(i, h, true).init(device);
+            let infer = train.valid();
+            (
+                Box::new(move |x| infer.forward(x, None).0),
+                Box::new(move |x| train.forward(x, None).0),
+            )
+        }
+        (_, CellName::Lstm) => {
+            let train = burn::nn::LstmConfig::new(i, h, true).init(device);
+            let infer = train.valid();
+            (
+                Box::new(move |x| infer.forward(x, None).0),
+                Box::new(move |x| train.forward(x, None).0),
+            )
+        }
+        (_, CellName::Rnn) => {
+            let train = burn::nn::RnnConfig::new(i, h, true).init(device);
+            let infer = train.valid();
+            (
+                Box::new(move |x| infer.forward(x, None).0),
+                Box::new(move |x| train.forward(x, None).0),
+            )
+        }
+    }
+}
+
+/// Milliseconds until the device has done the work.
+fn clock(device: &Device, work: impl FnOnce()) -> Result<f64> {
+    let start = Instant::now();
+    work();
+    device.sync().context("the device failed")?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Least, median and greatest.
+fn spread(times: &mut [f64]) -> [f64; 3] {
+    times.sort_by(f64::total_cmp);
+    [times[0], times[times.len() / 2], times[times.len() - 1]]
+}
+
+/// The timings as a table, with how many times as long `burn::nn` takes.
+pub fn table(timings: &[Vec<Timing>]) -> String {
+    let header = ["B,T,I,H", "impl", "infer ms", "", "train ms", ""];
+    let rows = timings.iter().flat_map(|pair| {
+        pair.iter().map(|timing| {
+            let [b, t, i, h] = timing.shape;
+            let times = |other: f64, own: f64| format!("× {:.1}", other / own);
+            vec![
+                format!("{b},{t},{i},{h}"),
+                timing.r#impl.to_string(),
+                format!("{:.2}", timing.infer_ms),
+                times(timing.infer_ms, pair[0].infer_ms),
+                format!("{:.2}", timing.train_ms),
+                times(timing.train_ms, pair[0].train_ms),
+            ]
+        })
+    });
+    report::table(&header, rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_four_sizes() {
+        let shape: Shape = "32,50,2,64".parse().unwrap();
+        assert_eq!((shape.batch, shape.hidden), (32, 64));
+        for bad in ["", "1,2,3", "1,2,3,4,5", "1,2,0,4", "a,b,c,d", "1,2,3,-4"] {
+            assert!(bad.parse::<Shape>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spread_is_sorted() {
+        assert_eq!(spread(&mut [3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
+    }
+}
