@@ -30,11 +30,18 @@
 //! be at least 1 (the configs and the layers panic on 0). An empty batch, `B` = 0, panics as well:
 //! not every backend has tensors without elements.
 //!
+//! # Speed
+//!
+//! In float32 on Flex and NdArray, the layers run the recurrence of a whole sequence as one operation
+//! with handwritten backpropagation through time. Everywhere else, and with options that the kernels
+//! don't know (`clip`, coupled gates, other activations), they run the [`reference`] loop.
+//!
 //! # Features
 //!
-//! The library names no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
-//! features `flex`, `ndarray` and `wgpu` switch on the backend of that name in `burn`, for programs
-//! that don't do so themselves. None is on by default.
+//! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
+//! features `flex` and `ndarray` bring the kernels of these backends and switch the backend of that
+//! name on in `burn`; `wgpu` does the latter. None is on by default. A program that uses a backend
+//! without the feature of its name here gets the reference loop.
 
 /// The project's README, so that its example is compiled and run.
 #[cfg(doctest)]

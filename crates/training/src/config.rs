@@ -335,9 +335,9 @@ fn defaults(task: TaskName) -> Defaults {
         },
         // Adam hides vanishing gradients on the symbol tasks, but not here.
         TaskName::Adding => Defaults {
-            gap: 30,
+            gap: 50,
             hidden: 64,
-            updates: 3_000,
+            updates: 4_000,
             batch: 64,
             lr: 3e-3,
             optimizer: Optimizer::Adam,

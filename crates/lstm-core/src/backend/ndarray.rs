@@ -1,20 +1,24 @@
-//! NdArray: its tensors are read through a copy.
+//! NdArray: its tensors are read where they lie.
 
 #![allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 
 use super::cpu::{self, Host};
 use crate::ops::{LstmInputs, RecurrentBackend, RnnInputs};
 use burn::backend::NdArray;
+use burn::backend::ndarray::NdArrayTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{TensorData, try_read_sync};
+use burn::tensor::TensorData;
 
 impl Host for NdArray {
     fn with_slice<R>(tensor: &FloatTensor<Self>, read: impl FnOnce(&[f32]) -> R) -> R {
-        let data = try_read_sync(Self::float_into_data(tensor.clone()))
-            .expect("a CPU backend has its data at hand")
-            .expect("a CPU backend reads without error");
-        read(data.as_slice::<f32>().expect("float32"))
+        let NdArrayTensor::F32(storage) = tensor else {
+            unreachable!("only float32 tensors are sent here");
+        };
+        // In order already, or one copy in order.
+        let ordered = storage.view();
+        let ordered = ordered.as_standard_layout();
+        read(ordered.as_slice().expect("an array in standard layout"))
     }
 
     fn from_data(data: TensorData) -> FloatTensor<Self> {

@@ -2,7 +2,7 @@
 
 use super::math::{sigmoid, tanh};
 use super::simd::{Simd, for_instruction_sets};
-use super::{Matrix, Sizes, multiply, on_threads, recurrent_gradient, rows_of, shares};
+use super::{Matrix, Sizes, multiply, on_threads, recurrent_gradient, rows_of, shares, transpose};
 
 /// What the recurrence reads; all row-major.
 #[derive(Clone, Copy)]
@@ -120,6 +120,7 @@ impl Lstm<'_> {
         let mut projected = vec![0.0; batch * time * 4 * hidden];
         let mut hidden0 = vec![0.0; batch * hidden];
         let mut cell0 = vec![0.0; batch * hidden];
+        let transposed = transpose(self.recurrent, hidden, 4 * hidden);
         let threads = self.sizes.rows_of_threads();
         let work = shares(&mut projected, time * 4 * hidden, &threads)
             .into_iter()
@@ -137,6 +138,7 @@ impl Lstm<'_> {
                 ..self
             };
             share.backward_rows(
+                &transposed,
                 rows_of(upstream, (time + 1) * hidden, rows),
                 rows_of(kept, time * 5 * hidden, rows),
                 projected,
@@ -160,9 +162,10 @@ impl Lstm<'_> {
         }
     }
 
-    /// `dh` and `dc` are the gradients of the states between two steps; at the end, of the first.
+    /// `transposed` is `R` transposed, `[4H, H]`. `dh` and `dc` are the gradients of the states between two steps; at the end, of the first.
     fn backward_rows(
         self,
+        transposed: &[f32],
         upstream: &[f32],
         kept: &[f32],
         projected: &mut [f32],
@@ -176,7 +179,7 @@ impl Lstm<'_> {
             ..
         } = self.sizes;
         let simd = Simd::best();
-        let recurrent = Matrix::new(self.recurrent, hidden, 4 * hidden).transposed();
+        let transposed = Matrix::new(transposed, 4 * hidden, hidden);
         let upstream_of =
             |row: usize, t: usize| &upstream[(row * (time + 1) + t) * hidden..][..hidden];
         let kept_of = |row: usize, t: usize| &kept[(row * time + t) * 5 * hidden..][..5 * hidden];
@@ -199,7 +202,7 @@ impl Lstm<'_> {
                 gates_back(simd, kept_of(row, t), before, dh, dc, sums);
                 projected[(row * time + t) * 4 * hidden..][..4 * hidden].copy_from_slice(sums);
             }
-            multiply(dh, false, Matrix::new(&sums, batch, 4 * hidden), recurrent);
+            multiply(dh, false, Matrix::new(&sums, batch, 4 * hidden), transposed);
         }
     }
 }

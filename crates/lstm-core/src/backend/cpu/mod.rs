@@ -132,6 +132,20 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// The transpose of a row-major matrix `[rows, columns]`, row-major.
+///
+/// The way back multiplies with `R` transposed at every step, and `gemm` would put it in order each
+/// time: forward and backward at B,T,I,H = 32,100,128,256 took 80 ms so, and 45 ms with one copy ahead.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut transposed = vec![0.0; rows * columns];
+    for (row, values) in values.chunks_exact(columns).enumerate() {
+        for (column, value) in values.iter().enumerate() {
+            transposed[column * rows + row] = *value;
+        }
+    }
+    transposed
+}
+
 /// `out = a b`, or `out += a b` with `add`, on this thread alone; `out` is row-major.
 fn multiply(out: &mut [f32], add: bool, a: Matrix, b: Matrix) {
     multiply_on(out, add, a, b, gemm::Parallelism::None);

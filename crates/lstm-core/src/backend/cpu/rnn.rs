@@ -2,7 +2,7 @@
 
 use super::math::tanh;
 use super::simd::{Simd, for_instruction_sets};
-use super::{Matrix, Sizes, multiply, on_threads, recurrent_gradient, rows_of, shares};
+use super::{Matrix, Sizes, multiply, on_threads, recurrent_gradient, rows_of, shares, transpose};
 
 /// What the recurrence reads; all row-major.
 #[derive(Clone, Copy)]
@@ -77,6 +77,7 @@ impl Rnn<'_> {
         } = self.sizes;
         let mut projected = vec![0.0; batch * time * hidden];
         let mut hidden0 = vec![0.0; batch * hidden];
+        let transposed = transpose(self.recurrent, hidden, hidden);
         let threads = self.sizes.rows_of_threads();
         let simd = Simd::best();
         let work = shares(&mut projected, time * hidden, &threads)
@@ -87,7 +88,7 @@ impl Rnn<'_> {
         on_threads(work, |((projected, dh), rows)| {
             let upstream = rows_of(upstream, time * hidden, rows);
             let output = rows_of(output, time * hidden, rows);
-            let recurrent = Matrix::new(self.recurrent, hidden, hidden).transposed();
+            let transposed = Matrix::new(&transposed, hidden, hidden);
             let mut sums = vec![0.0; rows.len() * hidden];
             for k in (0..time).rev() {
                 let t = self.sizes.step(k);
@@ -99,7 +100,12 @@ impl Rnn<'_> {
                     activate_back(simd, output, upstream, dh, sums);
                     projected[here..][..hidden].copy_from_slice(sums);
                 }
-                multiply(dh, false, Matrix::new(&sums, rows.len(), hidden), recurrent);
+                multiply(
+                    dh,
+                    false,
+                    Matrix::new(&sums, rows.len(), hidden),
+                    transposed,
+                );
             }
         });
         let recurrent =
