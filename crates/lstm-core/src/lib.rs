@@ -34,7 +34,7 @@
 //!
 //! In float32 on Flex and NdArray, the layers run the recurrence of a whole sequence as one operation
 //! with handwritten backpropagation through time. Everywhere else, and with options that the kernels
-//! don't know (`clip`, coupled gates, other activations), they run the [`reference`] loop.
+//! don't know (`clip`, coupled gates, other activations), they run the [`mod@reference`] loop.
 //!
 //! # Features
 //!

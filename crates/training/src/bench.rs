@@ -144,38 +144,33 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
 fn layers(name: &str, cell: CellName, [i, h]: [usize; 2], device: &Device) -> (Layer, Layer) {
     match (name, cell) {
         ("lstm-core", CellName::Lstm) => {
-            let train = lstm_core::LstmConfig::new(i, h, true).init(device);
-            let infer = train.valid();
-            (
-                Box::new(move |x| infer.forward(x, None).0),
-                Box::new(move |x| train.forward(x, None).0),
-            )
+            let layer = lstm_core::LstmConfig::new(i, h, true).init(device);
+            both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
         ("lstm-core", CellName::Rnn) => {
-            let train = lstm_core::RnnConfig::new(i, h, true).init(device);
-            let infer = train.valid();
-            (
-                Box::new(move |x| infer.forward(x, None).0),
-                Box::new(move |x| train.forward(x, None).0),
-            )
+            let layer = lstm_core::RnnConfig::new(i, h, true).init(device);
+            both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
         (_, CellName::Lstm) => {
-            let train = burn::nn::LstmConfig::new(i, h, true).init(device);
-            let infer = train.valid();
-            (
-                Box::new(move |x| infer.forward(x, None).0),
-                Box::new(move |x| train.forward(x, None).0),
-            )
+            let layer = burn::nn::LstmConfig::new(i, h, true).init(device);
+            both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
         (_, CellName::Rnn) => {
-            let train = burn::nn::RnnConfig::new(i, h, true).init(device);
-            let infer = train.valid();
-            (
-                Box::new(move |x| infer.forward(x, None).0),
-                Box::new(move |x| train.forward(x, None).0),
-            )
+            let layer = burn::nn::RnnConfig::new(i, h, true).init(device);
+            both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
     }
+}
+
+fn both_modes<M: Module + 'static>(
+    layer: M,
+    forward: fn(&M, Tensor<3>) -> Tensor<3>,
+) -> (Layer, Layer) {
+    let infer = layer.valid();
+    (
+        Box::new(move |x| forward(&infer, x)),
+        Box::new(move |x| forward(&layer, x)),
+    )
 }
 
 /// Milliseconds until the device has done the work.
