@@ -25,6 +25,12 @@ use config::{Cells, Overrides, Settings};
 use run::Show;
 use std::process::ExitCode;
 
+/// Keeps freed memory at hand. The system's allocator on Linux gives large tensors back and asks for
+/// them anew in every update, and the kernel clears each page again: LSTM forward + backward at
+/// B,T,I,H = 32,50,2,64 took 3.0 ms so, and half of that with memory kept.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As shells report a program that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
