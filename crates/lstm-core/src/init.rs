@@ -99,8 +99,7 @@ pub(crate) fn forget_bias(
     device: &Device,
 ) -> Param<Tensor<1>> {
     let forget = vec![forget_bias as f32; d_hidden];
-    let input = vec![0.0; d_hidden];
-    gate_biases(input, forget, input_forget, device)
+    gate_biases(&forget, false, input_forget, device)
 }
 
 /// The chrono bias of an LSTM, `[4H]`: `b_f = ln U[1, t_max - 1]`, `b_i = -b_f`, the others zero, so
@@ -127,24 +126,23 @@ pub(crate) fn chrono_bias(
         .iter::<f32>()
         .map(|u| (1.0 + u * (t_max - 2) as f32).ln())
         .collect();
-    let input = forget.iter().map(|bias| -bias).collect();
-    gate_biases(input, forget, input_forget, device)
+    gate_biases(&forget, true, input_forget, device)
 }
 
+/// The packed bias for the forget gate's, which the input gate `mirrors` or not; with coupled gates it
+/// always does, standing for the forget gate.
 fn gate_biases(
-    input: Vec<f32>,
-    forget: Vec<f32>,
+    forget: &[f32],
+    mirrors: bool,
     input_forget: bool,
     device: &Device,
 ) -> Param<Tensor<1>> {
-    let d_hidden = forget.len();
     let values: Vec<f32> = Gate::packed(input_forget)
         .iter()
         .flat_map(|gate| match gate {
-            Gate::Input if input_forget => forget.iter().map(|bias| -bias).collect(),
-            Gate::Input => input.clone(),
-            Gate::Forget => forget.clone(),
-            Gate::Cell | Gate::Output => vec![0.0; d_hidden],
+            Gate::Input if mirrors || input_forget => forget.iter().map(|bias| -bias).collect(),
+            Gate::Forget => forget.to_vec(),
+            Gate::Input | Gate::Cell | Gate::Output => vec![0.0; forget.len()],
         })
         .collect();
     let shape = [values.len()];

@@ -136,7 +136,7 @@ impl DataLoader<Batch> for FreshBatches {
         Box::new(Pass {
             loader: self,
             done: 0,
-            total: self.updates_a_pass.min(self.source().updates_left),
+            total: self.num_items(),
         })
     }
 
@@ -214,13 +214,6 @@ impl HeldOut {
             device: device.clone(),
             batches: Arc::new(batches),
         }
-    }
-
-    /// The batches, brought to the device one by one.
-    pub fn batches(&self) -> impl Iterator<Item = Batch> {
-        self.batches
-            .iter()
-            .map(|host| host.to(&*self.task, &self.device))
     }
 }
 

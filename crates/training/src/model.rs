@@ -232,6 +232,7 @@ mod tests {
     use crate::config::Overrides;
     use crate::data::HeldOut;
     use crate::task::TaskName;
+    use burn::data::dataloader::DataLoader;
 
     fn model(cell: CellName, device: &Device) -> (Model, Batch) {
         let settings = Settings::resolve(Overrides {
@@ -242,7 +243,8 @@ mod tests {
         })
         .unwrap();
         let task = settings.task.with_gap(settings.gap);
-        let batch = HeldOut::new(task, 1, device).batches().next().unwrap();
+        let held_out = HeldOut::new(task, 1, device);
+        let batch = held_out.iter().next().unwrap().unwrap();
         (Model::new(cell, &settings, device), batch)
     }
 

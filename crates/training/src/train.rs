@@ -6,6 +6,7 @@ use crate::metrics::{Accuracy, Point, Record, StopWhenSolved};
 use crate::model::Model;
 use crate::task::Score;
 use anyhow::{Context, Result, bail};
+use burn::data::dataloader::DataLoader;
 use burn::optim::{AdamConfig, ModuleOptimizer, RmsPropConfig, SgdConfig};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
@@ -109,8 +110,8 @@ fn optimizer(optimizer: Optimizer) -> ModuleOptimizer {
 /// The score of a model on held-out data.
 pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<Score> {
     let (mut loss, mut right, mut count) = (0.0, 0.0, 0);
-    for batch in held_out.batches() {
-        let measured = InferenceStep::step(model, batch);
+    for batch in held_out.iter() {
+        let measured = InferenceStep::step(model, batch?);
         let [size] = measured.right.dims();
         loss += size as f64 * measured.loss.try_into_scalar::<f64>()?;
         right += measured.right.sum().try_into_scalar::<f64>()?;

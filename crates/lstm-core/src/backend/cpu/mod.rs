@@ -46,7 +46,8 @@ impl Sizes {
     /// forward + backward, one thread against two: 0.25 and 0.38 ms at B,T,I,H = 8,20,4,32 (0.7
     /// million), 0.45 and 0.42 at 16,20,4,32 (1.3 million), 0.52 and 0.49 at 8,20,4,64 (2.6 million).
     fn rows_of_threads(self) -> Vec<Range<usize>> {
-        /// Multiplications of a gate's recurrent weights, four gates counted.
+        /// Multiplications with the recurrent weights of four gates. (An RNN has a quarter of them; its
+        /// switch point is not measured, and it is counted the same.)
         const WORTH_A_THREAD: usize = 1_000_000;
         let work = self.batch * self.time * self.hidden * self.hidden * 4;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
