@@ -1,22 +1,22 @@
 //! Flex: its tensors are read where they lie.
 
-use super::cpu::{self, Host};
-use crate::ops::{LstmInputs, RecurrentBackend, RnnInputs};
+use super::host::{self, Host};
+use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
 impl Host for Flex {
-    fn with_slice<R>(tensor: &FloatTensor<Self>, read: impl FnOnce(&[f32]) -> R) -> R {
-        match tensor.as_slice::<f32>() {
-            Some(slice) => read(slice),
-            // Transposed or cut: one copy in order.
-            None => {
-                let ordered = tensor.to_contiguous();
-                read(ordered.as_slice::<f32>().expect("contiguous float32"))
-            }
-        }
+    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)> {
+        let layout = tensor.layout();
+        let numbers = &tensor.storage::<f32>()[layout.start_offset()..];
+        Some((numbers, layout.strides().to_vec()))
+    }
+
+    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32> {
+        let ordered = tensor.to_contiguous();
+        ordered.storage::<f32>().to_vec()
     }
 
     fn from_data(data: TensorData) -> FloatTensor<Self> {
@@ -25,11 +25,7 @@ impl Host for Flex {
 }
 
 impl RecurrentBackend for Flex {
-    fn lstm_recurrence(inputs: LstmInputs<Self>) -> FloatTensor<Self> {
-        cpu::lstm_recurrence(&inputs)
-    }
-
-    fn rnn_recurrence(inputs: RnnInputs<Self>) -> FloatTensor<Self> {
-        cpu::rnn_recurrence(&inputs)
+    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+        host::recurrence(&inputs)
     }
 }

@@ -3,8 +3,10 @@
 //! Kernels see slices and sizes, never a tensor.
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
-pub(crate) mod cpu;
+mod cpu;
 #[cfg(feature = "flex")]
 mod flex;
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+mod host;
 #[cfg(feature = "ndarray")]
 mod ndarray;

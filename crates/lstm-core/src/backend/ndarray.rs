@@ -2,8 +2,8 @@
 
 #![allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 
-use super::cpu::{self, Host};
-use crate::ops::{LstmInputs, RecurrentBackend, RnnInputs};
+use super::host::{self, Host};
+use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayTensor;
 use burn::backend::ops::FloatTensorOps;
@@ -11,14 +11,22 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
 impl Host for NdArray {
-    fn with_slice<R>(tensor: &FloatTensor<Self>, read: impl FnOnce(&[f32]) -> R) -> R {
+    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)> {
         let NdArrayTensor::F32(storage) = tensor else {
             unreachable!("only float32 tensors are sent here");
         };
-        // In order already, or one copy in order.
-        let ordered = storage.view();
-        let ordered = ordered.as_standard_layout();
-        read(ordered.as_slice().expect("an array in standard layout"))
+        let view = storage.view();
+        let strides = view.strides().to_vec();
+        // In any order of the dimensions, as long as nothing is left out between.
+        let numbers = view.to_slice_memory_order()?;
+        Some((numbers, strides))
+    }
+
+    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32> {
+        let NdArrayTensor::F32(storage) = tensor else {
+            unreachable!("only float32 tensors are sent here");
+        };
+        storage.view().iter().copied().collect()
     }
 
     fn from_data(data: TensorData) -> FloatTensor<Self> {
@@ -27,11 +35,7 @@ impl Host for NdArray {
 }
 
 impl RecurrentBackend for NdArray {
-    fn lstm_recurrence(inputs: LstmInputs<Self>) -> FloatTensor<Self> {
-        cpu::lstm_recurrence(&inputs)
-    }
-
-    fn rnn_recurrence(inputs: RnnInputs<Self>) -> FloatTensor<Self> {
-        cpu::rnn_recurrence(&inputs)
+    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+        host::recurrence(&inputs)
     }
 }

@@ -1,70 +1,42 @@
 //! The one backward node of a recurrence.
 
-use super::{LstmInputs, RecurrentBackend, RecurrentKernels, RnnInputs};
+use super::{Inputs, Memory, RecurrentBackend, RecurrentKernels};
+use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend};
 
 #[derive(Debug)]
-struct LstmBackward;
+struct Recurrence;
 
 #[derive(Clone, Debug)]
-struct LstmState<B: Backend> {
-    inputs: LstmInputs<B>,
-    packed: FloatTensor<B>,
-    kept: FloatTensor<B>,
+struct State<B: RecurrentKernels> {
+    inputs: Inputs<B>,
+    output: FloatTensor<B>,
+    kept: B::Kept,
 }
 
-impl<B: RecurrentKernels> Backward<B, 4> for LstmBackward {
-    type State = LstmState<B>;
+impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
+    type State = State<B>;
 
     fn backward(
         self,
-        ops: Ops<LstmState<B>, 4>,
+        ops: Ops<State<B>, N>,
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
         let upstream = grads.consume::<B>(&ops.node);
-        let LstmState {
+        let State {
             inputs,
-            packed,
+            output,
             kept,
         } = ops.state;
-        let gradients = B::lstm_backward(&inputs, &packed, &kept, &upstream);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = B::backward(&inputs, &output, &kept, &upstream, &wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(parent) = parent {
-                grads.register::<B>(parent.id, gradient);
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct RnnBackward;
-
-#[derive(Clone, Debug)]
-struct RnnState<B: Backend> {
-    inputs: RnnInputs<B>,
-    output: FloatTensor<B>,
-}
-
-impl<B: RecurrentKernels> Backward<B, 3> for RnnBackward {
-    type State = RnnState<B>;
-
-    fn backward(
-        self,
-        ops: Ops<RnnState<B>, 3>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let upstream = grads.consume::<B>(&ops.node);
-        let RnnState { inputs, output } = ops.state;
-        let gradients = B::rnn_backward(&inputs, &output, &upstream);
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let Some(parent) = parent {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<B>(parent.id, gradient);
             }
         }
@@ -72,57 +44,59 @@ impl<B: RecurrentKernels> Backward<B, 3> for RnnBackward {
 }
 
 impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B, C> {
-    fn lstm_recurrence(inputs: LstmInputs<Self>) -> FloatTensor<Self> {
-        let (projected, projected_node) = inputs.projected.into_parts();
-        let (recurrent, recurrent_node) = inputs.recurrent.into_parts();
+    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+        let (input, input_node) = inputs.input.into_parts();
+        let (input_weight, input_weight_node) = inputs.input_weight.into_parts();
+        let (bias, bias_node) = inputs.bias.into_parts();
+        let (recurrent_weight, recurrent_weight_node) = inputs.recurrent_weight.into_parts();
         let (hidden, hidden_node) = inputs.hidden.into_parts();
-        let (cell, cell_node) = inputs.cell.into_parts();
-        let nodes = [projected_node, recurrent_node, hidden_node, cell_node];
-        let inputs = LstmInputs {
-            projected,
-            recurrent,
+        let (memory, memory_node) = match inputs.memory {
+            Memory::Nothing => (Memory::Nothing, None),
+            Memory::Cell(cell) => {
+                let (cell, node) = cell.into_parts();
+                (Memory::Cell(cell), Some(node))
+            }
+        };
+        let inputs = Inputs {
+            input,
+            input_weight,
+            bias,
+            recurrent_weight,
             hidden,
-            cell,
+            memory,
+            kind: inputs.kind,
             reverse: inputs.reverse,
         };
-        let prepared = Backward::<B, 4>::prepare::<C>(LstmBackward, nodes);
-        match prepared.compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let (packed, kept) = B::lstm_forward(&inputs);
-                let output = packed.clone();
-                let state = LstmState {
-                    inputs,
-                    packed,
-                    kept,
-                };
-                prepared.finish(state, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::lstm_recurrence(inputs)),
+        let [a, b, c, d, e] = [
+            input_node,
+            input_weight_node,
+            bias_node,
+            recurrent_weight_node,
+            hidden_node,
+        ];
+        match memory_node {
+            None => node::<B, C, 5>(inputs, [a, b, c, d, e]),
+            Some(f) => node::<B, C, 6>(inputs, [a, b, c, d, e, f]),
         }
     }
+}
 
-    fn rnn_recurrence(inputs: RnnInputs<Self>) -> FloatTensor<Self> {
-        let (projected, projected_node) = inputs.projected.into_parts();
-        let (recurrent, recurrent_node) = inputs.recurrent.into_parts();
-        let (hidden, hidden_node) = inputs.hidden.into_parts();
-        let nodes = [projected_node, recurrent_node, hidden_node];
-        let inputs = RnnInputs {
-            projected,
-            recurrent,
-            hidden,
-            reverse: inputs.reverse,
-        };
-        let prepared = Backward::<B, 3>::prepare::<C>(RnnBackward, nodes);
-        match prepared.compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => {
-                let output = B::rnn_recurrence(inputs.clone());
-                let state = RnnState {
-                    inputs,
-                    output: output.clone(),
-                };
-                prepared.finish(state, output)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(B::rnn_recurrence(inputs)),
+/// Runs the recurrence as a node with the given parents.
+fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
+    inputs: Inputs<B>,
+    parents: [NodeGuard; N],
+) -> FloatTensor<Autodiff<B, C>> {
+    let prepared = Backward::<B, N>::prepare::<C>(Recurrence, parents);
+    match prepared.compute_bound().stateful() {
+        OpsKind::Tracked(prepared) => {
+            let (output, kept) = B::forward(&inputs);
+            let state = State {
+                inputs,
+                output: output.clone(),
+                kept,
+            };
+            prepared.finish(state, output)
         }
+        OpsKind::UnTracked(prepared) => prepared.finish(B::recurrence(inputs)),
     }
 }

@@ -1,9 +1,7 @@
 //! Whole sequences as one operation, where the backend has kernels for it, and by the
 //! [reference](crate::reference) everywhere else.
 //!
-//! The input product `x W + b` is left to Burn: it is one product for the whole sequence, and so are
-//! its gradients. What is fused is the recurrence over time, with handwritten backpropagation through
-//! time, as one autodiff node.
+//! The operation has handwritten backpropagation through time and is one autodiff node.
 
 // NdArray is deprecated upstream and still supported here; the macro names it in all it generates.
 #![allow(deprecated)]
@@ -15,68 +13,78 @@ pub(crate) use tensor::{lstm, rnn};
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
+use std::fmt::Debug;
 
-/// The recurrences as operations that Burn dispatches to the backend of their tensors. Callers ask
-/// [`tensor`] for them, which knows the backends that have kernels.
+/// A recurrence as an operation that Burn dispatches to the backend of its tensors. Callers ask
+/// [`tensor`] for it, which knows the backends that have kernels.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
     Autodiff
 )]
 pub trait RecurrentBackend: Backend {
-    /// The LSTM recurrence: the hidden states of all steps, aligned with the input, and behind them
-    /// the final cell state, `[B, T + 1, H]`. (An autodiff node has one output.)
-    fn lstm_recurrence(#[extension_type] inputs: LstmInputs<Self>) -> FloatTensor<Self>;
-
-    /// The tanh recurrence: the hidden states of all steps, aligned with the input, `[B, T, H]`.
-    fn rnn_recurrence(#[extension_type] inputs: RnnInputs<Self>) -> FloatTensor<Self>;
+    /// The hidden states of all steps, aligned with the input, and behind them the final cell state, if
+    /// the cell has one: `[B, T, H]` or `[B, T + 1, H]`. (An autodiff node has one output.)
+    fn recurrence(#[extension_type] inputs: Inputs<Self>) -> FloatTensor<Self>;
 }
 
-/// A backend with kernels: the recurrences as autodiff needs them.
+/// A backend with kernels: the recurrence as autodiff needs it.
 pub trait RecurrentKernels: RecurrentBackend {
-    /// As [`RecurrentBackend::lstm_recurrence`], and what the way back needs.
-    fn lstm_forward(inputs: &LstmInputs<Self>) -> (FloatTensor<Self>, FloatTensor<Self>);
+    /// What the way back needs, beside inputs and output.
+    type Kept: Clone + Debug + Send + 'static;
 
-    /// The gradients of projected, recurrent, hidden and cell, from `upstream`, that of `packed`.
-    fn lstm_backward(
-        inputs: &LstmInputs<Self>,
-        packed: &FloatTensor<Self>,
-        kept: &FloatTensor<Self>,
-        upstream: &FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 4];
+    /// As [`RecurrentBackend::recurrence`], and what the way back needs.
+    fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept);
 
-    /// The gradients of projected, recurrent and hidden, from `upstream`, that of `output`.
-    fn rnn_backward(
-        inputs: &RnnInputs<Self>,
+    /// The gradients of the tensors among `inputs`, in their order, from `upstream`, that of `output`;
+    /// `wanted` says of each whether it is, and what isn't may be missing.
+    fn backward(
+        inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
+        kept: &Self::Kept,
         upstream: &FloatTensor<Self>,
-    ) -> [FloatTensor<Self>; 3];
+        wanted: &[bool],
+    ) -> Vec<Option<FloatTensor<Self>>>;
 }
 
-/// What the LSTM recurrence reads.
+/// The cells that there are kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The LSTM with the usual activations.
+    Lstm,
+    /// The plain RNN with tanh.
+    TanhRnn,
+    /// The plain RNN with `max(0, ·)`.
+    ReluRnn,
+}
+
+/// What a recurrence reads; `G` is the number of packed gates, 4 or 1.
 #[derive(Clone, Debug, ExtensionType)]
-pub struct LstmInputs<B: Backend> {
-    /// `[B, T, 4H]`
-    pub projected: FloatTensor<B>,
-    /// `[H, 4H]`
-    pub recurrent: FloatTensor<B>,
-    /// `[B, H]`
+pub struct Inputs<B: Backend> {
+    /// `x`, `[B, T, I]`
+    pub input: FloatTensor<B>,
+    /// `W`, `[I, G·H]`
+    pub input_weight: FloatTensor<B>,
+    /// `b`, `[G·H]`
+    pub bias: FloatTensor<B>,
+    /// `R`, `[H, G·H]`
+    pub recurrent_weight: FloatTensor<B>,
+    /// `h` before the first step, `[B, H]`.
     pub hidden: FloatTensor<B>,
-    /// `[B, H]`
-    pub cell: FloatTensor<B>,
+    /// `c` before the first step.
+    #[extension_type]
+    pub memory: Memory<B>,
+    /// The cell.
+    pub kind: Kind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
 }
 
-/// What the tanh recurrence reads.
+/// The cell state, if the cell has one.
 #[derive(Clone, Debug, ExtensionType)]
-pub struct RnnInputs<B: Backend> {
-    /// `[B, T, H]`
-    pub projected: FloatTensor<B>,
-    /// `[H, H]`
-    pub recurrent: FloatTensor<B>,
-    /// `[B, H]`
-    pub hidden: FloatTensor<B>,
-    /// Whether the steps are read from the last to the first.
-    pub reverse: bool,
+pub enum Memory<B: Backend> {
+    /// A plain RNN has none.
+    Nothing,
+    /// `c`, `[B, H]`
+    Cell(FloatTensor<B>),
 }

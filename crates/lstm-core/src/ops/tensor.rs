@@ -1,9 +1,10 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::{LstmInputs, RecurrentBackend, RnnInputs};
+use super::{Inputs, Kind, Memory, RecurrentBackend};
 use crate::cell::{LstmCell, RnnCell};
 use crate::reference;
-use burn::backend::Dispatch;
+use burn::backend::{Dispatch, DispatchTensor};
+use burn::module::Param;
 use burn::nn::activation::Activation;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{DType, Device, Tensor, s};
@@ -24,15 +25,16 @@ pub(crate) fn lstm(
         return reference::lstm(cell, input, state, reverse);
     }
     let [_, time, _] = input.dims();
-    let projected = reference::project(input, |rows| cell.project(rows));
-    let packed = <Dispatch as RecurrentBackend>::lstm_recurrence(LstmInputs {
-        projected: projected.into_dispatch(),
-        recurrent: cell.recurrent_weight.val().into_dispatch(),
+    let packed = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
+        bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
+        input: input.into_dispatch(),
+        input_weight: cell.input_weight.val().into_dispatch(),
+        recurrent_weight: cell.recurrent_weight.val().into_dispatch(),
         hidden: state.hidden.into_dispatch(),
-        cell: state.cell.into_dispatch(),
+        memory: Memory::Cell(state.cell.into_dispatch()),
+        kind: Kind::Lstm,
         reverse,
-    });
-    let packed = Tensor::<3>::from_dispatch(packed);
+    }));
     let output = packed.clone().slice(s![.., ..time, ..]);
     let hidden = last_step(&output, reverse);
     let cell = packed.slice(s![.., time, ..]).squeeze_dim(1);
@@ -46,20 +48,37 @@ pub(crate) fn rnn(
     state: RnnState<2>,
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
-    let usual = matches!(cell.hidden_activation, Activation::Tanh(_)) && cell.clip.is_none();
-    if !(usual && has_kernels(&input)) {
-        return reference::rnn(cell, input, state, reverse);
-    }
-    let projected = reference::project(input, |rows| cell.project(rows));
-    let output = <Dispatch as RecurrentBackend>::rnn_recurrence(RnnInputs {
-        projected: projected.into_dispatch(),
-        recurrent: cell.recurrent_weight.val().into_dispatch(),
+    let kind = match cell.hidden_activation {
+        Activation::Tanh(_) => Some(Kind::TanhRnn),
+        Activation::Relu(_) => Some(Kind::ReluRnn),
+        _ => None,
+    };
+    let kind = match kind {
+        Some(kind) if cell.clip.is_none() && has_kernels(&input) => kind,
+        _ => return reference::rnn(cell, input, state, reverse),
+    };
+    let output = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
+        bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
+        input: input.into_dispatch(),
+        input_weight: cell.input_weight.val().into_dispatch(),
+        recurrent_weight: cell.recurrent_weight.val().into_dispatch(),
         hidden: state.hidden.into_dispatch(),
+        memory: Memory::Nothing,
+        kind,
         reverse,
-    });
-    let output = Tensor::<3>::from_dispatch(output);
+    }));
     let hidden = last_step(&output, reverse);
     (output, RnnState::new(hidden))
+}
+
+/// The bias `[G·H]` of a cell with the recurrent weights `[H, G·H]`.
+fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> DispatchTensor {
+    let bias = bias.as_ref().map(Param::val);
+    let zeros = || {
+        let weight = weight.val();
+        Tensor::zeros([weight.dims()[1]], (&weight.device(), weight.dtype()))
+    };
+    bias.unwrap_or_else(zeros).into_dispatch()
 }
 
 /// The hidden state `[B, H]` after the last step read, from those of all steps.

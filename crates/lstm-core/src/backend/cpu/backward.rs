@@ -1,0 +1,477 @@
+//! Backpropagation through time.
+//!
+//! Step by step, from the last: the gradients of the gates' sums, and from those, by `R` transposed, that
+//! of the hidden state before. The weights' gradients, and the input's, need no order and come from the
+//! sums of several steps at once: a *chunk* is as many as fill a product of some depth and still lie in
+//! the cache.
+
+use super::cell::{Cell, Kept, Rows, StepBack};
+use super::memory::{Buffer, Shared, written};
+use super::product::{Left, Product, Start};
+use super::team::{Member, shares};
+use super::weights::{Panels, WeightGradients, columns, padded};
+use super::{Recurrence, Sequence, Sizes, pieces, scatter};
+use std::ops::Range;
+
+/// Rows of a chunk, times steps.
+const CHUNK: usize = 128;
+
+/// What a loss needs the gradients of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub input: bool,
+    /// Any of the weights.
+    pub weights: bool,
+}
+
+/// The gradients of a loss.
+pub(crate) struct Gradients {
+    /// `[B, T, I]`, or empty if it isn't wanted.
+    pub input: Vec<f32>,
+    pub weights: WeightGradients,
+    /// `[B, H]`
+    pub hidden: Vec<f32>,
+    /// `[B, H]`, or empty for a cell that has no cell state.
+    pub memory: Vec<f32>,
+}
+
+/// What the threads share.
+struct Walk<'a, C> {
+    recurrence: &'a Recurrence<'a, C>,
+    wanted: Wanted,
+    /// The gates' sums, and the weights' gradients.
+    panels: &'a Panels,
+    /// The gradients of the hidden units.
+    hidden_panels: &'a Panels,
+    /// The columns of the panels for the gradient of the input.
+    input_panels: &'a [Range<usize>],
+    /// `R` and `W` transposed, in panels.
+    recurrent: Shared<'a>,
+    input: Shared<'a>,
+    /// See [`Forward`](super::forward::Forward).
+    output: Sequence<'a>,
+    kept: Kept<'a>,
+    upstream: Sequence<'a>,
+    /// `c` before the first step, `[B, padded H]`.
+    memory: Shared<'a>,
+    /// The gradients of `h` and `c` between two steps, `[B, padded H]` each.
+    hidden_gradient: Shared<'a>,
+    memory_gradient: Shared<'a>,
+    /// Of each team: the gradients of the gates' sums of a chunk, in panels.
+    sums: &'a [Shared<'a>],
+    /// Of each team: the gradients of the weights, in panels.
+    weights: &'a [Shared<'a>],
+    input_gradient: Shared<'a>,
+    weight_rows: &'a [Shared<'a>],
+}
+
+impl<C: Cell> Recurrence<'_, C> {
+    /// From `upstream`, the gradient of [`Forward::output`](super::forward::Forward::output).
+    pub fn backward(
+        &self,
+        upstream: Sequence,
+        output: Sequence,
+        kept: &Buffer,
+        wanted: Wanted,
+    ) -> Gradients {
+        let sizes = self.sizes;
+        let Sizes {
+            batch,
+            time,
+            input,
+            hidden,
+            ..
+        } = sizes;
+        let plan = self.plan();
+        let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
+        let hidden_panels = Panels::new(&plan, hidden, 1, self.simd);
+        let input_panels: Vec<_> = columns(0..padded(input), 4, self.simd).collect();
+        let width = C::GATES * padded(hidden);
+        let states = batch * padded(hidden);
+        let mut recurrent = Buffer::room(padded(hidden) * width);
+        let mut transposed_input = Buffer::room(padded(input) * width * usize::from(wanted.input));
+        let mut memory = Buffer::zeros(states * usize::from(C::MEMORY));
+        let mut hidden_gradient = Buffer::zeros(states);
+        let mut memory_gradient = Buffer::zeros(states * usize::from(C::MEMORY));
+        let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer> {
+            let rows = plan.teams.iter().map(|rows| rows.len());
+            rows.map(|rows| Buffer::room(size(rows))).collect()
+        };
+        let mut sums = each_team(&|rows| panels.len(chunk_rows(rows, time)));
+        let mut weights = each_team(&|_| panels.len(sizes.depth()) * usize::from(wanted.weights));
+        let mut weight_gradients = WeightGradients::zeros(sizes, C::GATES);
+        // SAFETY: the walk writes all rows, steps and features, if the gradient is wanted.
+        let input = unsafe {
+            written(
+                batch * time * input * usize::from(wanted.input),
+                |input_gradient| {
+                    let walk = Walk {
+                        recurrence: self,
+                        wanted,
+                        panels: &panels,
+                        hidden_panels: &hidden_panels,
+                        input_panels: &input_panels,
+                        recurrent: recurrent.share(),
+                        input: transposed_input.share(),
+                        output,
+                        kept: Kept::new::<C>(kept.share_to_read(), sizes),
+                        upstream,
+                        memory: memory.share(),
+                        hidden_gradient: hidden_gradient.share(),
+                        memory_gradient: memory_gradient.share(),
+                        sums: &sums.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
+                        weights: &weights.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
+                        input_gradient,
+                        weight_rows: &weight_gradients.rows(),
+                    };
+                    plan.run(|member| walk.run(&member));
+                },
+            )
+        };
+        let gather = |state: &mut Buffer, count: usize| -> Vec<f32> {
+            // SAFETY: it was zeros, and the threads are done.
+            let state = unsafe { state.share().read(0..count * padded(hidden)) };
+            let rows = state.chunks_exact(padded(hidden));
+            rows.flat_map(|row| &row[..hidden]).copied().collect()
+        };
+        Gradients {
+            input,
+            weights: weight_gradients,
+            hidden: gather(&mut hidden_gradient, batch),
+            memory: gather(&mut memory_gradient, batch * usize::from(C::MEMORY)),
+        }
+    }
+}
+
+/// Rows times steps of a chunk of a team with `rows` rows.
+fn chunk_rows(rows: usize, time: usize) -> usize {
+    let rows = pieces(0..rows).next().map_or(0, |piece| piece.len());
+    rows * steps_of_chunk(rows, time)
+}
+
+fn steps_of_chunk(rows: usize, time: usize) -> usize {
+    (CHUNK / rows.max(1)).clamp(1, time)
+}
+
+/// What a thread needs for itself.
+struct Scratch {
+    /// The rows `[1, x, h]` of a chunk.
+    read: Buffer,
+    /// The gradient of the input of a chunk.
+    input: Buffer,
+    /// The left factor of a product with the gradients of the sums, a part a panel.
+    left: Vec<Left>,
+}
+
+impl<C: Cell> Walk<'_, C> {
+    fn run(&self, member: &Member) {
+        self.pack(member);
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let Sizes { time, hidden, .. } = sizes;
+        if C::MEMORY {
+            // SAFETY: no other thread has these rows and units.
+            unsafe {
+                scatter(recurrence.memory, hidden, &self.memory, member);
+                let padded = padded(hidden);
+                let units = member.units();
+                let real = units.start..units.end.min(hidden);
+                for row in member.rows() {
+                    let start = row * padded;
+                    self.memory_gradient
+                        .write(start + real.start..start + real.end)
+                        .copy_from_slice(&self.upstream.of(row, time)[real.clone()]);
+                }
+            }
+        }
+        let chunk = chunk_rows(member.rows().len(), time);
+        let mut scratch = Scratch {
+            read: Buffer::room(chunk * sizes.depth()),
+            input: Buffer::room(chunk * padded(sizes.input)),
+            left: vec![],
+        };
+        member.meet_all();
+        let mut first = true;
+        for rows in pieces(member.rows()) {
+            let steps = steps_of_chunk(rows.len(), time);
+            let mut done = time;
+            while done > 0 {
+                let count = steps.min(done);
+                for slot in 0..count {
+                    self.step(member, rows.clone(), done - 1 - slot, slot, &mut scratch);
+                }
+                self.weights(member, rows.clone(), done, count, first, &mut scratch);
+                self.input(member, rows.clone(), done, count, &mut scratch);
+                member.meet_team();
+                first = false;
+                done -= count;
+            }
+        }
+        member.meet_all();
+        if self.wanted.weights {
+            let depth = sizes.depth();
+            // SAFETY: all threads have met, and write no more.
+            let teams: Vec<&[f32]> = self
+                .weights
+                .iter()
+                .map(|team| unsafe { team.read(0..self.panels.len(depth)) })
+                .collect();
+            for row in shares(depth, member.threads())[member.number()].clone() {
+                // SAFETY: no other thread has this row.
+                let unpacked = unsafe { self.weight_rows[row].write(0..C::GATES * hidden) };
+                self.panels.unpack_row(&teams, depth, row, unpacked);
+            }
+        }
+    }
+
+    /// Transposes the weights.
+    fn pack(&self, member: &Member) {
+        let weights = self.recurrence.weights;
+        let depth = self.panels.len(1);
+        let mine = |count: usize| (member.number()..count).step_by(member.threads());
+        for panel in mine(self.hidden_panels.units.len()) {
+            // SAFETY: no other thread has this panel.
+            let packed = unsafe { self.recurrent.write(self.hidden_panels.range(panel, depth)) };
+            let units = self.hidden_panels.units[panel].clone();
+            self.panels
+                .pack_transposed(weights.recurrent, units, packed);
+        }
+        if self.wanted.input {
+            for panel in mine(self.input_panels.len()) {
+                let columns = self.input_panels[panel].clone();
+                // SAFETY: no other thread has this panel.
+                let packed =
+                    unsafe { self.input.write(columns.start * depth..columns.end * depth) };
+                self.panels.pack_transposed(weights.input, columns, packed);
+            }
+        }
+    }
+
+    /// The rows of the chunk for the member's team.
+    fn chunk(&self, member: &Member) -> usize {
+        chunk_rows(member.rows().len(), self.recurrence.sizes.time)
+    }
+
+    /// The step read as number `k`, of the member's units; it is number `slot` of its chunk.
+    fn step(
+        &self,
+        member: &Member,
+        rows: Range<usize>,
+        k: usize,
+        slot: usize,
+        scratch: &mut Scratch,
+    ) {
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let simd = recurrence.simd;
+        let padded = padded(sizes.hidden);
+        let t = sizes.step(k);
+        let sums = &self.sums[member.team()];
+        let chunk = self.chunk(member);
+        let units = member.units();
+        let real = units.start..units.end.min(sizes.hidden);
+        let of = |shared: &Shared| Rows {
+            first: shared.at(rows.start * padded),
+            row: padded,
+        };
+        let last = k + 1 == sizes.time;
+        // SAFETY: all are as large as said, and of what is written no other thread has these rows and
+        // units, before the team meets and after.
+        unsafe {
+            if last {
+                self.start_from_upstream(&rows, &real, t);
+            }
+            for panel in self.panels.of_members[member.place()].clone() {
+                let width = self.panels.width(panel);
+                recurrence.cell.step_back(
+                    simd,
+                    StepBack {
+                        rows: rows.len(),
+                        units: self.panels.units[panel].clone(),
+                        kept: self.kept.step(t, rows.start),
+                        before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
+                        memory: match C::MEMORY {
+                            true => of(&self.memory),
+                            false => of(&self.hidden_gradient),
+                        },
+                        hidden: of(&self.hidden_gradient),
+                        memory_gradient: match C::MEMORY {
+                            true => of(&self.memory_gradient),
+                            false => of(&self.hidden_gradient),
+                        },
+                        sums: Rows {
+                            first: sums
+                                .at(self.panels.start(panel, chunk) + slot * rows.len() * width),
+                            row: width,
+                        },
+                    },
+                );
+            }
+            member.meet_team();
+            // The upstream gradient of the step before, and what comes to it from this one.
+            let start = match k {
+                0 => Start::Zero,
+                _ => {
+                    self.start_from_upstream(&rows, &real, sizes.step(k - 1));
+                    Start::There
+                }
+            };
+            self.left(member, slot * rows.len(), &mut scratch.left);
+            let depth = self.panels.len(1);
+            for panel in self.hidden_panels.of_members[member.place()].clone() {
+                let units = &self.hidden_panels.units[panel];
+                Product {
+                    start,
+                    left: &scratch.left,
+                    panel: self.recurrent.at(units.start * depth),
+                    vectors: units.len() / simd.lanes(),
+                    rows: rows.len(),
+                    result: self.hidden_gradient.at(rows.start * padded + units.start),
+                    result_row: padded,
+                }
+                .run(simd);
+            }
+        }
+    }
+
+    /// Puts the upstream gradient of time step `t` where the gradient of `h` is.
+    ///
+    /// # Safety
+    ///
+    /// No other thread may have these rows and units.
+    unsafe fn start_from_upstream(&self, rows: &Range<usize>, units: &Range<usize>, t: usize) {
+        let padded = padded(self.recurrence.sizes.hidden);
+        for row in rows.clone() {
+            let start = row * padded;
+            // SAFETY: the caller's promise.
+            let gradient = unsafe {
+                self.hidden_gradient
+                    .write(start + units.start..start + units.end)
+            };
+            gradient.copy_from_slice(&self.upstream.of(row, t)[units.clone()]);
+        }
+    }
+
+    /// The gradients of the sums of a chunk, from row `row` on.
+    fn left(&self, member: &Member, row: usize, left: &mut Vec<Left>) {
+        let sums = &self.sums[member.team()];
+        let chunk = self.chunk(member);
+        left.clear();
+        left.extend((0..self.panels.units.len()).map(|panel| {
+            let width = self.panels.width(panel);
+            Left {
+                first: sums.at(self.panels.start(panel, chunk) + row * width),
+                row: width,
+                column: 1,
+                depth: width,
+            }
+        }));
+    }
+
+    /// The weights' gradients of the `count` steps before `done`, of the member's units.
+    fn weights(
+        &self,
+        member: &Member,
+        rows: Range<usize>,
+        done: usize,
+        count: usize,
+        first: bool,
+        scratch: &mut Scratch,
+    ) {
+        if !self.wanted.weights {
+            return;
+        }
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let Sizes { input, hidden, .. } = sizes;
+        let depth = sizes.depth();
+        // SAFETY: it is this thread's.
+        let read = unsafe { scratch.read.share().write(0..count * rows.len() * depth) };
+        let mut places = read.chunks_exact_mut(depth);
+        for slot in 0..count {
+            let k = done - 1 - slot;
+            for row in rows.clone() {
+                let place = places.next().expect("as many as rows in a chunk");
+                place[0] = 1.0;
+                let (x, h) = place[1..].split_at_mut(input);
+                x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
+                h.copy_from_slice(match k {
+                    0 => &recurrence.hidden[row * hidden..][..hidden],
+                    _ => &self.output.of(row, sizes.step(k - 1))[..hidden],
+                });
+            }
+        }
+        let chunk = self.chunk(member);
+        for panel in self.panels.of_members[member.place()].clone() {
+            let width = self.panels.width(panel);
+            let left = Left {
+                first: read.as_ptr(),
+                row: 1,
+                column: depth,
+                depth: count * rows.len(),
+            };
+            // SAFETY: all are as large as said; no other thread has this panel of this team.
+            unsafe {
+                Product {
+                    start: match first {
+                        true => Start::Zero,
+                        false => Start::There,
+                    },
+                    left: &[left],
+                    panel: self.sums[member.team()].at(self.panels.start(panel, chunk)),
+                    vectors: width / recurrence.simd.lanes(),
+                    rows: depth,
+                    result: self.weights[member.team()].at(self.panels.start(panel, depth)),
+                    result_row: width,
+                }
+                .run(recurrence.simd);
+            }
+        }
+    }
+
+    /// The input's gradient of the `count` steps before `done`, of the member's share of the rows.
+    fn input(
+        &self,
+        member: &Member,
+        rows: Range<usize>,
+        done: usize,
+        count: usize,
+        scratch: &mut Scratch,
+    ) {
+        if !self.wanted.input {
+            return;
+        }
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let input = sizes.input;
+        let mine = shares(count * rows.len(), member.members())[member.place()].clone();
+        self.left(member, mine.start, &mut scratch.left);
+        let depth = self.panels.len(1);
+        for columns in self.input_panels {
+            // SAFETY: all are as large as said, and the result is this thread's.
+            unsafe {
+                Product {
+                    start: Start::Zero,
+                    left: &scratch.left,
+                    panel: self.input.at(columns.start * depth),
+                    vectors: columns.len() / recurrence.simd.lanes(),
+                    rows: mine.len(),
+                    result: scratch.input.share().at(columns.start),
+                    result_row: padded(input),
+                }
+                .run(recurrence.simd);
+            }
+        }
+        // SAFETY: the products have written it.
+        let gradients = unsafe { scratch.input.share().read(0..mine.len() * padded(input)) };
+        let gradients = gradients.chunks_exact(padded(input));
+        for (place, gradient) in mine.zip(gradients) {
+            let row = rows.start + place % rows.len();
+            let t = sizes.step(done - 1 - place / rows.len());
+            let start = (row * sizes.time + t) * input;
+            // SAFETY: no other thread has this row and step.
+            let result = unsafe { self.input_gradient.write(start..start + input) };
+            result.copy_from_slice(&gradient[..input]);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A whole sequence, step by step.
+
+use super::cell::{Cell, Kept, Rows, Step};
+use super::memory::{Buffer, Shared, written};
+use super::product::{Left, PANEL_VECTORS, Product, Start};
+use super::team::Member;
+use super::weights::{Panels, padded};
+use super::{Recurrence, Sizes, pieces, scatter};
+use std::ops::Range;
+
+/// Rows whose sums stay in the innermost cache until the nonlinearities have them.
+const SUMS: usize = 48;
+
+/// What a recurrence gives.
+pub(crate) struct Forward {
+    /// The hidden states of all steps, aligned with the input, and behind them the final cell state, if
+    /// the cell has one: `[B, T, H]` or `[B, T + 1, H]`.
+    pub output: Vec<f32>,
+    /// What the way back needs, if it is to be kept; see [`Kept`].
+    pub kept: Buffer,
+}
+
+/// What the threads share.
+struct Walk<'a, C> {
+    recurrence: &'a Recurrence<'a, C>,
+    panels: &'a Panels,
+    /// The weights in panels.
+    packed: Shared<'a>,
+    /// `h` before and after a step, in turn, `[B, padded H]` each.
+    hidden: [Shared<'a>; 2],
+    /// `c`, `[B, padded H]`.
+    memory: Shared<'a>,
+    /// See [`Forward`].
+    output: Shared<'a>,
+    kept: Option<Kept<'a>>,
+}
+
+impl<C: Cell> Recurrence<'_, C> {
+    /// All steps, one after the other; `keep` what the way back needs.
+    pub fn forward(&self, keep: bool) -> Forward {
+        let Sizes {
+            batch,
+            time,
+            hidden,
+            ..
+        } = self.sizes;
+        let plan = self.plan();
+        let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
+        let output_size = batch * (time + usize::from(C::MEMORY)) * hidden;
+        let kept_size = Kept::size::<C>(self.sizes) * usize::from(keep);
+        let mut kept = Buffer::room(kept_size);
+        let mut packed = Buffer::room(panels.len(self.sizes.depth()));
+        let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
+        let mut memory = Buffer::zeros(batch * padded(hidden) * usize::from(C::MEMORY));
+        let [before, after] = &mut states;
+        // SAFETY: the walk writes all rows, units and steps, and behind them the final cell state.
+        let output = unsafe {
+            written(output_size, |output| {
+                let walk = Walk {
+                    recurrence: self,
+                    panels: &panels,
+                    packed: packed.share(),
+                    hidden: [before.share(), after.share()],
+                    memory: memory.share(),
+                    output,
+                    kept: keep.then(|| Kept::new::<C>(kept.share(), self.sizes)),
+                };
+                plan.run(|member| walk.run(&member));
+            })
+        };
+        Forward { output, kept }
+    }
+}
+
+impl<C: Cell> Walk<'_, C> {
+    fn run(&self, member: &Member) {
+        let recurrence = self.recurrence;
+        let depth = recurrence.sizes.depth();
+        for panel in (member.number()..self.panels.units.len()).step_by(member.threads()) {
+            // SAFETY: no other thread has this panel.
+            let packed = unsafe { self.packed.write(self.panels.range(panel, depth)) };
+            self.panels.pack(recurrence.weights, panel, packed);
+        }
+        // SAFETY: no other thread has these rows and units.
+        unsafe {
+            let hidden = recurrence.sizes.hidden;
+            scatter(recurrence.hidden, hidden, &self.hidden[0], member);
+            if C::MEMORY {
+                scatter(recurrence.memory, hidden, &self.memory, member);
+            }
+        }
+        member.meet_all();
+        let mut sums = Buffer::room(SUMS * PANEL_VECTORS * recurrence.simd.lanes());
+        for rows in pieces(member.rows()) {
+            for k in 0..recurrence.sizes.time {
+                self.step(member, rows.clone(), k, sums.share());
+                member.meet_team();
+            }
+        }
+    }
+
+    /// The step read as number `k`, of the member's units.
+    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) {
+        let recurrence = self.recurrence;
+        let Sizes {
+            time,
+            input,
+            hidden,
+            ..
+        } = recurrence.sizes;
+        let t = recurrence.sizes.step(k);
+        let padded = padded(hidden);
+        let depth = recurrence.sizes.depth();
+        let [before, after] = [self.hidden[k % 2], self.hidden[(k + 1) % 2]];
+        for panel in self.panels.of_members[member.place()].clone() {
+            let units = &self.panels.units[panel];
+            let width = self.panels.width(panel);
+            let bias = self.packed.at(self.panels.start(panel, depth));
+            for start in rows.clone().step_by(SUMS) {
+                let count = SUMS.min(rows.end - start);
+                let x = Left {
+                    first: recurrence.input.at(start, t),
+                    row: recurrence.input.row,
+                    column: 1,
+                    depth: input,
+                };
+                let h = Left {
+                    first: before.at(start * padded),
+                    row: padded,
+                    column: 1,
+                    depth: hidden,
+                };
+                let sums = Rows {
+                    first: sums.at(0),
+                    row: width,
+                };
+                let of = |shared: &Shared| Rows {
+                    first: shared.at(start * padded),
+                    row: padded,
+                };
+                // SAFETY: all are as large as said. `before` and the weights are written by nobody in
+                // this step, and in what is written no other thread has these rows and units.
+                unsafe {
+                    Product {
+                        start: Start::Row(bias),
+                        left: &[x, h],
+                        panel: bias.add(width),
+                        vectors: width / recurrence.simd.lanes(),
+                        rows: count,
+                        result: sums.first,
+                        result_row: sums.row,
+                    }
+                    .run(recurrence.simd);
+                    recurrence.cell.step(
+                        recurrence.simd,
+                        Step {
+                            rows: count,
+                            units: units.clone(),
+                            sums,
+                            hidden: of(&after),
+                            memory: match C::MEMORY {
+                                true => of(&self.memory),
+                                false => sums,
+                            },
+                            kept: self.kept.map(|kept| kept.step(t, start)),
+                        },
+                    );
+                }
+            }
+        }
+        let units = member.units();
+        let real = units.start..units.end.min(hidden);
+        let steps = time + usize::from(C::MEMORY);
+        for row in rows {
+            // SAFETY: no other thread has these rows and units.
+            unsafe {
+                let copy = |state: &Shared, step: usize| {
+                    let start = row * padded;
+                    let state = state.read(start + real.start..start + real.end);
+                    let start = (row * steps + step) * hidden;
+                    let output = self.output.write(start + real.start..start + real.end);
+                    output.copy_from_slice(state);
+                };
+                copy(&after, t);
+                if C::MEMORY && k + 1 == time {
+                    copy(&self.memory, time);
+                }
+            }
+        }
+    }
+}

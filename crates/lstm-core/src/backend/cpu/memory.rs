@@ -1,0 +1,129 @@
+//! Memory for the kernels.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+/// Numbers of the kernels' own, in whole cache lines: a vector that straddles two takes twice as long
+/// to load.
+#[derive(Clone)]
+pub struct Buffer {
+    lines: Vec<MaybeUninit<Line>>,
+    len: usize,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [f32; 16]);
+
+impl Buffer {
+    /// Room for `len` numbers, with anything in it: to be written before it is read.
+    pub fn room(len: usize) -> Self {
+        let count = len.div_ceil(16);
+        let mut lines = Vec::with_capacity(count);
+        // SAFETY: there is capacity, and what may be uninitialised needs no initialisation.
+        unsafe { lines.set_len(count) };
+        Self { lines, len }
+    }
+
+    /// Zeros.
+    pub fn zeros(len: usize) -> Self {
+        let lines = vec![MaybeUninit::new(Line([0.0; 16])); len.div_ceil(16)];
+        Self { lines, len }
+    }
+
+    /// To be written by several threads.
+    pub(super) fn share(&mut self) -> Shared<'_> {
+        Shared {
+            first: self.lines.as_mut_ptr().cast(),
+            len: self.len,
+            lifetime: PhantomData,
+        }
+    }
+
+    /// To be read by several threads; nobody may write there.
+    pub(super) fn share_to_read(&self) -> Shared<'_> {
+        Shared {
+            first: self.lines.as_ptr().cast::<f32>().cast_mut(),
+            len: self.len,
+            lifetime: PhantomData,
+        }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer of {} numbers", self.len)
+    }
+}
+
+/// Runs `write` on room for `len` numbers and returns them.
+///
+/// # Safety
+///
+/// `write` must write them all.
+pub(super) unsafe fn written(len: usize, write: impl FnOnce(Shared)) -> Vec<f32> {
+    let mut numbers = Vec::with_capacity(len);
+    write(Shared {
+        first: numbers.as_mut_ptr(),
+        len,
+        lifetime: PhantomData,
+    });
+    // SAFETY: there is capacity, and the caller promises the rest.
+    unsafe { numbers.set_len(len) };
+    numbers
+}
+
+/// Numbers that several threads write, each its own part, and read after they have met.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<'a> {
+    first: *mut f32,
+    len: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it only hands out pointers, whose users promise not to write where others read or write.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn new(numbers: &'a mut [f32]) -> Self {
+        Self {
+            first: numbers.as_mut_ptr(),
+            len: numbers.len(),
+            lifetime: PhantomData,
+        }
+    }
+
+    /// Where number `k` lies, or the end.
+    pub fn at(&self, k: usize) -> *mut f32 {
+        assert!(k <= self.len);
+        // SAFETY: it lies within, as just asserted, or at the end.
+        unsafe { self.first.add(k) }
+    }
+
+    /// The numbers in `range`.
+    ///
+    /// # Safety
+    ///
+    /// They must have been written, and nobody may write there while the slice lives.
+    pub unsafe fn read(&self, range: Range<usize>) -> &'a [f32] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: it lies within, as just asserted; the caller promises the rest.
+        unsafe { std::slice::from_raw_parts(self.first.add(range.start), range.len()) }
+    }
+
+    /// The numbers in `range`, to be written.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may read or write there while the slice lives, and what hasn't been written may not
+    /// be read.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn write(&self, range: Range<usize>) -> &'a mut [f32] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: it lies within, as just asserted; the caller promises the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }
+    }
+}

@@ -1,0 +1,156 @@
+//! Products of matrices, tile by tile.
+//!
+//! The right factor lies in *panels*: a panel has up to four vectors' worth of columns, row after row, so
+//! that a tile reads it from front to back. A tile of the result is kept in registers over the whole
+//! depth of the product: [`Simd::tile_rows`] rows by the width of a panel.
+
+use super::simd::{Kernel, Simd, Vector};
+
+/// The widest panel, in vectors.
+pub(super) const PANEL_VECTORS: usize = 4;
+
+/// A part of the left factor: `depth` columns of it.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    /// The first number of the first row.
+    pub first: *const f32,
+    /// Distance in memory of a row from the one before.
+    pub row: usize,
+    /// Distance in memory of a column from the one before.
+    pub column: usize,
+    /// Columns, and rows of the panel that they meet.
+    pub depth: usize,
+}
+
+/// What the result of a product starts from.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// Zero.
+    Zero,
+    /// One row of a panel's width, the same for all rows of the result.
+    Row(*const f32),
+    /// What stands there already.
+    There,
+}
+
+/// The product of a left factor, whose parts lie side by side, and a panel.
+pub(super) struct Product<'a> {
+    /// What the result starts from.
+    pub start: Start,
+    /// The left factor.
+    pub left: &'a [Left],
+    /// The panel, `[sum of the parts' depths, width]`.
+    pub panel: *const f32,
+    /// Its width in vectors, 1 to [`PANEL_VECTORS`].
+    pub vectors: usize,
+    /// Rows of the left factor and of the result.
+    pub rows: usize,
+    /// The first number of the result.
+    pub result: *mut f32,
+    /// Distance in memory of a row of the result from the one before.
+    pub result_row: usize,
+}
+
+impl Product<'_> {
+    /// Computes it.
+    ///
+    /// # Safety
+    ///
+    /// All pointers must be valid for the sizes given, and nobody else may use the result meanwhile.
+    pub unsafe fn run(self, simd: Simd) {
+        let mut row = 0;
+        for rows in evenly(self.rows, simd.tile_rows()) {
+            let tile = Tile {
+                product: &self,
+                row,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { tile.run(simd, rows, self.vectors) };
+            row += rows;
+        }
+    }
+}
+
+/// Cuts `count` into as few parts as can be of at most `most`, as even as can be.
+pub(super) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let parts = count.div_ceil(most);
+    (0..parts).map(move |part| count / parts + usize::from(part < count % parts))
+}
+
+/// The rows of a product from `row` that are computed at once.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    product: &'a Product<'a>,
+    row: usize,
+}
+
+impl Tile<'_> {
+    /// # Safety
+    ///
+    /// As [`Product::run`].
+    unsafe fn run(self, simd: Simd, rows: usize, vectors: usize) {
+        macro_rules! sizes {
+            ($($rows:literal)*) => {
+                match (rows, vectors) {
+                    $(($rows, 1) => simd.run(Sized::<$rows, 1>(self)),
+                    ($rows, 2) => simd.run(Sized::<$rows, 2>(self)),
+                    ($rows, 3) => simd.run(Sized::<$rows, 3>(self)),
+                    ($rows, 4) => simd.run(Sized::<$rows, 4>(self)),)*
+                    _ => unreachable!("tiles are no larger"),
+                }
+            };
+        }
+        sizes!(1 2 3 4 5 6);
+    }
+}
+
+/// A tile of `R` rows and `N` vectors.
+struct Sized<'a, const R: usize, const N: usize>(Tile<'a>);
+
+impl<const R: usize, const N: usize> Kernel for Sized<'_, R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Tile { product, row } = self.0;
+        // SAFETY, of all below: the promise of whoever called `Product::run`.
+        let result = |r: usize, n: usize| unsafe {
+            product
+                .result
+                .add((row + r) * product.result_row + n * V::LANES)
+        };
+        let mut sums = [[V::splat(0.0); N]; R];
+        for r in 0..R {
+            for n in 0..N {
+                sums[r][n] = match product.start {
+                    Start::Zero => V::splat(0.0),
+                    Start::Row(start) => unsafe { V::load(start.add(n * V::LANES)) },
+                    Start::There => unsafe { V::load(result(r, n)) },
+                };
+            }
+        }
+        let mut panel = product.panel;
+        for left in product.left {
+            let mut column = unsafe { left.first.add(row * left.row) };
+            for _ in 0..left.depth {
+                let right: [V; N] =
+                    std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
+                for r in 0..R {
+                    let factor = V::splat(unsafe { *column.add(r * left.row) });
+                    for n in 0..N {
+                        sums[r][n] = factor.mul_add(right[n], sums[r][n]);
+                    }
+                }
+                unsafe {
+                    panel = panel.add(N * V::LANES);
+                    column = column.add(left.column);
+                }
+            }
+        }
+        for r in 0..R {
+            for n in 0..N {
+                unsafe { sums[r][n].store(result(r, n)) };
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Threads that work on one recurrence: who does what, and how they meet.
+//!
+//! Rows of a batch don't know of each other, so *teams* of threads share the rows and never meet. Within
+//! a team, the members share the hidden units; each has its own slice of the weights, which then fits its
+//! cache better, and all meet once in a step, since every unit reads the hidden state of all.
+
+use super::Sizes;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+/// Hidden units come in blocks of this many, which is a multiple of every vector's lanes; behind the last
+/// unit a block is filled up with units whose weights are zero.
+pub(super) const BLOCK: usize = 16;
+
+/// Who does what.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The rows of each team.
+    pub teams: Vec<Range<usize>>,
+    /// The units of each member of a team.
+    pub members: Vec<Range<usize>>,
+}
+
+impl Plan {
+    /// A plan for at most `threads` threads; `gates` is the number of packed gates.
+    pub fn new(sizes: Sizes, gates: usize, threads: usize) -> Self {
+        /// Multiplications that are worth the start of a thread.
+        const WORTH_A_THREAD: usize = 1_000_000;
+        /// Rows that are worth a team: fewer leave the arithmetic units waiting for the weights, which
+        /// every team reads in each step.
+        const WORTH_A_TEAM: usize = 8;
+        let depth = sizes.input + sizes.hidden;
+        let work = sizes.batch * sizes.time * sizes.hidden * gates * depth;
+        let threads = threads.min(work / WORTH_A_THREAD).max(1);
+        let blocks = sizes.hidden.div_ceil(BLOCK);
+        let teams = threads.min(sizes.batch / WORTH_A_TEAM).max(1);
+        Self {
+            teams: shares(sizes.batch, teams),
+            members: shares(blocks, (threads / teams).min(blocks))
+                .into_iter()
+                .map(|blocks| blocks.start * BLOCK..blocks.end * BLOCK)
+                .collect(),
+        }
+    }
+
+    /// Runs `work` on all members of all teams at once, on this thread and as many others as it takes.
+    pub fn run(&self, work: impl Fn(Member) + Sync) {
+        let (teams, members) = (self.teams.len(), self.members.len());
+        let all = Barrier::new(teams * members);
+        let barriers: Vec<Barrier> = self.teams.iter().map(|_| Barrier::new(members)).collect();
+        let run = |number: usize| {
+            let team = number / members;
+            // Whoever panics must not leave the others waiting.
+            let _broken = [BreakOnPanic(&all), BreakOnPanic(&barriers[team])];
+            work(Member {
+                plan: self,
+                number,
+                all: &all,
+                team: &barriers[team],
+            });
+        };
+        thread::scope(|scope| {
+            for number in 1..teams * members {
+                let run = &run;
+                scope.spawn(move || run(number));
+            }
+            run(0);
+        });
+    }
+}
+
+/// Cuts `0..count` into `parts` ranges, as even as can be.
+pub(super) fn shares(count: usize, parts: usize) -> Vec<Range<usize>> {
+    (0..parts)
+        .map(|part| count * part / parts..count * (part + 1) / parts)
+        .collect()
+}
+
+/// A thread at work.
+pub(super) struct Member<'a> {
+    plan: &'a Plan,
+    number: usize,
+    all: &'a Barrier,
+    team: &'a Barrier,
+}
+
+impl<'a> Member<'a> {
+    /// Its number among all threads.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.plan.teams.len() * self.plan.members.len()
+    }
+
+    /// The number of its team.
+    pub fn team(&self) -> usize {
+        self.number / self.plan.members.len()
+    }
+
+    /// Its number in its team.
+    pub fn place(&self) -> usize {
+        self.number % self.plan.members.len()
+    }
+
+    /// Its team's rows.
+    pub fn rows(&self) -> Range<usize> {
+        self.plan.teams[self.team()].clone()
+    }
+
+    /// Its units, those that fill the last block included.
+    pub fn units(&self) -> Range<usize> {
+        self.plan.members[self.place()].clone()
+    }
+
+    /// How many members its team has.
+    pub fn members(&self) -> usize {
+        self.plan.members.len()
+    }
+
+    /// Waits for all threads; what any has written before, all may read after.
+    pub fn meet_all(&self) {
+        self.all.wait();
+    }
+
+    /// Waits for its team; as [`meet_all`](Member::meet_all).
+    pub fn meet_team(&self) {
+        self.team.wait();
+    }
+}
+
+/// Where threads wait for each other, again and again.
+///
+/// They meet every few microseconds, so they spin for a while before they let others have the core.
+struct Barrier {
+    threads: usize,
+    waiting: AtomicUsize,
+    /// How often all have met.
+    round: AtomicUsize,
+    broken: AtomicBool,
+}
+
+impl Barrier {
+    fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            waiting: AtomicUsize::new(0),
+            round: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    fn wait(&self) {
+        const SPINS: usize = 2_000;
+        if self.threads == 1 {
+            return;
+        }
+        let round = self.round.load(Ordering::Acquire);
+        if self.waiting.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            self.waiting.store(0, Ordering::Relaxed);
+            self.round.store(round.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0;
+        while self.round.load(Ordering::Acquire) == round {
+            spins += 1;
+            if spins < SPINS {
+                std::hint::spin_loop();
+            } else {
+                assert!(
+                    !self.broken.load(Ordering::Relaxed),
+                    "another thread of this recurrence panicked"
+                );
+                thread::yield_now();
+            }
+        }
+    }
+}
+
+struct BreakOnPanic<'a>(&'a Barrier);
+
+impl Drop for BreakOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.broken.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The kernels for every backend whose tensors lie in this machine's memory.
+
+use super::cpu::{Buffer, Cell, Lstm, Recurrence, Rnn, Sequence, Simd, Sizes, Wanted, Weights};
+use crate::ops::{Inputs, Kind, Memory, RecurrentBackend, RecurrentKernels};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::TensorData;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// A backend whose tensors lie in this machine's memory.
+pub trait Host: Backend {
+    /// The numbers of a float32 tensor in memory, the first one first, and how far apart neighbours of
+    /// each dimension are. `None` where the numbers can't be had that way.
+    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)>;
+
+    /// A copy of the numbers of a float32 tensor in row-major order.
+    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32>;
+
+    /// A tensor from its data.
+    fn from_data(data: TensorData) -> FloatTensor<Self>;
+}
+
+/// A tensor's numbers in row-major order, where they lie if they lie so.
+fn numbers<B: Host>(tensor: &FloatTensor<B>) -> Cow<'_, [f32]> {
+    let shape = tensor.shape();
+    let mut row_major = vec![1; shape.num_dims()];
+    for dimension in (1..row_major.len()).rev() {
+        row_major[dimension - 1] = row_major[dimension] * shape[dimension] as isize;
+    }
+    match B::in_place(tensor) {
+        Some((numbers, strides)) if strides == row_major => {
+            Cow::Borrowed(&numbers[..shape.num_elements()])
+        }
+        _ => Cow::Owned(B::in_order(tensor)),
+    }
+}
+
+/// The numbers of a sequence `[B, T, _]`, where they lie if its features lie side by side.
+struct Steps<'a> {
+    numbers: Cow<'a, [f32]>,
+    row: usize,
+    step: usize,
+}
+
+impl<'a> Steps<'a> {
+    fn of<B: Host>(tensor: &'a FloatTensor<B>) -> Self {
+        let [_, time, features] = tensor.shape().dims();
+        if let Some((numbers, strides)) = B::in_place(tensor)
+            && let [row, step, feature] = strides[..]
+            && row >= 0
+            && step >= 0
+            && (feature == 1 || features == 1)
+        {
+            return Self {
+                numbers: Cow::Borrowed(numbers),
+                row: row as usize,
+                step: step as usize,
+            };
+        }
+        Self {
+            numbers: Cow::Owned(B::in_order(tensor)),
+            row: time * features,
+            step: features,
+        }
+    }
+
+    fn sequence(&self) -> Sequence<'_> {
+        Sequence {
+            numbers: &self.numbers,
+            row: self.row,
+            step: self.step,
+        }
+    }
+}
+
+/// The numbers of [`Inputs`].
+struct Read<'a> {
+    sizes: Sizes,
+    input: Steps<'a>,
+    input_weight: Cow<'a, [f32]>,
+    bias: Cow<'a, [f32]>,
+    recurrent_weight: Cow<'a, [f32]>,
+    hidden: Cow<'a, [f32]>,
+    memory: Cow<'a, [f32]>,
+}
+
+impl<'a> Read<'a> {
+    fn new<B: Host>(inputs: &'a Inputs<B>) -> Self {
+        let [batch, time, input] = inputs.input.shape().dims();
+        let [_, hidden] = inputs.hidden.shape().dims();
+        Self {
+            sizes: Sizes {
+                batch,
+                time,
+                input,
+                hidden,
+                reverse: inputs.reverse,
+            },
+            input: Steps::of::<B>(&inputs.input),
+            input_weight: numbers::<B>(&inputs.input_weight),
+            bias: numbers::<B>(&inputs.bias),
+            recurrent_weight: numbers::<B>(&inputs.recurrent_weight),
+            hidden: numbers::<B>(&inputs.hidden),
+            memory: match &inputs.memory {
+                Memory::Nothing => Cow::Borrowed(&[]),
+                Memory::Cell(cell) => numbers::<B>(cell),
+            },
+        }
+    }
+
+    fn recurrence<C>(&self, cell: C) -> Recurrence<'_, C> {
+        Recurrence {
+            cell,
+            sizes: self.sizes,
+            input: self.input.sequence(),
+            weights: Weights {
+                input: &self.input_weight,
+                bias: &self.bias,
+                recurrent: &self.recurrent_weight,
+            },
+            hidden: &self.hidden,
+            memory: &self.memory,
+            simd: Simd::chosen(),
+            threads: rayon::current_num_threads(),
+        }
+    }
+}
+
+/// [`RecurrentBackend::recurrence`] of a [`Host`].
+pub(crate) fn recurrence<B: Host>(inputs: &Inputs<B>) -> FloatTensor<B> {
+    forward(inputs, false).0
+}
+
+fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Buffer) {
+    fn run<B: Host, C: Cell>(read: Read, cell: C, keep: bool) -> (FloatTensor<B>, Buffer) {
+        let forward = read.recurrence(cell).forward(keep);
+        let Sizes {
+            batch,
+            time,
+            hidden,
+            ..
+        } = read.sizes;
+        let steps = time + usize::from(C::MEMORY);
+        let output = TensorData::new(forward.output, [batch, steps, hidden]);
+        (B::from_data(output), forward.kept)
+    }
+    let read = Read::new(inputs);
+    match inputs.kind {
+        Kind::Lstm => run::<B, _>(read, Lstm, keep),
+        Kind::TanhRnn => run::<B, _>(read, Rnn::Tanh, keep),
+        Kind::ReluRnn => run::<B, _>(read, Rnn::Relu, keep),
+    }
+}
+
+impl<B: Host + RecurrentBackend> RecurrentKernels for B {
+    type Kept = Arc<Buffer>;
+
+    fn forward(inputs: &Inputs<B>) -> (FloatTensor<B>, Arc<Buffer>) {
+        let (output, kept) = forward(inputs, true);
+        (output, Arc::new(kept))
+    }
+
+    fn backward(
+        inputs: &Inputs<B>,
+        output: &FloatTensor<B>,
+        kept: &Arc<Buffer>,
+        upstream: &FloatTensor<B>,
+        wanted: &[bool],
+    ) -> Vec<Option<FloatTensor<B>>> {
+        let read = Read::new(inputs);
+        let output = Steps::of::<B>(output);
+        let upstream = Steps::of::<B>(upstream);
+        let (upstream, output) = (upstream.sequence(), output.sequence());
+        let only = Wanted {
+            input: wanted[0],
+            weights: wanted[1..4].contains(&true),
+        };
+        let gradients = match inputs.kind {
+            Kind::Lstm => read.recurrence(Lstm).backward(upstream, output, kept, only),
+            Kind::TanhRnn => read
+                .recurrence(Rnn::Tanh)
+                .backward(upstream, output, kept, only),
+            Kind::ReluRnn => read
+                .recurrence(Rnn::Relu)
+                .backward(upstream, output, kept, only),
+        };
+        let of = |tensor: &FloatTensor<B>, gradient: Vec<f32>| {
+            let shape = tensor.shape();
+            let there = gradient.len() == shape.num_elements();
+            there.then(|| B::from_data(TensorData::new(gradient, shape)))
+        };
+        let mut all = vec![
+            of(&inputs.input, gradients.input),
+            of(&inputs.input_weight, gradients.weights.input),
+            of(&inputs.bias, gradients.weights.bias),
+            of(&inputs.recurrent_weight, gradients.weights.recurrent),
+            of(&inputs.hidden, gradients.hidden),
+        ];
+        if let Memory::Cell(cell) = &inputs.memory {
+            all.push(of(cell, gradients.memory));
+        }
+        all
+    }
+}
