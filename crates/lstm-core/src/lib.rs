@@ -32,9 +32,19 @@
 //!
 //! # Speed
 //!
-//! In float32 on Flex and NdArray, the layers run the recurrence of a whole sequence as one operation
-//! with handwritten backpropagation through time. Everywhere else, and with options that the kernels
-//! don't know (`clip`, coupled gates, other activations), they run the [`mod@reference`] loop.
+//! In float32 on Flex and NdArray, the layers run a whole sequence, input product included, as one
+//! operation with handwritten backpropagation through time: an LSTM with the usual activations, a plain
+//! RNN with tanh or ReLU. Everywhere else, and with options that the kernels don't know (`clip`, coupled
+//! gates, other activations), they run the [`mod@reference`] loop.
+//!
+//! The kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
+//! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They
+//! use as many threads as the rayon pool they are called from, if the work is worth it
+//! (`RAYON_NUM_THREADS`, or `rayon::ThreadPool::install`). The same input on as many threads gives the
+//! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
+//!
+//! For the way back an LSTM keeps 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
+//! counted in blocks of 16) beside its output, a plain RNN 4.
 //!
 //! # Features
 //!
