@@ -7,7 +7,7 @@
 
 use super::cell::{Cell, Kept, Rows, StepBack};
 use super::memory::{Buffer, Shared, written};
-use super::product::{Left, Product, Start};
+use super::product::{Left, PANEL_VECTORS, Product, Start};
 use super::team::{Member, shares};
 use super::weights::{Panels, WeightGradients, columns, padded};
 use super::{Recurrence, Sequence, Sizes, pieces, scatter};
@@ -85,7 +85,7 @@ impl<C: Cell> Recurrence<'_, C> {
         let plan = self.plan();
         let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
         let hidden_panels = Panels::new(&plan, hidden, 1, self.simd);
-        let input_panels: Vec<_> = columns(0..padded(input), 4, self.simd).collect();
+        let input_panels: Vec<_> = columns(0..padded(input), PANEL_VECTORS, self.simd).collect();
         let width = C::GATES * padded(hidden);
         let states = batch * padded(hidden);
         let mut recurrent = Buffer::room(padded(hidden) * width);
@@ -153,6 +153,27 @@ fn steps_of_chunk(rows: usize, time: usize) -> usize {
     (CHUNK / rows.max(1)).clamp(1, time)
 }
 
+/// Some rows, and steps that follow each other.
+struct Chunk {
+    rows: Range<usize>,
+    /// The steps, by the order in which they are read. On the way back the last comes first.
+    steps: Range<usize>,
+}
+
+impl Chunk {
+    /// Rows times steps.
+    fn len(&self) -> usize {
+        self.rows.len() * self.steps.len()
+    }
+
+    /// The row and the step of number `place`.
+    fn place(&self, place: usize) -> (usize, usize) {
+        let row = self.rows.start + place % self.rows.len();
+        let step = self.steps.end - 1 - place / self.rows.len();
+        (row, step)
+    }
+}
+
 /// What a thread needs for itself.
 struct Scratch {
     /// The rows `[1, x, h]` of a chunk.
@@ -196,15 +217,19 @@ impl<C: Cell> Walk<'_, C> {
             let steps = steps_of_chunk(rows.len(), time);
             let mut done = time;
             while done > 0 {
-                let count = steps.min(done);
-                for slot in 0..count {
-                    self.step(member, rows.clone(), done - 1 - slot, slot, &mut scratch);
+                let chunk = Chunk {
+                    rows: rows.clone(),
+                    steps: done.saturating_sub(steps)..done,
+                };
+                for k in chunk.steps.clone().rev() {
+                    self.step(member, &chunk, k, &mut scratch);
                 }
-                self.weights(member, rows.clone(), done, count, first, &mut scratch);
-                self.input(member, rows.clone(), done, count, &mut scratch);
+                self.weights(member, &chunk, first, &mut scratch);
+                self.input(member, &chunk, &mut scratch);
+                // The next chunk lies where this one does.
                 member.meet_team();
                 first = false;
-                done -= count;
+                done = chunk.steps.start;
             }
         }
         member.meet_all();
@@ -247,27 +272,22 @@ impl<C: Cell> Walk<'_, C> {
         }
     }
 
-    /// The rows of the chunk for the member's team.
-    fn chunk(&self, member: &Member) -> usize {
+    /// Rows times steps that there is room for in a chunk of the member's team.
+    fn room(&self, member: &Member) -> usize {
         chunk_rows(member.rows().len(), self.recurrence.sizes.time)
     }
 
-    /// The step read as number `k`, of the member's units; it is number `slot` of its chunk.
-    fn step(
-        &self,
-        member: &Member,
-        rows: Range<usize>,
-        k: usize,
-        slot: usize,
-        scratch: &mut Scratch,
-    ) {
+    /// The step read as number `k`, of the member's units.
+    fn step(&self, member: &Member, chunk: &Chunk, k: usize, scratch: &mut Scratch) {
+        let rows = &chunk.rows;
+        let first = (chunk.steps.end - 1 - k) * rows.len();
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let simd = recurrence.simd;
         let padded = padded(sizes.hidden);
         let t = sizes.step(k);
         let sums = &self.sums[member.team()];
-        let chunk = self.chunk(member);
+        let room = self.room(member);
         let units = member.units();
         let real = units.start..units.end.min(sizes.hidden);
         let of = |shared: &Shared| Rows {
@@ -279,7 +299,7 @@ impl<C: Cell> Walk<'_, C> {
         // units, before the team meets and after.
         unsafe {
             if last {
-                self.start_from_upstream(&rows, &real, t);
+                self.start_from_upstream(rows, &real, t);
             }
             for panel in self.panels.of_members[member.place()].clone() {
                 let width = self.panels.width(panel);
@@ -300,8 +320,7 @@ impl<C: Cell> Walk<'_, C> {
                             false => of(&self.hidden_gradient),
                         },
                         sums: Rows {
-                            first: sums
-                                .at(self.panels.start(panel, chunk) + slot * rows.len() * width),
+                            first: sums.at(self.panels.start(panel, room) + first * width),
                             row: width,
                         },
                     },
@@ -312,11 +331,11 @@ impl<C: Cell> Walk<'_, C> {
             let start = match k {
                 0 => Start::Zero,
                 _ => {
-                    self.start_from_upstream(&rows, &real, sizes.step(k - 1));
+                    self.start_from_upstream(rows, &real, sizes.step(k - 1));
                     Start::There
                 }
             };
-            self.left(member, slot * rows.len(), &mut scratch.left);
+            self.left(member, first, &mut scratch.left);
             let depth = self.panels.len(1);
             for panel in self.hidden_panels.of_members[member.place()].clone() {
                 let units = &self.hidden_panels.units[panel];
@@ -355,12 +374,12 @@ impl<C: Cell> Walk<'_, C> {
     /// The gradients of the sums of a chunk, from row `row` on.
     fn left(&self, member: &Member, row: usize, left: &mut Vec<Left>) {
         let sums = &self.sums[member.team()];
-        let chunk = self.chunk(member);
+        let room = self.room(member);
         left.clear();
         left.extend((0..self.panels.units.len()).map(|panel| {
             let width = self.panels.width(panel);
             Left {
-                first: sums.at(self.panels.start(panel, chunk) + row * width),
+                first: sums.at(self.panels.start(panel, room) + row * width),
                 row: width,
                 column: 1,
                 depth: width,
@@ -368,16 +387,9 @@ impl<C: Cell> Walk<'_, C> {
         }));
     }
 
-    /// The weights' gradients of the `count` steps before `done`, of the member's units.
-    fn weights(
-        &self,
-        member: &Member,
-        rows: Range<usize>,
-        done: usize,
-        count: usize,
-        first: bool,
-        scratch: &mut Scratch,
-    ) {
+    /// The weights' gradients from a chunk, of the member's units; added to those of other chunks
+    /// unless this is the `first`.
+    fn weights(&self, member: &Member, chunk: &Chunk, first: bool, scratch: &mut Scratch) {
         if !self.wanted.weights {
             return;
         }
@@ -386,29 +398,25 @@ impl<C: Cell> Walk<'_, C> {
         let Sizes { input, hidden, .. } = sizes;
         let depth = sizes.depth();
         // SAFETY: it is this thread's.
-        let read = unsafe { scratch.read.share().write(0..count * rows.len() * depth) };
-        let mut places = read.chunks_exact_mut(depth);
-        for slot in 0..count {
-            let k = done - 1 - slot;
-            for row in rows.clone() {
-                let place = places.next().expect("as many as rows in a chunk");
-                place[0] = 1.0;
-                let (x, h) = place[1..].split_at_mut(input);
-                x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
-                h.copy_from_slice(match k {
-                    0 => &recurrence.hidden[row * hidden..][..hidden],
-                    _ => &self.output.of(row, sizes.step(k - 1))[..hidden],
-                });
-            }
+        let read = unsafe { scratch.read.share().write(0..chunk.len() * depth) };
+        for (place, read) in read.chunks_exact_mut(depth).enumerate() {
+            let (row, k) = chunk.place(place);
+            read[0] = 1.0;
+            let (x, h) = read[1..].split_at_mut(input);
+            x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
+            h.copy_from_slice(match k {
+                0 => &recurrence.hidden[row * hidden..][..hidden],
+                _ => &self.output.of(row, sizes.step(k - 1))[..hidden],
+            });
         }
-        let chunk = self.chunk(member);
+        let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {
             let width = self.panels.width(panel);
             let left = Left {
                 first: read.as_ptr(),
                 row: 1,
                 column: depth,
-                depth: count * rows.len(),
+                depth: chunk.len(),
             };
             // SAFETY: all are as large as said; no other thread has this panel of this team.
             unsafe {
@@ -418,7 +426,7 @@ impl<C: Cell> Walk<'_, C> {
                         false => Start::There,
                     },
                     left: &[left],
-                    panel: self.sums[member.team()].at(self.panels.start(panel, chunk)),
+                    panel: self.sums[member.team()].at(self.panels.start(panel, room)),
                     vectors: width / recurrence.simd.lanes(),
                     rows: depth,
                     result: self.weights[member.team()].at(self.panels.start(panel, depth)),
@@ -429,22 +437,15 @@ impl<C: Cell> Walk<'_, C> {
         }
     }
 
-    /// The input's gradient of the `count` steps before `done`, of the member's share of the rows.
-    fn input(
-        &self,
-        member: &Member,
-        rows: Range<usize>,
-        done: usize,
-        count: usize,
-        scratch: &mut Scratch,
-    ) {
+    /// The input's gradient from a chunk, of the member's share of its rows and steps.
+    fn input(&self, member: &Member, chunk: &Chunk, scratch: &mut Scratch) {
         if !self.wanted.input {
             return;
         }
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let input = sizes.input;
-        let mine = shares(count * rows.len(), member.members())[member.place()].clone();
+        let mine = shares(chunk.len(), member.members())[member.place()].clone();
         self.left(member, mine.start, &mut scratch.left);
         let depth = self.panels.len(1);
         for columns in self.input_panels {
@@ -466,9 +467,8 @@ impl<C: Cell> Walk<'_, C> {
         let gradients = unsafe { scratch.input.share().read(0..mine.len() * padded(input)) };
         let gradients = gradients.chunks_exact(padded(input));
         for (place, gradient) in mine.zip(gradients) {
-            let row = rows.start + place % rows.len();
-            let t = sizes.step(done - 1 - place / rows.len());
-            let start = (row * sizes.time + t) * input;
+            let (row, k) = chunk.place(place);
+            let start = (row * sizes.time + sizes.step(k)) * input;
             // SAFETY: no other thread has this row and step.
             let result = unsafe { self.input_gradient.write(start..start + input) };
             result.copy_from_slice(&gradient[..input]);

@@ -49,7 +49,7 @@ pub(super) fn tanh<V: Vector>(x: V) -> V {
     let above = [2.060_908_3e-5, 3.495_588e-3, 0.133_810_25, 1.0];
     let below = [3.285_634_8e-4, 0.025_876_982, 0.467_143_42, 1.0];
     let above = polynomial(square, 1.335_466_2e-8, above);
-    let below = polynomial(square, 7.776_558_3e-7, below);
+    let below = polynomial(square, 7.776_558e-7, below);
     let quotient = x * above / below;
     quotient.at_least(V::splat(-1.0)).at_most(V::splat(1.0))
 }

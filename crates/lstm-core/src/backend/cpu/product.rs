@@ -111,6 +111,7 @@ impl<const R: usize, const N: usize> Kernel for Sized<'_, R, N> {
     type Output = ();
 
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // The indices run over registers and memory alike.
     fn run<V: Vector>(self) {
         let Tile { product, row } = self.0;
         // SAFETY, of all below: the promise of whoever called `Product::run`.
