@@ -1,4 +1,5 @@
-//! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process.
+//! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process,
+//! or one of them alone.
 
 use crate::config::CellName;
 use crate::device::{self, DeviceName};
@@ -6,12 +7,35 @@ use crate::report;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
+use clap::ValueEnum;
 use serde::Serialize;
 use std::str::FromStr;
 use std::time::Instant;
 
 /// Runs before the clock counts: caches fill, kernels are compiled and tuned.
 const WARM_UP: usize = 3;
+
+/// Whose layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Implementation {
+    /// This workspace's library
+    LstmCore,
+    /// Burn's own layers
+    BurnNn,
+}
+
+impl Implementation {
+    /// Both, in the order of the tables.
+    pub const ALL: [Self; 2] = [Self::LstmCore, Self::BurnNn];
+
+    /// As in the tables and in JSON.
+    fn name(self) -> &'static str {
+        match self {
+            Self::LstmCore => "lstm-core",
+            Self::BurnNn => "burn::nn",
+        }
+    }
+}
 
 /// Sizes of a layer call.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +71,8 @@ impl FromStr for Shape {
 pub struct Request<'a> {
     /// The sizes.
     pub shapes: &'a [Shape],
+    /// The implementations, timed in turn.
+    pub implementations: &'a [Implementation],
     /// The cell.
     pub cell: CellName,
     /// Where.
@@ -76,7 +102,16 @@ pub struct Timing {
 /// A layer: the output of a sequence.
 type Layer = Box<dyn Fn(Tensor<3>) -> Tensor<3>>;
 
-/// Times every shape and hands over the timings of both implementations as they come.
+/// An implementation, its layers and their times.
+struct Timed {
+    implementation: Implementation,
+    /// For inference and for training.
+    layers: (Layer, Layer),
+    infer: Vec<f64>,
+    train: Vec<f64>,
+}
+
+/// Times every shape and hands over the timings of its implementations as they come.
 pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
     ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
     let chosen = device::choose(request.device)?;
@@ -98,15 +133,18 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
     let x = Tensor::random([batch, time, input], Distribution::Default, device);
     let training = device.clone().autodiff();
     let x_training = Tensor::from_data(x.to_data(), &training);
-    let implementations = ["lstm-core", "burn::nn"].map(|name| {
-        let (infer, train) = layers(name, request.cell, [input, hidden], &training);
-        (name, infer, train)
-    });
+    let mut all: Vec<Timed> = (request.implementations.iter())
+        .map(|&implementation| Timed {
+            implementation,
+            layers: layers(implementation, request.cell, [input, hidden], &training),
+            infer: vec![],
+            train: vec![],
+        })
+        .collect();
     // In turn, so that a machine that drifts does so for both.
-    let mut infer = [vec![], vec![]];
-    let mut train = [vec![], vec![]];
     for run in 0..WARM_UP + request.runs {
-        for (k, (_, infer_layer, train_layer)) in implementations.iter().enumerate() {
+        for timed in &mut all {
+            let (infer_layer, train_layer) = &timed.layers;
             let ms = clock(device, || {
                 infer_layer(x.clone());
             })?;
@@ -115,16 +153,16 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
                 output.square().mean().backward();
             })?;
             if run >= WARM_UP {
-                infer[k].push(ms);
-                train[k].push(train_ms);
+                timed.infer.push(ms);
+                timed.train.push(train_ms);
             }
         }
     }
-    let timing = |(k, name): (usize, &'static str)| {
-        let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut infer[k]);
-        let [train_ms_min, train_ms, train_ms_max] = spread(&mut train[k]);
+    let timing = |mut timed: Timed| {
+        let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut timed.infer);
+        let [train_ms_min, train_ms, train_ms_max] = spread(&mut timed.train);
         Timing {
-            r#impl: name,
+            r#impl: timed.implementation.name(),
             cell: request.cell,
             device: chosen.name,
             shape: [batch, time, input, hidden],
@@ -136,26 +174,30 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
             train_ms_max,
         }
     };
-    let names = implementations.each_ref().map(|(name, ..)| *name);
-    Ok(names.into_iter().enumerate().map(timing).collect())
+    Ok(all.into_iter().map(timing).collect())
 }
 
 /// An implementation's layer for inference and for training.
-fn layers(name: &str, cell: CellName, [i, h]: [usize; 2], device: &Device) -> (Layer, Layer) {
-    match (name, cell) {
-        ("lstm-core", CellName::Lstm) => {
+fn layers(
+    implementation: Implementation,
+    cell: CellName,
+    [i, h]: [usize; 2],
+    device: &Device,
+) -> (Layer, Layer) {
+    match (implementation, cell) {
+        (Implementation::LstmCore, CellName::Lstm) => {
             let layer = lstm_core::LstmConfig::new(i, h, true).init(device);
             both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
-        ("lstm-core", CellName::Rnn) => {
+        (Implementation::LstmCore, CellName::Rnn) => {
             let layer = lstm_core::RnnConfig::new(i, h, true).init(device);
             both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
-        (_, CellName::Lstm) => {
+        (Implementation::BurnNn, CellName::Lstm) => {
             let layer = burn::nn::LstmConfig::new(i, h, true).init(device);
             both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
-        (_, CellName::Rnn) => {
+        (Implementation::BurnNn, CellName::Rnn) => {
             let layer = burn::nn::RnnConfig::new(i, h, true).init(device);
             both_modes(layer, |layer, x| layer.forward(x, None).0)
         }
@@ -187,24 +229,30 @@ fn spread(times: &mut [f64]) -> [f64; 3] {
     [times[0], times[times.len() / 2], times[times.len() - 1]]
 }
 
-/// The timings as a table, with how many times as long `burn::nn` takes.
+/// The timings as a table; where there are two, with how many times as long `burn::nn` takes.
 pub fn table(timings: &[Vec<Timing>]) -> String {
-    let header = ["B,T,I,H", "impl", "infer ms", "", "train ms", ""];
-    let rows = timings.iter().flat_map(|pair| {
-        pair.iter().map(|timing| {
+    let compared = timings.iter().all(|shape| shape.len() > 1);
+    let header: &[&str] = match compared {
+        true => &["B,T,I,H", "impl", "infer ms", "", "train ms", ""],
+        false => &["B,T,I,H", "impl", "infer ms", "train ms"],
+    };
+    let rows = timings.iter().flat_map(|shape| {
+        shape.iter().map(move |timing| {
             let [b, t, i, h] = timing.shape;
-            let times = |other: f64, own: f64| format!("× {:.1}", other / own);
-            vec![
-                format!("{b},{t},{i},{h}"),
-                timing.r#impl.to_string(),
-                format!("{:.2}", timing.infer_ms),
-                times(timing.infer_ms, pair[0].infer_ms),
-                format!("{:.2}", timing.train_ms),
-                times(timing.train_ms, pair[0].train_ms),
-            ]
+            let mut row = vec![format!("{b},{t},{i},{h}"), timing.r#impl.to_string()];
+            for (ms, own) in [
+                (timing.infer_ms, shape[0].infer_ms),
+                (timing.train_ms, shape[0].train_ms),
+            ] {
+                row.push(format!("{ms:.2}"));
+                if compared {
+                    row.push(format!("× {:.1}", ms / own));
+                }
+            }
+            row
         })
     });
-    report::table(&header, rows.collect())
+    report::table(header, rows.collect())
 }
 
 #[cfg(test)]

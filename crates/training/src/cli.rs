@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bench::Shape;
+use crate::bench::{Implementation, Shape};
 use crate::config::{CellName, Overrides, defaults_by_task};
 use crate::device::DeviceName;
 use clap::{Args, Parser, Subcommand};
@@ -32,7 +32,7 @@ pub enum Command {
     Train(RunArgs),
     /// Evaluate the models of a run, also at gaps other than the trained one
     Eval(EvalArgs),
-    /// Time the layers of lstm-core and of burn::nn, in turn
+    /// Time the layers of lstm-core and of burn::nn, in turn or one alone
     Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
     Devices,
@@ -97,6 +97,10 @@ pub struct BenchArgs {
         default_values = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
     )]
     pub shapes: Vec<Shape>,
+
+    /// Time one implementation alone [default: both, in turn]
+    #[arg(long = "impl", value_enum)]
+    pub implementation: Option<Implementation>,
 
     /// The cell
     #[arg(long, value_enum, default_value = "lstm")]

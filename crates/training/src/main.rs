@@ -113,6 +113,10 @@ fn eval(args: EvalArgs) -> Result<ExitCode> {
 fn bench(args: BenchArgs) -> Result<ExitCode> {
     let request = bench::Request {
         shapes: &args.shapes,
+        implementations: match &args.implementation {
+            Some(one) => std::slice::from_ref(one),
+            None => &bench::Implementation::ALL,
+        },
         cell: args.cell,
         device: args.device,
         runs: args.runs,

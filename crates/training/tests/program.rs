@@ -295,6 +295,45 @@ fn what_cannot_be_run_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
+fn bench_times_both_implementations_or_one_alone() {
+    let small = [
+        "bench", "--device", "flex", "--runs", "1", "--shapes", "2,3,2,4", "1,2,3,5",
+    ];
+    for (choice, expected) in [
+        (&[][..], &["lstm-core", "burn::nn"][..]),
+        (&["--impl", "lstm-core"], &["lstm-core"]),
+        (&["--impl", "burn-nn", "--cell", "rnn"], &["burn::nn"]),
+    ] {
+        let json = output(&[&small[..], choice, &["--json"]].concat());
+        assert_success(&json);
+        let lines: Vec<Value> = text(&json.stdout)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let names: Vec<_> = lines.iter().map(|line| &line["impl"]).collect();
+        assert_eq!(names, [expected, expected].concat());
+        assert_eq!(lines[0]["shape"], serde_json::json!([2, 3, 2, 4]));
+        for line in &lines {
+            for number in ["infer_ms", "train_ms"] {
+                assert!(line[number].as_f64().unwrap() > 0.0, "{number} in {line}");
+            }
+        }
+
+        let table = output(&[&small[..], choice].concat());
+        assert_success(&table);
+        let table = text(&table.stdout);
+        for name in ["lstm-core", "burn::nn"] {
+            assert_eq!(table.contains(name), expected.contains(&name), "{table}");
+        }
+        assert_eq!(table.contains('×'), expected.len() == 2, "{table}");
+    }
+
+    let usage = output(&["bench", "--impl", "keras"]);
+    assert_eq!(usage.status.code(), Some(2));
+    assert!(text(&usage.stderr).contains("lstm-core, burn-nn"));
+}
+
+#[test]
 fn help_names_every_option() {
     for command in [
         &["--help"][..],

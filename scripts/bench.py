@@ -1,0 +1,779 @@
+#!/usr/bin/env python3
+"""Times the layers side by side with burn::nn's, PyTorch's and JAX's, on the CPU.
+
+Builds the program, then runs for each shape `training bench` and each peer in turn, each in a process
+of its own, for several rounds. Takes the median over the rounds of each one's medians, and says how many
+times as long as lstm-core it takes. Writes a dated record (.md, .json and, with matplotlib, .svg) and
+puts the table into README.md.
+
+The peers are optional: `pip install torch jax flax matplotlib`. Those that are missing are skipped, and
+named. Python 3.9 or newer. Close other programs first: they take time from whichever is being timed.
+"""
+
+import argparse
+import datetime
+import json
+import math
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+
+DEFAULT_SHAPES = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
+OTHER_SHAPES = ["23,51,3,100", "1,200,64,256", "512,16,32,128", "4,1000,16,128", "7,33,5,37", "100,30,300,80"]
+DEFAULT_GROUP, OTHER_GROUP, CHOSEN_GROUP = "default", "not tuned for", "chosen"
+
+GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=2, H=64
+GROWTH_HIDDEN = [32, 64, 128, 256, 512, 1024]  # at B=32, T=50, I=H
+GROWTH_THREADS = [1, 2]
+MEMORY_BATCH, MEMORY_INPUT, MEMORY_HIDDEN, MEMORY_TIMES = 64, 2, 256, (100, 400)
+
+PEERS = ["torch", "jax"]
+TITLES = {"torch": "PyTorch", "jax": "JAX"}
+MODES = [("infer_ms", "inference"), ("train_ms", "forward + backward")]
+BOTH = "lstm-core and burn::nn"
+WARM_UP = 3
+NOT_INSTALLED = 3  # exit status of a peer's process
+
+
+class Failure(Exception):
+    """What happened and what to do, for the user."""
+
+
+# --- the peers, each in a process of its own ---------------------------------------------------------
+
+
+def torch_peer(cell, threads):
+    """PyTorch's version, threads, and what makes a shape's two functions."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+    def functions(b, t, i, h):
+        net = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](i, h, batch_first=True)
+        x = torch.randn(b, t, i)
+
+        def infer():
+            with torch.no_grad():
+                net(x)
+
+        def train():
+            net.zero_grad(set_to_none=True)
+            (net(x)[0] ** 2).mean().backward()
+
+        return infer, train
+
+    return {"version": torch.__version__, "threads": torch.get_num_threads()}, functions
+
+
+def jax_peer(cell, threads):
+    """JAX's version, and what makes a shape's two functions."""
+    import flax
+    import jax
+    from flax import nnx
+
+    if threads:
+        raise Failure("--threads is for torch; JAX has no such setting")
+
+    def functions(b, t, i, h):
+        kind = {"lstm": nnx.OptimizedLSTMCell, "rnn": nnx.SimpleCell}[cell]
+        net = nnx.RNN(kind(i, h, rngs=nnx.Rngs(0)))
+        x = jax.random.normal(jax.random.key(0), (b, t, i))
+        forward = nnx.jit(lambda net, x: net(x))
+        gradients = nnx.jit(nnx.value_and_grad(lambda net, x: (net(x) ** 2).mean()))
+
+        def infer():
+            jax.block_until_ready(forward(net, x))
+
+        def train():
+            jax.block_until_ready(gradients(net, x))
+
+        return infer, train
+
+    return {"version": jax.__version__, "flax": flax.__version__}, functions
+
+
+def clock(work, runs):
+    """The median, least and greatest milliseconds, after some runs that warm up."""
+    times = []
+    for _ in range(WARM_UP + runs):
+        start = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - start) * 1e3)
+    times = times[WARM_UP:]
+    return statistics.median(times), min(times), max(times)
+
+
+def be_peer(args):
+    """Prints a line of JSON about the peer, and one per shape."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    try:
+        about, functions = {"torch": torch_peer, "jax": jax_peer}[args.peer](args.cell, args.threads)
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return NOT_INSTALLED
+    print(json.dumps({"impl": args.peer, **about}), flush=True)
+    for shape in args.shape:
+        line = {"impl": args.peer, "cell": args.cell, "shape": sizes(shape)}
+        for (key, _), work in zip(MODES, functions(*sizes(shape))):
+            line[key], line[f"{key}_min"], line[f"{key}_max"] = clock(work, args.runs)
+        print(json.dumps(line), flush=True)
+    return 0
+
+
+# --- running -----------------------------------------------------------------------------------------
+
+
+def sizes(shape):
+    return [int(size) for size in shape.split(",")]
+
+
+def shape_argument(text):
+    try:
+        good = len(sizes(text)) == 4 and min(sizes(text)) >= 1
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(f"expected four sizes B,T,I,H of at least 1, got {text}")
+    return text
+
+
+def positive(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
+    return int(text)
+
+
+def note(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def output_of(command):
+    """What a short command prints, or nothing where there is no such command."""
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def build():
+    """Builds the program; returns its path."""
+    note("building: cargo build --release -p training")
+    try:
+        done = subprocess.run(["cargo", "build", "--release", "-p", "training"], cwd=ROOT)
+    except FileNotFoundError:
+        raise Failure("cargo was not found: install Rust (https://rustup.rs) and try again")
+    if done.returncode != 0:
+        raise Failure("the program does not build: see cargo's message above")
+    metadata = output_of(["cargo", "metadata", "--format-version", "1", "--no-deps"])
+    if not metadata:
+        raise Failure("`cargo metadata` failed: run it in the repository to see why")
+    name = "training.exe" if os.name == "nt" else "training"
+    program = Path(json.loads(metadata)["target_directory"]) / "release" / name
+    if not program.exists():
+        raise Failure("cargo built the program, but not into target/release: is build.target set? unset it for this")
+    return str(program)
+
+
+def child(command, environment=None, measure=False):
+    """Runs a command; returns its exit status, lines of JSON, errors and peak memory in bytes."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, **(environment or {})})
+        peak = None
+        try:
+            if measure:
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+                peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            else:
+                process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        out.seek(0)
+        err.seek(0)
+        printed, errors = out.read(), err.read().strip()
+    lines = [json.loads(line) for line in printed.splitlines()] if process.returncode == 0 else []
+    return process.returncode, lines, errors, peak
+
+
+class Runner:
+    """Runs the implementations and keeps what was asked for."""
+
+    def __init__(self, args, program):
+        self.args, self.program = args, program
+        self.peers, self.skipped = {}, {}
+        for peer in PEERS:
+            status, lines, errors, _ = child(self.peer_command(peer, 1, []))
+            if status == NOT_INSTALLED:
+                self.skipped[peer] = f"not installed ({errors.splitlines()[-1]})"
+                note(f"skipped: {peer}, {self.skipped[peer]}")
+            elif status != 0:
+                self.skipped[peer] = f"does not start, exit status {status}"
+                note(f"{errors}\nskipped: {peer}, {self.skipped[peer]}")
+            else:
+                self.peers[peer] = lines[0]
+
+    def peer_command(self, peer, runs, shapes, threads=None):
+        command = [sys.executable, str(Path(__file__).resolve()), "--peer", peer]
+        command += ["--cell", self.args.cell, "--runs", str(runs)]
+        return command + (["--threads", str(threads)] if threads else []) + shapes
+
+    def own_command(self, runs, shape, implementation=None):
+        command = [self.program, "bench", "--device", "flex", "--json", "--cell", self.args.cell]
+        command += ["--runs", str(runs), "--shapes", shape]
+        return command + (["--impl", implementation] if implementation else [])
+
+    def lines(self, name, shape, runs, threads=None, measure=False):
+        """Times a shape with `both` (lstm-core and burn::nn), one of them, or a peer."""
+        environment = {}
+        if name in PEERS:
+            command = self.peer_command(name, runs, [shape], threads)
+        else:
+            command = self.own_command(runs, shape, None if name == "both" else name.replace("::", "-"))
+            environment = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
+        status, lines, errors, peak = child(command, environment, measure)
+        if status != 0:
+            raise Failure(f"{name} failed at {shape}, exit status {status}; nothing is written. It said:\n{errors}")
+        return [line for line in lines if "shape" in line], peak
+
+    def timed(self, names, shape, threads=None):
+        """The implementations in turn, round after round: per implementation the medians of the rounds."""
+        rounds = {}
+        for number in range(self.args.rounds):
+            for name in names:
+                at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
+                note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
+                for line in self.lines(name, shape, self.args.runs, threads)[0]:
+                    each = rounds.setdefault(line["impl"], {key: [] for key, _ in MODES})
+                    for key, _ in MODES:
+                        each[key].append(line[key])
+        return [
+            {
+                "impl": impl,
+                "shape": sizes(shape),
+                **{key: statistics.median(each[key]) for key, _ in MODES},
+                **{f"{key}_rounds": each[key] for key, _ in MODES},
+            }
+            for impl, each in rounds.items()
+        ]
+
+
+# --- what is measured --------------------------------------------------------------------------------
+
+
+def compare(runner, groups):
+    """Every implementation at every shape, with how many times as long as lstm-core it takes."""
+    note("side by side")
+    rows = []
+    for group, shapes in groups.items():
+        for shape in shapes:
+            timed = runner.timed(["both", *runner.peers], shape)
+            own = next(row for row in timed if row["impl"] == "lstm-core")
+            for row in timed:
+                ratios = {key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES}
+                rows.append({"group": group, **row, **ratios})
+    return rows
+
+
+def geometric_means(rows):
+    """Of the ratios, over each group and over all shapes."""
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    scopes = [(group, [group]) for group in groups] + ([("all", groups)] if len(groups) > 1 else [])
+    means = []
+    for scope, within in scopes:
+        for impl in implementations(rows):
+            of = [row for row in rows if row["impl"] == impl and row["group"] in within]
+            mean = {"shapes": scope, "count": len(of), "impl": impl}
+            for key in ("infer_ratio", "train_ratio"):
+                mean[key] = math.exp(statistics.fmean(math.log(row[key]) for row in of))
+            means.append(mean)
+    return means
+
+
+def implementations(rows):
+    return list(dict.fromkeys(row["impl"] for row in rows))
+
+
+def growth(runner):
+    """How the times of lstm-core and PyTorch grow with the steps, the units and the threads."""
+    names = ["lstm-core"] + [peer for peer in ("torch",) if peer in runner.peers]
+    gates = {"lstm": 4, "rnn": 1}[runner.args.cell]
+    note("growth with T")
+    times = [row for t in GROWTH_TIMES for row in runner.timed(names, f"32,{t},2,64")]
+    for row in times:
+        for key, _ in MODES:
+            row[key.replace("_ms", "_us_per_step")] = row[key] * 1e3 / row["shape"][1]
+    for name in implementations(times):
+        of = [row for row in times if row["impl"] == name]
+        for key in ("infer_us_per_step", "train_us_per_step"):
+            middle = statistics.median(row[key] for row in of)
+            for row in of:
+                row[key.replace("_us_per_step", "_to_median")] = row[key] / middle
+    note("growth with H")
+    hidden = [row for h in GROWTH_HIDDEN for row in runner.timed(names, f"32,50,{h},{h}")]
+    for row in hidden:
+        b, t, i, h = row["shape"]
+        flops = 2 * b * t * gates * h * (3 * h + 2 * i)
+        row["train_gflops"] = flops / row["train_ms"] / 1e6
+    note("growth with threads")
+    threads = [
+        {"threads": count, **row}
+        for shape in DEFAULT_SHAPES
+        for count in GROWTH_THREADS
+        for row in runner.timed(names, shape, count)
+    ]
+    for row in threads:
+        one = next(
+            other
+            for other in threads
+            if (other["impl"], other["shape"], other["threads"]) == (row["impl"], row["shape"], GROWTH_THREADS[0])
+        )
+        for key, _ in MODES:
+            row[key.replace("_ms", "_speedup")] = one[key] / row[key]
+    return {"time": times, "hidden": hidden, "threads": threads}
+
+
+def memory(runner):
+    """Bytes per B·T·H by which the peak memory of a process grows with T."""
+    note("memory")
+    if not hasattr(os, "wait4"):
+        note("skipped: this system does not tell a process's peak memory (no os.wait4)")
+        return []
+    names = ["lstm-core", "burn::nn"] + [peer for peer in ("torch",) if peer in runner.peers]
+    short, long = MEMORY_TIMES
+    peaks = {(name, t): [] for name in names for t in MEMORY_TIMES}
+    for number in range(runner.args.rounds):
+        for name, t in peaks:
+            shape = f"{MEMORY_BATCH},{t},{MEMORY_INPUT},{MEMORY_HIDDEN}"
+            note(f"  {shape}, round {number + 1} of {runner.args.rounds}: {name}")
+            peaks[name, t].append(runner.lines(name, shape, 1, measure=True)[1])
+    rows = []
+    for name in names:
+        low, high = (statistics.median(peaks[name, t]) for t in MEMORY_TIMES)
+        rows.append(
+            {
+                "impl": name,
+                "peak_bytes": {str(short): low, str(long): high},
+                "bytes_per_bth": (high - low) / (MEMORY_BATCH * (long - short) * MEMORY_HIDDEN),
+            }
+        )
+    return rows
+
+
+def about(runner):
+    """When, where and with what."""
+    info = {}
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        info["cpu"] = re.search(r"^model name\s*: (.*)$", text, re.M).group(1)
+        flags = re.search(r"^flags\s*: (.*)$", text, re.M).group(1).split()
+        vectors = [name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in flags]
+        info["vectors"] = vectors[0] if vectors else None
+    except (OSError, AttributeError):
+        info.setdefault("cpu", platform.processor() or platform.machine())
+    if hasattr(os, "sched_getaffinity"):
+        info["cores"] = len(os.sched_getaffinity(0))
+    else:
+        info["cores"] = os.cpu_count()
+    lock = (ROOT / "Cargo.lock").read_text()
+    burn = re.search(r'name = "burn"\nversion = "([^"]+)"', lock)
+    return {
+        "date": datetime.date.today().isoformat(),
+        **info,
+        "rayon_num_threads": os.environ.get("RAYON_NUM_THREADS"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "commit": output_of(["git", "describe", "--always", "--dirty"]) or None,
+        "rustc": output_of(["rustc", "--version"]),
+        "burn": burn.group(1) if burn else None,
+        "python": platform.python_version(),
+        "peers": runner.peers,
+        "skipped": runner.skipped,
+        "cell": runner.args.cell,
+        "rounds": runner.args.rounds,
+        "runs": runner.args.runs,
+        "command": command_line(runner.args),
+    }
+
+
+def command_line(args):
+    """How to get the record again; without the folder, which is this machine's."""
+    parts = ["python3 scripts/bench.py"]
+    parts += ["--shapes " + " ".join(args.shapes)] if args.shapes else []
+    for name, default in (("cell", "lstm"), ("rounds", 3), ("runs", 15)):
+        if getattr(args, name) != default:
+            parts.append(f"--{name} {getattr(args, name)}")
+    parts += [f"--{name}" for name in ("growth", "memory") if getattr(args, name)]
+    return " ".join(parts)
+
+
+# --- what is written ---------------------------------------------------------------------------------
+
+
+def joined(shape):
+    return ",".join(map(str, shape))
+
+
+def number(value):
+    return f"{value:,.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def times(ratio):
+    return f"× {ratio:.2f}"
+
+
+def markdown(header, rows, names=1):
+    """A table whose columns after the first `names` are numbers."""
+    marks = [" --- " if k < names else " ---: " for k in range(len(header))]
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(marks) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def comparison_table(rows):
+    cells = [
+        [
+            joined(row["shape"]),
+            row["impl"],
+            number(row["infer_ms"]),
+            times(row["infer_ratio"]),
+            number(row["train_ms"]),
+            times(row["train_ratio"]),
+        ]
+        for row in rows
+    ]
+    return markdown(["B,T,I,H", "implementation", "inference ms", "×", "forward + backward ms", "×"], cells, 2)
+
+
+def means_table(means):
+    cells = [
+        [f"{mean['shapes']} ({mean['count']})", mean["impl"], times(mean["infer_ratio"]), times(mean["train_ratio"])]
+        for mean in means
+        if mean["impl"] != "lstm-core"
+    ]
+    return markdown(["shapes", "implementation", "inference", "forward + backward"], cells, 2)
+
+
+def growth_text(found, cell):
+    gates = {"lstm": "4H", "rnn": "H"}[cell]
+    steps = [
+        [
+            str(row["shape"][1]),
+            row["impl"],
+            number(row["infer_us_per_step"]),
+            number(row["infer_to_median"]),
+            number(row["train_us_per_step"]),
+            number(row["train_to_median"]),
+        ]
+        for row in found["time"]
+    ]
+    units = [
+        [str(row["shape"][3]), row["impl"], number(row["infer_ms"]), number(row["train_ms"]), number(row["train_gflops"])]
+        for row in found["hidden"]
+    ]
+    threads = [
+        [
+            joined(row["shape"]),
+            row["impl"],
+            str(row["threads"]),
+            number(row["infer_ms"]),
+            number(row["infer_speedup"]),
+            number(row["train_ms"]),
+            number(row["train_speedup"]),
+        ]
+        for row in found["threads"]
+    ]
+    return [
+        "## Growth with the steps",
+        "B=32, I=2, H=64; microseconds per step, and how many times the median over T that is.",
+        markdown(["T", "implementation", "inference µs", "to median", "forward + backward µs", "to median"], steps, 2),
+        "## Growth with the units",
+        f"B=32, T=50, I=H; forward + backward has 2·B·T·{gates}·(3H+2I) floating-point operations in its "
+        "matrix products, since nobody asks for the input's gradient.",
+        markdown(["H", "implementation", "inference ms", "forward + backward ms", "GFLOP/s"], units, 2),
+        "## Growth with the threads",
+        "RAYON_NUM_THREADS for lstm-core, torch.set_num_threads for PyTorch; how many times as fast as one thread.",
+        markdown(
+            ["B,T,I,H", "implementation", "threads", "inference ms", "speed", "forward + backward ms", "speed"],
+            threads,
+            2,
+        ),
+    ]
+
+
+def memory_text(found):
+    short, long = map(str, MEMORY_TIMES)
+    cells = [
+        [row["impl"], *(f"{row['peak_bytes'][t] / 2**20:,.0f}" for t in (short, long)), f"{row['bytes_per_bth']:.1f}"]
+        for row in found
+    ]
+    return [
+        "## Memory",
+        f"Peak memory of a process that runs forward and forward + backward {WARM_UP + 1} times each at "
+        f"B={MEMORY_BATCH}, I={MEMORY_INPUT}, H={MEMORY_HIDDEN}, at two T, and by how much it grows per B·T·H. That is "
+        "more than what is kept for the backward pass: the output, its gradient, the loss's own tensors and what "
+        "the allocator holds are in it too.",
+        markdown(["implementation", f"MiB at T={short}", f"MiB at T={long}", "bytes per B·T·H"], cells),
+    ]
+
+
+def versions(info, short=False):
+    """Burn's and the peers' versions; the short form leaves out what belongs to their builds."""
+    peers = []
+    for peer, about_peer in info["peers"].items():
+        if short:
+            peers.append(f"{TITLES[peer]} {about_peer['version'].split('+')[0]}")
+            continue
+        threads = about_peer.get("threads")
+        extra = [f"{threads} threads"] if threads else []
+        extra += [f"flax {about_peer['flax']}"] if "flax" in about_peer else []
+        peers.append(f"{TITLES[peer]} {about_peer['version']}" + (f" ({', '.join(extra)})" if extra else ""))
+    return ", ".join([f"Burn {info['burn']}", *peers])
+
+
+def record(info, rows, means, grown, kept, picture):
+    """The record as a page."""
+    machine = f"{info['cpu']}, {info['cores']} cores" + (f", {info['vectors']}" if info.get("vectors") else "")
+    own = info["rayon_num_threads"]
+    facts = [
+        ("Date", info["date"]),
+        ("CPU", f"{machine}; {info['system']}"),
+        ("Threads", f"lstm-core and burn::nn: {'RAYON_NUM_THREADS=' + own if own else 'as many as Rayon takes by itself'}"),
+        ("Versions", f"{info['rustc']}; {versions(info)}; Python {info['python']}"),
+        ("Commit", info["commit"]),
+        ("Skipped", "; ".join(f"{peer}: {why}" for peer, why in info["skipped"].items())),
+        ("Command", f"`{info['command']}`"),
+    ]
+    parts = [
+        f"# {info['cell'].upper()} layers on the CPU, {info['date']}",
+        "\n".join(f"- {name}: {value}" for name, value in facts if value),
+        f"Medians over {info['rounds']} round{'s'[: info['rounds'] - 1]} of the median of {info['runs']} runs, in turn, each in a process of its "
+        "own (lstm-core and burn::nn share one and take turns in it). Float32. Inference is forward without "
+        "gradients; backward is of mean(output²), for all weights. × is how many times as long as lstm-core.",
+    ]
+    parts += [f"![How many times as long as lstm-core]({picture})"] if picture else []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        parts += [f"## Shapes: {group}", comparison_table([row for row in rows if row["group"] == group])]
+    parts += ["## Geometric means of ×", means_table(means)]
+    parts += growth_text(grown, info["cell"]) if grown else []
+    parts += memory_text(kept) if kept else []
+    return "\n\n".join(parts) + "\n"
+
+
+def readme_block(info, rows, means, name, picture):
+    """One row per shape: milliseconds of lstm-core, and × of the others."""
+    others = [impl for impl in implementations(rows) if impl != "lstm-core"]
+    header = ["B,T,I,H"]
+    for _, mode in MODES:
+        header += [f"{mode}, ms", *(TITLES.get(impl, impl) for impl in others)]
+    cells = []
+
+    def line(label, own, of):
+        row = [label]
+        for key in ("infer", "train"):
+            row.append(number(own[f"{key}_ms"]) if own else "")
+            row += [times(of[impl][f"{key}_ratio"]) for impl in others]
+        cells.append(row)
+
+    for group in dict.fromkeys(row["group"] for row in rows):
+        within = [row for row in rows if row["group"] == group]
+        for shape in dict.fromkeys(joined(row["shape"]) for row in within):
+            at = {row["impl"]: row for row in within if joined(row["shape"]) == shape}
+            line(shape + (" *" if group == OTHER_GROUP else ""), at["lstm-core"], at)
+    for scope in dict.fromkeys(mean["shapes"] for mean in means):
+        of = {mean["impl"]: mean for mean in means if mean["shapes"] == scope}
+        line(f"geometric mean, {scope}", None, of)
+    vectors = f", {info['vectors']}" if info.get("vectors") else ""
+    records = f"[The record](assets/{name}.md)" + (f", and [a picture](assets/{picture}) of it" if picture else "")
+    rounds = f"medians of {info['rounds']} rounds" if info["rounds"] > 1 else "one round"
+    missing = "".join(f"; {TITLES[peer]} {why.split(' (')[0]}" for peer, why in info["skipped"].items())
+    return "\n\n".join(
+        [
+            markdown(header, cells),
+            f"\\* {OTHER_GROUP}. {info['date']}, {info['cpu']}, {info['cores']} cores{vectors};\n"
+            f"{versions(info, short=True)}{missing}; {rounds}.\n{records}.",
+        ]
+    )
+
+
+def with_block(text, block):
+    """README.md with the block between its two marks."""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise Failure(f"README.md needs one line {START} and after it one line {END}: put them back, or use --no-readme")
+    return text[: text.index(START) + len(START)] + f"\n{block}\n" + text[text.index(END) :]
+
+
+def write(path, data):
+    """All of it or nothing: into a file beside it, which then takes its place."""
+    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+        os.chmod(beside, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise
+
+
+def plot(info, rows):
+    """The ratios as an SVG, or nothing without matplotlib."""
+    try:
+        import matplotlib
+
+        matplotlib.use("svg")
+        from matplotlib import pyplot
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    except ImportError as error:
+        note(f"skipped: the plot, matplotlib is not installed ({error})")
+        return None
+    import io
+
+    pyplot.rcParams.update({"font.size": 12, "svg.hashsalt": "bench"})
+    others = [impl for impl in implementations(rows) if impl != "lstm-core"]
+    shapes = list(dict.fromkeys((row["group"], joined(row["shape"])) for row in rows))
+    colours = {"burn::nn": "#d95f02", "torch": "#7570b3", "jax": "#1b9e77"}
+    labels = {peer: f"{TITLES[peer]} {of['version'].split('+')[0]}" for peer, of in info["peers"].items()}
+    labels["burn::nn"] = f"burn::nn {info['burn']}"
+    figure, axes = pyplot.subplots(2, 1, figsize=(max(6, 1.15 * len(shapes) + 1), 8), sharex=True, facecolor="white")
+    width = 0.8 / len(others)
+    for axis, (key, mode) in zip(axes, [("infer_ratio", "inference"), ("train_ratio", "forward + backward")]):
+        axis.set_yscale("log")
+        for k, impl in enumerate(others):
+            at = {(row["group"], joined(row["shape"])): row[key] for row in rows if row["impl"] == impl}
+            places = [place + (k - (len(others) - 1) / 2) * width for place in range(len(shapes))]
+            heights = [at[shape] for shape in shapes]
+            bars = [height - 1 for height in heights]
+            axis.bar(places, bars, width, bottom=1, color=colours[impl], label=labels[impl], zorder=2)
+            for place, height in zip(places, heights):
+                above = height >= 1
+                axis.annotate(
+                    f"{height:.1f}" if height < 9.95 else f"{height:.0f}",
+                    (place, height),
+                    xytext=(0, 2 if above else -2),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom" if above else "top",
+                    fontsize=10,
+                )
+        axis.axhline(1, color="black", linewidth=1.2, zorder=3)
+        axis.set_ylabel(f"× lstm-core's time,\n{mode}")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(axis="y", color="#dddddd", zorder=0)
+        axis.margins(y=0.12)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    axes[0].legend(ncols=len(others), frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    names = [shape + ("\nnot tuned for" if group == OTHER_GROUP else "") for group, shape in shapes]
+    axes[1].set_xticks(range(len(shapes)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes[1].set_xlabel("B,T,I,H; the line at 1 is lstm-core, above it is slower")
+    figure.tight_layout()
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg", facecolor="white", metadata={"Date": None})
+    pyplot.close(figure)
+    return picture.getvalue()
+
+
+# --- the command line --------------------------------------------------------------------------------
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        type=shape_argument,
+        metavar="B,T,I,H",
+        help="compare at these sizes instead: batch, time steps, input features, hidden units; README.md is left "
+        f"alone then [default: {' '.join(DEFAULT_SHAPES)}, and as a second group, not tuned for, {' '.join(OTHER_SHAPES)}]",
+    )
+    parser.add_argument("--cell", choices=["lstm", "rnn"], default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
+    parser.add_argument("--rounds", type=positive, default=3, help="how often each implementation has its turn [default: 3]")
+    parser.add_argument("--runs", type=positive, default=15, help=f"runs that count in a turn, after {WARM_UP} that warm up [default: 15]")
+    parser.add_argument("--growth", action="store_true", help="also measure how lstm-core and PyTorch grow with T, H and threads")
+    parser.add_argument("--memory", action="store_true", help="also measure what a step keeps in memory; Linux and macOS")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "assets",
+        metavar="DIR",
+        help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn); a record of the "
+        "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
+    )
+    parser.add_argument("--no-readme", action="store_true", help="leave README.md alone")
+    peer = parser.add_argument_group("what it runs itself as, a process for each peer")
+    peer.add_argument("--peer", choices=PEERS, help="time this one at the SHAPEs and print lines of JSON")
+    peer.add_argument("--threads", type=positive, help="torch.set_num_threads, with --peer torch")
+    peer.add_argument("shape", nargs="*", type=shape_argument, metavar="SHAPE", help="B,T,I,H, with --peer")
+    args = parser.parse_args()
+    if not args.peer and (args.shape or args.threads):
+        parser.error("SHAPE and --threads go with --peer; without it, give the shapes after --shapes")
+    return args
+
+
+def main():
+    args = arguments()
+    if args.peer:
+        return be_peer(args)
+    groups = {CHOSEN_GROUP: args.shapes} if args.shapes else {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES}
+    in_assets = args.out.resolve() == ROOT / "assets"
+    readme = not (args.no_readme or args.shapes) and args.cell == "lstm" and in_assets
+    # What can be wrong is found out before the clock runs for minutes.
+    if readme:
+        with_block(README.read_text(encoding="utf-8"), "")
+    args.out.mkdir(parents=True, exist_ok=True)
+    runner = Runner(args, build())
+    info = about(runner)
+    rows = compare(runner, groups)
+    means = geometric_means(rows)
+    print(comparison_table(rows), means_table(means), sep="\n\n", flush=True)
+    grown = growth(runner) if args.growth else None
+    if grown:
+        print("", *growth_text(grown, args.cell), sep="\n\n", flush=True)
+    kept = memory(runner) if args.memory else None
+    if kept:
+        print("", *memory_text(kept), sep="\n\n", flush=True)
+
+    name = f"bench-cpu-{'rnn-' if args.cell == 'rnn' else ''}{info['date']}"
+    found = {"about": info, "comparison": rows, "geometric_means": means, "growth": grown, "memory": kept}
+    drawn = plot(info, rows)
+    picture = f"{name}.svg" if drawn else None
+    files = {args.out / f"{name}.json": json.dumps(found, indent=1) + "\n"}
+    if drawn:
+        files[args.out / picture] = drawn
+    files[args.out / f"{name}.md"] = record(info, rows, means, grown, kept, picture)
+    if readme:
+        # Read again: it may have been edited in the meantime.
+        block = readme_block(info, rows, means, name, picture)
+        files[README] = with_block(README.read_text(encoding="utf-8"), block)
+    for path, data in files.items():
+        write(path, data)
+        note(f"written: {path.name}")
+    if not readme:
+        note("README.md is left as it was")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        note("interrupted: what was not yet reported as written is as it was")
+        sys.exit(130)
+    except (Failure, OSError) as error:
+        note(f"error: {error}")
+        sys.exit(1)
