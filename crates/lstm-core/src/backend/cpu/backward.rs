@@ -326,6 +326,7 @@ impl<C: Cell> Walk<'_, C> {
                     },
                 );
             }
+            self.clear_filling(member, first..first + rows.len());
             member.meet_team();
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = match k {
@@ -349,6 +350,34 @@ impl<C: Cell> Walk<'_, C> {
                     result_row: padded,
                 }
                 .run(simd);
+            }
+        }
+    }
+
+    /// Zeroes the gradients of the sums of the units that fill the last block, in some rows of a chunk.
+    ///
+    /// Their weights are zero, but so their sums are NaN after an infinity in the input, and with them
+    /// these gradients, which the products with the transposed weights take along: NaN · 0 is NaN.
+    ///
+    /// # Safety
+    ///
+    /// No other thread may have these rows and units.
+    unsafe fn clear_filling(&self, member: &Member, rows: Range<usize>) {
+        let hidden = self.recurrence.sizes.hidden;
+        let room = self.room(member);
+        for panel in self.panels.of_members[member.place()].clone() {
+            let units = self.panels.units[panel].clone();
+            if units.end <= hidden {
+                continue;
+            }
+            let real = hidden.saturating_sub(units.start);
+            let width = self.panels.width(panel);
+            for row in rows.clone() {
+                let start = self.panels.start(panel, room) + row * width;
+                // SAFETY: the caller's promise; `step_back` has written the row.
+                let sums = unsafe { self.sums[member.team()].write(start..start + width) };
+                let gates = sums.chunks_exact_mut(units.len());
+                gates.for_each(|gate| gate[real..].fill(0.0));
             }
         }
     }

@@ -44,7 +44,7 @@ pub(super) trait Vector:
     /// NaN.
     fn times_power_of_two(self, n: Self) -> Self;
 
-    /// `self` where `sign` is above zero, else 0. (NaN is not above zero.)
+    /// 0 where `sign` is at most 0, else `self`: also where `sign` is NaN, as in Burn.
     fn where_positive(self, sign: Self) -> Self;
 }
 
@@ -239,7 +239,7 @@ mod portable {
 
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
-            self.zip(sign, |a, sign| if sign > 0.0 { a } else { 0.0 })
+            self.zip(sign, |a, sign| if sign <= 0.0 { 0.0 } else { a })
         }
     }
 }
@@ -330,7 +330,7 @@ mod x86 {
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
             Self(unsafe {
-                let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(sign.0, _mm256_setzero_ps());
+                let positive = _mm256_cmp_ps::<_CMP_NLE_UQ>(sign.0, _mm256_setzero_ps());
                 _mm256_and_ps(self.0, positive)
             })
         }
@@ -379,7 +379,7 @@ mod x86 {
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
             Self(unsafe {
-                let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(sign.0, _mm512_setzero_ps());
+                let positive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(sign.0, _mm512_setzero_ps());
                 _mm512_maskz_mov_ps(positive, self.0)
             })
         }
