@@ -312,12 +312,12 @@ impl<C: Cell> Walk<'_, C> {
                         before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
                         memory: match C::MEMORY {
                             true => of(&self.memory),
-                            false => of(&self.hidden_gradient),
+                            false => of(&self.hidden_gradient), // not read
                         },
                         hidden: of(&self.hidden_gradient),
                         memory_gradient: match C::MEMORY {
                             true => of(&self.memory_gradient),
-                            false => of(&self.hidden_gradient),
+                            false => of(&self.hidden_gradient), // not read
                         },
                         sums: Rows {
                             first: sums.at(self.panels.start(panel, room) + first * width),

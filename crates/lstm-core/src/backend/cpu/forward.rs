@@ -160,7 +160,7 @@ impl<C: Cell> Walk<'_, C> {
                             hidden: of(&after),
                             memory: match C::MEMORY {
                                 true => of(&self.memory),
-                                false => sums,
+                                false => sums, // not read
                             },
                             kept: self.kept.map(|kept| kept.step(t, start)),
                         },
