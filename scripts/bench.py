@@ -32,7 +32,7 @@ DEFAULT_SHAPES = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,51
 OTHER_SHAPES = ["23,51,3,100", "1,200,64,256", "512,16,32,128", "4,1000,16,128", "7,33,5,37", "100,30,300,80"]
 DEFAULT_GROUP, OTHER_GROUP, CHOSEN_GROUP = "default", "not tuned for", "chosen"
 
-GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=2, H=64
+GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=128, H=256, where a call's fixed 0.1 ms is little
 GROWTH_HIDDEN = [32, 64, 128, 256, 512, 1024]  # at B=32, T=50, I=H
 GROWTH_THREADS = [1, 2]
 MEMORY_BATCH, MEMORY_INPUT, MEMORY_HIDDEN, MEMORY_TIMES = 64, 2, 256, (100, 400)
@@ -312,7 +312,7 @@ def growth(runner):
     names = ["lstm-core"] + [peer for peer in ("torch",) if peer in runner.peers]
     gates = {"lstm": 4, "rnn": 1}[runner.args.cell]
     note("growth with T")
-    times = [row for t in GROWTH_TIMES for row in runner.timed(names, f"32,{t},2,64")]
+    times = [row for t in GROWTH_TIMES for row in runner.timed(names, f"32,{t},128,256")]
     for row in times:
         for key, _ in MODES:
             row[key.replace("_ms", "_us_per_step")] = row[key] * 1e3 / row["shape"][1]
@@ -496,7 +496,7 @@ def growth_text(found, cell):
     ]
     return [
         "## Growth with the steps",
-        "B=32, I=2, H=64; microseconds per step, and how many times the median over T that is.",
+        "B=32, I=128, H=256; microseconds per step, and how many times the median over T that is.",
         markdown(["T", "implementation", "inference µs", "to median", "forward + backward µs", "to median"], steps, 2),
         "## Growth with the units",
         f"B=32, T=50, I=H; forward + backward has 2·B·T·{gates}·(3H+2I) floating-point operations in its "
