@@ -194,15 +194,8 @@ impl<C: Cell> Walk<'_, C> {
             // SAFETY: no other thread has these rows and units.
             unsafe {
                 scatter(recurrence.memory, hidden, &self.memory, member);
-                let padded = padded(hidden);
-                let units = member.units();
-                let real = units.start..units.end.min(hidden);
-                for row in member.rows() {
-                    let start = row * padded;
-                    self.memory_gradient
-                        .write(start + real.start..start + real.end)
-                        .copy_from_slice(&self.upstream.of(row, time)[real.clone()]);
-                }
+                let real = member.real_units(hidden);
+                self.start_from_upstream(&self.memory_gradient, &member.rows(), &real, time);
             }
         }
         let chunk = chunk_rows(member.rows().len(), time);
@@ -288,18 +281,16 @@ impl<C: Cell> Walk<'_, C> {
         let t = sizes.step(k);
         let sums = &self.sums[member.team()];
         let room = self.room(member);
-        let units = member.units();
-        let real = units.start..units.end.min(sizes.hidden);
+        let real = member.real_units(sizes.hidden);
         let of = |shared: &Shared| Rows {
             first: shared.at(rows.start * padded),
             row: padded,
         };
-        let last = k + 1 == sizes.time;
         // SAFETY: all are as large as said, and of what is written no other thread has these rows and
         // units, before the team meets and after.
         unsafe {
-            if last {
-                self.start_from_upstream(rows, &real, t);
+            if k + 1 == sizes.time {
+                self.start_from_upstream(&self.hidden_gradient, rows, &real, t);
             }
             for panel in self.panels.of_members[member.place()].clone() {
                 let width = self.panels.width(panel);
@@ -332,7 +323,8 @@ impl<C: Cell> Walk<'_, C> {
             let start = match k {
                 0 => Start::Zero,
                 _ => {
-                    self.start_from_upstream(rows, &real, sizes.step(k - 1));
+                    let t = sizes.step(k - 1);
+                    self.start_from_upstream(&self.hidden_gradient, rows, &real, t);
                     Start::There
                 }
             };
@@ -363,39 +355,42 @@ impl<C: Cell> Walk<'_, C> {
     ///
     /// No other thread may have these rows and units.
     unsafe fn clear_filling(&self, member: &Member, rows: Range<usize>) {
-        let hidden = self.recurrence.sizes.hidden;
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {
-            let units = self.panels.units[panel].clone();
-            if units.end <= hidden {
+            let units = self.panels.units[panel].len();
+            let real = self.panels.real(panel).len();
+            if real == units {
                 continue;
             }
-            let real = hidden.saturating_sub(units.start);
             let width = self.panels.width(panel);
             for row in rows.clone() {
                 let start = self.panels.start(panel, room) + row * width;
                 // SAFETY: the caller's promise; `step_back` has written the row.
                 let sums = unsafe { self.sums[member.team()].write(start..start + width) };
-                let gates = sums.chunks_exact_mut(units.len());
+                let gates = sums.chunks_exact_mut(units);
                 gates.for_each(|gate| gate[real..].fill(0.0));
             }
         }
     }
 
-    /// Puts the upstream gradient of time step `t` where the gradient of `h` is.
+    /// Puts the upstream gradient of time step `t`, or behind the last of the final cell state, where the
+    /// gradient of a state is.
     ///
     /// # Safety
     ///
     /// No other thread may have these rows and units.
-    unsafe fn start_from_upstream(&self, rows: &Range<usize>, units: &Range<usize>, t: usize) {
+    unsafe fn start_from_upstream(
+        &self,
+        gradient: &Shared,
+        rows: &Range<usize>,
+        units: &Range<usize>,
+        t: usize,
+    ) {
         let padded = padded(self.recurrence.sizes.hidden);
         for row in rows.clone() {
             let start = row * padded;
             // SAFETY: the caller's promise.
-            let gradient = unsafe {
-                self.hidden_gradient
-                    .write(start + units.start..start + units.end)
-            };
+            let gradient = unsafe { gradient.write(start + units.start..start + units.end) };
             gradient.copy_from_slice(&self.upstream.of(row, t)[units.clone()]);
         }
     }

@@ -168,8 +168,7 @@ impl<C: Cell> Walk<'_, C> {
                 }
             }
         }
-        let units = member.units();
-        let real = units.start..units.end.min(hidden);
+        let real = member.real_units(hidden);
         let steps = time + usize::from(C::MEMORY);
         for row in rows {
             // SAFETY: no other thread has these rows and units.

@@ -121,8 +121,7 @@ fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 ///
 /// No other thread may have these rows and units of `to`.
 unsafe fn scatter(from: &[f32], hidden: usize, to: &Shared, member: &Member) {
-    let units = member.units();
-    let real = units.start..units.end.min(hidden);
+    let real = member.real_units(hidden);
     for row in member.rows() {
         let start = row * padded(hidden);
         // SAFETY: the caller's promise.

@@ -117,8 +117,14 @@ impl<'a> Member<'a> {
     }
 
     /// Its units, those that fill the last block included.
-    pub fn units(&self) -> Range<usize> {
+    fn units(&self) -> Range<usize> {
         self.plan.members[self.place()].clone()
+    }
+
+    /// Its units without those that fill the last block, of `hidden` units.
+    pub fn real_units(&self, hidden: usize) -> Range<usize> {
+        let units = self.units();
+        units.start..units.end.min(hidden)
     }
 
     /// How many members its team has.

@@ -127,15 +127,12 @@ impl Panels {
             let start = self.start(panel, depth) + row * self.width(panel);
             for gate in 0..self.gates {
                 let unpacked = &mut unpacked[gate * self.hidden..][real.clone()];
-                let of = |packed: &&'_ [f32]| -> Range<usize> {
-                    let start = start + gate * units;
-                    debug_assert!(start + real.len() <= packed.len());
-                    start..start + real.len()
-                };
+                let start = start + gate * units;
+                let range = start..start + real.len();
                 let (first, others) = packed.split_first().expect("there is a team");
-                unpacked.copy_from_slice(&first[of(first)]);
+                unpacked.copy_from_slice(&first[range.clone()]);
                 for other in others {
-                    let other = &other[of(other)];
+                    let other = &other[range.clone()];
                     unpacked.iter_mut().zip(other).for_each(|(a, b)| *a += b);
                 }
             }
@@ -143,7 +140,7 @@ impl Panels {
     }
 
     /// The units of a panel without those that fill the last block.
-    fn real(&self, panel: usize) -> Range<usize> {
+    pub fn real(&self, panel: usize) -> Range<usize> {
         let units = &self.units[panel];
         units.start.min(self.hidden)..units.end.min(self.hidden)
     }
