@@ -12,6 +12,7 @@ mod forward;
 mod lstm;
 mod math;
 mod memory;
+mod pool;
 mod product;
 mod rnn;
 mod simd;

@@ -4,7 +4,7 @@
 //! a team, the members share the hidden units; each has its own slice of the weights, which then fits its
 //! cache better, and all meet once in a step, since every unit reads the hidden state of all.
 
-use super::Sizes;
+use super::{Sizes, pool};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -25,11 +25,11 @@ pub(super) struct Plan {
 impl Plan {
     /// A plan for at most `threads` threads; `gates` is the number of packed gates.
     pub fn new(sizes: Sizes, gates: usize, threads: usize) -> Self {
-        /// Multiplications of a forward pass that are worth the start of a thread. Measured on two
-        /// AVX-512 cores, LSTM forward + backward, one thread against two: 0.11 and 0.14 ms at
-        /// B,T,I,H = 16,20,4,32 (1.5 million), 0.19 and 0.19 at 8,20,4,64 (2.8 million), 0.41 and 0.31 at
-        /// 1,50,16,128 (3.7 million).
-        const WORTH_A_THREAD: usize = 1_500_000;
+        /// Multiplications of a forward pass that are worth a thread. Measured on two AVX-512 cores,
+        /// LSTM forward + backward with Burn's autodiff, one thread against two: 0.082 and 0.084 ms at
+        /// B,T,I,H = 8,20,4,32 (0.7 million), 0.139 and 0.120 at 16,20,4,32 (1.5 million), 0.224 and 0.177
+        /// at 8,20,4,64 (2.8 million).
+        const WORTH_A_THREAD: usize = 700_000;
         /// Rows that are worth a team of their own. Every team reads all weights in each step, for however
         /// few rows; members of one team share them, and wait for each other. Measured as above, two
         /// members against two teams: 7.8 and 8.9 ms at 4,200,64,256, 11.4 and 11.3 at 6,200,64,256, 273
@@ -65,13 +65,7 @@ impl Plan {
                 team: &barriers[team],
             });
         };
-        thread::scope(|scope| {
-            for number in 1..teams * members {
-                let run = &run;
-                scope.spawn(move || run(number));
-            }
-            run(0);
-        });
+        pool::run(teams * members, &run);
     }
 }
 
