@@ -249,17 +249,18 @@ class Runner:
             raise Failure(f"{name} failed at {shape}, exit status {status}; nothing is written. It said:\n{errors}")
         return [line for line in lines if "shape" in line], peak
 
-    def timed(self, names, shape, threads=None):
-        """The implementations in turn, round after round: per implementation the medians of the rounds."""
+    def timed(self, names, shapes, threads=None):
+        """The implementations in turn at each shape, round after round: the medians of the rounds."""
         rounds = {}
         for number in range(self.args.rounds):
-            for name in names:
-                at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
-                note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
-                for line in self.lines(name, shape, self.args.runs, threads)[0]:
-                    each = rounds.setdefault(line["impl"], {key: [] for key, _ in MODES})
-                    for key, _ in MODES:
-                        each[key].append(line[key])
+            for shape in shapes:
+                for name in names:
+                    at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
+                    note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
+                    for line in self.lines(name, shape, self.args.runs, threads)[0]:
+                        each = rounds.setdefault((shape, line["impl"]), {key: [] for key, _ in MODES})
+                        for key, _ in MODES:
+                            each[key].append(line[key])
         return [
             {
                 "impl": impl,
@@ -267,7 +268,7 @@ class Runner:
                 **{key: statistics.median(each[key]) for key, _ in MODES},
                 **{f"{key}_rounds": each[key] for key, _ in MODES},
             }
-            for impl, each in rounds.items()
+            for (shape, impl), each in rounds.items()
         ]
 
 
@@ -280,7 +281,7 @@ def compare(runner, groups):
     rows = []
     for group, shapes in groups.items():
         for shape in shapes:
-            timed = runner.timed(["both", *runner.peers], shape)
+            timed = runner.timed(["both", *runner.peers], [shape])
             own = next(row for row in timed if row["impl"] == "lstm-core")
             for row in timed:
                 ratios = {key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES}
@@ -312,7 +313,7 @@ def growth(runner):
     names = ["lstm-core"] + [peer for peer in ("torch",) if peer in runner.peers]
     gates = {"lstm": 4, "rnn": 1}[runner.args.cell]
     note("growth with T")
-    times = [row for t in GROWTH_TIMES for row in runner.timed(names, f"32,{t},128,256")]
+    times = runner.timed(names, [f"32,{t},128,256" for t in GROWTH_TIMES])
     for row in times:
         for key, _ in MODES:
             row[key.replace("_ms", "_us_per_step")] = row[key] * 1e3 / row["shape"][1]
@@ -323,7 +324,7 @@ def growth(runner):
             for row in of:
                 row[key.replace("_us_per_step", "_to_median")] = row[key] / middle
     note("growth with H")
-    hidden = [row for h in GROWTH_HIDDEN for row in runner.timed(names, f"32,50,{h},{h}")]
+    hidden = runner.timed(names, [f"32,50,{h},{h}" for h in GROWTH_HIDDEN])
     for row in hidden:
         b, t, i, h = row["shape"]
         flops = 2 * b * t * gates * h * (3 * h + 2 * i)
@@ -333,7 +334,7 @@ def growth(runner):
         {"threads": count, **row}
         for shape in DEFAULT_SHAPES
         for count in GROWTH_THREADS
-        for row in runner.timed(names, shape, count)
+        for row in runner.timed(names, [shape], count)
     ]
     for row in threads:
         one = next(
