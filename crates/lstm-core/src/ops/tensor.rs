@@ -3,7 +3,7 @@
 use super::{Inputs, Kind, Memory, RecurrentBackend};
 use crate::cell::{LstmCell, RnnCell};
 use crate::reference;
-use burn::backend::{Dispatch, DispatchDevice, DispatchTensor};
+use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
 use burn::nn::{LstmState, RnnState};
@@ -21,7 +21,7 @@ pub(crate) fn lstm(
         && matches!(cell.hidden_activation, Activation::Tanh(_))
         && cell.clip.is_none()
         && !cell.input_forget;
-    if !(usual && has_kernels(&input, &state.hidden)) {
+    if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
         return reference::lstm(cell, input, state, reverse);
     }
     let [_, time, _] = input.dims();
@@ -54,7 +54,7 @@ pub(crate) fn rnn(
         _ => None,
     };
     let kind = match kind {
-        Some(kind) if cell.clip.is_none() && has_kernels(&input, &state.hidden) => kind,
+        Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
         _ => return reference::rnn(cell, input, state, reverse),
     };
     let output = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
@@ -89,17 +89,15 @@ fn last_step(output: &Tensor<3>, reverse: bool) -> Tensor<2> {
 }
 
 /// Whether the tensor's backend has kernels for its data type and this many hidden units.
-fn has_kernels(tensor: &Tensor<3>, hidden: &Tensor<2>) -> bool {
-    if tensor.dtype() != DType::F32 {
-        return false;
-    }
-    match tensor.device().without_autodiff().as_dispatch() {
+fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
+    let there = match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
+        burn::backend::DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
+        burn::backend::DispatchDevice::NdArray(_) => true,
         #[cfg(feature = "wgpu")]
-        DispatchDevice::Cube(device) => crate::backend::cube::fits(device, hidden.dims()[1]),
+        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, units),
         _ => false,
-    }
+    };
+    there && tensor.dtype() == DType::F32 && units > 0
 }

@@ -21,12 +21,13 @@ use burn_cubecl::{CubeBackend, CubeDevice, cubecl};
 use cubecl::client::Client;
 use cubecl::prelude::*;
 
-/// Hidden units, at most: a workgroup reads all recurrent weights in each step, which beyond that is more
-/// than its caches hold.
+/// Hidden units, at most. A workgroup reads all recurrent weights in each step; with more of them that is
+/// left to the reference loop, whose products share them among all rows. Not yet measured on a GPU.
 const UNITS: usize = 256;
 /// Threads of a workgroup, at most.
 const THREADS: usize = 256;
-/// Rows of a workgroup, at most.
+/// Rows of a workgroup, at most; each weight that is read serves all of them. Not yet measured on a GPU,
+/// where fewer would keep more of it busy.
 const ROWS: usize = 4;
 /// Numbers in workgroup memory for each row and unit, at most: those of [`lstm::backward`].
 const SHARED: usize = 6;
@@ -46,7 +47,7 @@ fn rows_that_fit(client: &Client, units: usize) -> usize {
     }
 }
 
-/// The steps of a sequence, forwards and back.
+/// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
 #[backend_extension(Cube, Fusion)]
 pub trait SequenceKernels: Backend {
     /// [`lstm::forward`], keeping what [`lstm_back`](Self::lstm_back) needs: the output, what is kept,
