@@ -49,9 +49,9 @@
 //! # Features
 //!
 //! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
-//! features `flex` and `ndarray` bring the kernels of these backends and switch the backend of that
-//! name on in `burn`; `wgpu` does the latter. None is on by default. A program that uses a backend
-//! without the feature of its name here gets the reference loop.
+//! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
+//! that name on in `burn`. None is on by default. A program that uses a backend without the feature of
+//! its name here gets the reference loop.
 
 /// The project's README, so that its example is compiled and run.
 #[cfg(doctest)]

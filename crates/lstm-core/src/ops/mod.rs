@@ -20,12 +20,25 @@ use std::fmt::Debug;
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
-    Autodiff
+    Cube: cfg(feature = "wgpu"),
+    Autodiff,
+    Fusion: cfg(feature = "wgpu")
 )]
 pub trait RecurrentBackend: Backend {
     /// The hidden states of all steps, aligned with the input, and behind them the final cell state, if
     /// the cell has one: `[B, T, H]` or `[B, T + 1, H]`. (An autodiff node has one output.)
+    #[fusion(meta = output_spec)]
     fn recurrence(#[extension_type] inputs: Inputs<Self>) -> FloatTensor<Self>;
+}
+
+/// What [`RecurrentBackend::recurrence`] gives, before it is run.
+#[cfg(feature = "wgpu")]
+fn output_spec(inputs: &InputsMetadata) -> burn::backend::fusion::custom::TensorSpec {
+    let [batch, time, _] = inputs.input.shape.dims();
+    let [_, hidden] = inputs.hidden.shape.dims();
+    let steps = time + usize::from(matches!(inputs.memory, MemoryMetadata::Cell(_)));
+    let shape = burn::tensor::Shape::from([batch, steps, hidden]);
+    burn::backend::fusion::custom::TensorSpec::new(shape, inputs.input.dtype)
 }
 
 /// A backend with kernels: the recurrence as autodiff needs it.
@@ -60,6 +73,7 @@ pub enum Kind {
 
 /// What a recurrence reads; `G` is the number of packed gates, 4 or 1.
 #[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "wgpu"))]
 pub struct Inputs<B: Backend> {
     /// `x`, `[B, T, I]`
     pub input: FloatTensor<B>,
@@ -82,6 +96,7 @@ pub struct Inputs<B: Backend> {
 
 /// The cell state, if the cell has one.
 #[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "wgpu"))]
 pub enum Memory<B: Backend> {
     /// A plain RNN has none.
     Nothing,

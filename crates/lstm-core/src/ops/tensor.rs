@@ -7,7 +7,7 @@ use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Device, Tensor, s};
+use burn::tensor::{DType, Tensor, s};
 
 /// Runs an LSTM cell over a sequence; shapes as in [`reference::lstm`].
 pub(crate) fn lstm(
@@ -21,7 +21,7 @@ pub(crate) fn lstm(
         && matches!(cell.hidden_activation, Activation::Tanh(_))
         && cell.clip.is_none()
         && !cell.input_forget;
-    if !(usual && has_kernels(&input)) {
+    if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
         return reference::lstm(cell, input, state, reverse);
     }
     let [_, time, _] = input.dims();
@@ -54,7 +54,7 @@ pub(crate) fn rnn(
         _ => None,
     };
     let kind = match kind {
-        Some(kind) if cell.clip.is_none() && has_kernels(&input) => kind,
+        Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
         _ => return reference::rnn(cell, input, state, reverse),
     };
     let output = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
@@ -88,18 +88,16 @@ fn last_step(output: &Tensor<3>, reverse: bool) -> Tensor<2> {
     output.clone().slice(s![.., last, ..]).squeeze_dim(1)
 }
 
-/// Whether the tensor's backend has kernels for its data type.
-fn has_kernels(tensor: &Tensor<3>) -> bool {
-    tensor.dtype() == DType::F32 && devices().contains(&tensor.device())
-}
-
-/// The devices with kernels. (Devices compare equal with and without autodiff.)
-fn devices() -> Vec<Device> {
-    vec![
+/// Whether the tensor's backend has kernels for its data type and this many hidden units.
+fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
+    let there = match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        Device::flex(),
+        burn::backend::DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
-        #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-        Device::ndarray(),
-    ]
+        burn::backend::DispatchDevice::NdArray(_) => true,
+        #[cfg(feature = "wgpu")]
+        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, units),
+        _ => false,
+    };
+    there && tensor.dtype() == DType::F32 && units > 0
 }

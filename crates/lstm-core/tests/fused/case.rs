@@ -1,6 +1,4 @@
-//! The layers on their kernels against the reference loop, in 500 random cases for each backend and
-//! instruction set: outputs, states and every gradient, with random upstream gradients. And what must
-//! hold of kernels with several threads, with NaN and with infinity.
+//! A random case, and what comes of it on kernels and on the reference loop.
 
 use burn::module::{Module, Param};
 use burn::nn::activation::ActivationConfig;
@@ -9,218 +7,15 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData, s};
 use lstm_core::{Lstm, LstmCell, LstmCellConfig, Rnn, RnnCell, RnnCellConfig, reference};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::Command;
 
-const CASES: u64 = 500;
+pub const CASES: u64 = 500;
 /// Of the largest element. Float32 rounds by 6e-8; sums of up to two thousand terms, through up to 60
 /// steps, add it up, and the largest error seen is 3e-6.
 const TOLERANCE: f32 = 1e-5;
-const SIMD: &str = "LSTM_CORE_SIMD";
-
-/// `LSTM_CORE_SIMD` chooses the instruction set of a process, so this runs all tests here once for each;
-/// with the variable set it is the random cases, with that one.
-#[test]
-fn random_cases_on_every_instruction_set() {
-    if std::env::var_os(SIMD).is_some() {
-        return random_cases();
-    }
-    for (name, available) in instruction_sets() {
-        if !available {
-            println!("skipped {name}: this processor doesn't have it");
-            continue;
-        }
-        let (success, printed) = run_with(name);
-        let errors: Vec<&str> = printed
-            .lines()
-            .filter(|line| line.contains("relative error"))
-            .collect();
-        assert!(success && !errors.is_empty(), "{name}: {printed}");
-        errors.iter().for_each(|line| println!("{name}, {line}"));
-    }
-}
-
-/// The variable does choose: with an instruction set that isn't there the tests can't pass.
-#[test]
-fn an_unknown_instruction_set_is_refused() {
-    let (success, printed) = run_with("none");
-    assert!(
-        !success && printed.contains("LSTM_CORE_SIMD=none"),
-        "{printed}"
-    );
-}
-
-/// Whether all tests but [`an_unknown_instruction_set_is_refused`], which would run itself again, pass
-/// with an instruction set, and what they print.
-fn run_with(instruction_set: &str) -> (bool, String) {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--nocapture",
-            "--skip",
-            "an_unknown_instruction_set_is_refused",
-        ])
-        .env(SIMD, instruction_set)
-        .output()
-        .unwrap();
-    let printed = [child.stdout, child.stderr].concat();
-    (
-        child.status.success(),
-        String::from_utf8_lossy(&printed).into_owned(),
-    )
-}
-
-fn instruction_sets() -> Vec<(&'static str, bool)> {
-    #[cfg(target_arch = "x86_64")]
-    let wide = {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-        [
-            ("avx2", avx2),
-            ("avx512", is_x86_feature_detected!("avx512f")),
-        ]
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let wide = [("avx2", false), ("avx512", false)];
-    [("portable", true)].into_iter().chain(wide).collect()
-}
-
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn random_cases() {
-    let pools: Vec<ThreadPool> = (1..=4).map(pool).collect();
-    for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
-        let mut largest = BTreeMap::new();
-        for seed in 0..CASES {
-            let case = Case::draw(seed);
-            let what = format!("{case:?} on {name}");
-            let fused = || pools[case.threads - 1].install(|| case.results(&device, true));
-            // What panics inside doesn't know the case.
-            let got = catch_unwind(AssertUnwindSafe(fused));
-            let got = got.unwrap_or_else(|_| panic!("{what}"));
-            let want = case.results(&device, false);
-            compare(&what, got, want, largest.entry(case.cell).or_default());
-        }
-        for (cell, largest) in largest {
-            let errors: Vec<String> = largest
-                .iter()
-                .map(|(name, error)| format!("{name} {error:.1e}"))
-                .collect();
-            let errors = errors.join(", ");
-            println!("{name}, {cell:?}: largest relative error {errors}");
-            // The reference would agree with itself bit by bit.
-            let kernels = largest.values().all(|error| *error > 0.0);
-            assert!(kernels, "{name}, {cell:?} doesn't run on kernels: {errors}");
-        }
-    }
-}
-
-fn pool(threads: usize) -> ThreadPool {
-    let builder = ThreadPoolBuilder::new().num_threads(threads);
-    builder.build().unwrap()
-}
-
-const CELLS: [Cell; 3] = [Cell::Lstm, Cell::Tanh, Cell::Relu];
-
-/// Large enough for several threads: the first shape is split by rows, the second by units, the third by
-/// both.
-fn cases_for_threads(threads: usize) -> impl Iterator<Item = Case> {
-    let shapes = [[64, 20, 8, 64], [3, 60, 16, 256], [6, 40, 16, 250]];
-    let of_shape = move |shape| CELLS.map(|cell| Case::of(cell, shape, threads));
-    shapes.into_iter().flat_map(of_shape)
-}
-
-#[test]
-fn the_same_input_and_threads_give_the_same_bits() {
-    for threads in 1..=4 {
-        let pool = pool(threads);
-        for case in cases_for_threads(threads) {
-            let results = || pool.install(|| case.results(&Device::flex(), true));
-            for ((name, once), (_, again)) in results().into_iter().zip(results()) {
-                assert!(once.map(bits) == again.map(bits), "{name} of {case:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn any_number_of_threads_gives_the_same_up_to_rounding() {
-    for case in cases_for_threads(1) {
-        let results = |threads| pool(threads).install(|| case.results(&Device::flex(), true));
-        for threads in 2..=4 {
-            let what = format!("{threads} threads, {case:?}");
-            compare(&what, results(threads), results(1), &mut BTreeMap::new());
-        }
-    }
-}
-
-/// Units that leave part of a block unused, whose weights are zero; and several threads.
-fn cases_for_special_numbers() -> impl Iterator<Item = Case> {
-    let small = CELLS.map(|cell| Case::of(cell, [7, 5, 3, 20], 1));
-    small.into_iter().chain(cases_for_threads(4))
-}
-
-#[test]
-fn nan_stays_in_its_row() {
-    for without in cases_for_special_numbers() {
-        let [b, t, _, h] = without.shape;
-        let with = Case {
-            in_the_middle: Some(f32::NAN),
-            ..without.clone()
-        };
-        let pool = pool(without.threads);
-        let [without, with] = [without, with.clone()]
-            .map(|case| pool.install(|| case.results(&Device::flex(), true)));
-        for ((name, without), (_, with_nan)) in without.into_iter().zip(with) {
-            let (Some(without), Some(with_nan)) = (without, with_nan) else {
-                continue;
-            };
-            // The weights' gradients are sums over all rows.
-            if ["dW", "dR", "db"].contains(&name) {
-                continue;
-            }
-            let of_row = without.len() / b;
-            for (k, (without, with_nan)) in without.iter().zip(&with_nan).enumerate() {
-                let (row, step) = (k / of_row, k / h % t);
-                let what = || format!("{name}, row {row}, number {k}");
-                if row != b / 2 || name == "y" && step < t / 2 {
-                    assert_eq!(without.to_bits(), with_nan.to_bits(), "{}", what());
-                } else if !name.starts_with('d') {
-                    assert!(with_nan.is_nan(), "{}", what());
-                }
-            }
-        }
-    }
-}
-
-/// Infinity times the zeros with which blocks are filled up would be NaN.
-#[test]
-fn infinity_gives_nan_only_where_the_reference_does() {
-    for case in cases_for_special_numbers() {
-        for infinity in [f32::INFINITY, f32::NEG_INFINITY] {
-            let case = Case {
-                in_the_middle: Some(infinity),
-                ..case.clone()
-            };
-            let mut got = pool(case.threads).install(|| case.results(&Device::flex(), true));
-            let mut want = case.results(&Device::flex(), false);
-            for ((name, got), (_, want)) in got.iter_mut().zip(&mut want) {
-                for (got, want) in got.iter_mut().flatten().zip(want.iter_mut().flatten()) {
-                    if want.is_nan() {
-                        (*got, *want) = (0.0, 0.0);
-                    }
-                    assert!(!got.is_nan(), "{name} of {case:?}: expected {want}");
-                }
-            }
-            // ReLU goes on to NaN, whose gradient the kernels take for 0 and the reference for 1.
-            if case.cell != Cell::Relu {
-                compare(&format!("{case:?}"), got, want, &mut BTreeMap::new());
-            }
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cell {
+pub enum Cell {
     Lstm,
     Tanh,
     Relu,
@@ -228,7 +23,7 @@ enum Cell {
 
 /// How the input lies in memory.
 #[derive(Clone, Copy, Debug)]
-enum Lies {
+pub enum Lies {
     InOrder,
     /// `[T, B, I]`, seen as `[B, T, I]`.
     TimeFirst,
@@ -241,29 +36,29 @@ enum Lies {
 }
 
 #[derive(Clone, Debug)]
-struct Case {
-    seed: u64,
-    cell: Cell,
+pub struct Case {
+    pub seed: u64,
+    pub cell: Cell,
     /// `B, T, I, H`
-    shape: [usize; 4],
-    bias: bool,
-    reverse: bool,
-    batch_first: bool,
-    lies: Lies,
+    pub shape: [usize; 4],
+    pub bias: bool,
+    pub reverse: bool,
+    pub batch_first: bool,
+    pub lies: Lies,
     /// Put in the place of the number in the middle of the input.
-    in_the_middle: Option<f32>,
-    weights_transposed: bool,
+    pub in_the_middle: Option<f32>,
+    pub weights_transposed: bool,
     /// Which gradients are asked for: those of `x, h0, c0, W, R, b`.
-    wanted: [bool; 6],
-    checkpointing: bool,
+    pub wanted: [bool; 6],
+    pub checkpointing: bool,
     /// Whether the loss sees the output, the final hidden and the final cell state.
-    seen: [bool; 3],
-    threads: usize,
+    pub seen: [bool; 3],
+    pub threads: usize,
 }
 
 impl Case {
     /// One with everything asked for, and all else as plain as can be.
-    fn of(cell: Cell, shape: [usize; 4], threads: usize) -> Self {
+    pub fn of(cell: Cell, shape: [usize; 4], threads: usize) -> Self {
         Self {
             seed: 1,
             cell,
@@ -281,7 +76,7 @@ impl Case {
         }
     }
 
-    fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let cell = [Cell::Lstm, Cell::Lstm, Cell::Tanh, Cell::Relu][rng.random_range(0..4)];
         // Mostly small; some with many rows, some with many units.
@@ -330,7 +125,7 @@ impl Case {
     }
 
     /// Output, states and gradients by name; a gradient that isn't asked for is absent.
-    fn results(&self, device: &Device, fused: bool) -> Results {
+    pub fn results(&self, device: &Device, fused: bool) -> Results {
         let tracked = self.wanted.contains(&true);
         let device = match (tracked, self.checkpointing) {
             (false, _) => device.clone(),
@@ -542,7 +337,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-fn bits(values: Vec<f32>) -> Vec<u32> {
+pub fn bits(values: Vec<f32>) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
@@ -554,7 +349,7 @@ fn largest_of(values: &[f32]) -> f32 {
 
 /// Compares by the largest element of the tensor; a gradient of few elements, whose terms may cancel,
 /// by the largest of all gradients of the case. `largest` is the largest error so far.
-fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f32>) {
+pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f32>) {
     const FEW: usize = 8;
     let gradients = want.iter().filter(|(name, _)| name.starts_with('d'));
     let largest_gradient = gradients
@@ -583,4 +378,17 @@ fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'sta
             *largest = largest.max(error);
         }
     }
+}
+
+/// Prints the largest errors by name; what doesn't run on kernels is found out.
+pub fn print_largest(what: &str, largest: &BTreeMap<&'static str, f32>) {
+    let errors: Vec<String> = largest
+        .iter()
+        .map(|(name, error)| format!("{name} {error:.1e}"))
+        .collect();
+    let errors = errors.join(", ");
+    println!("{what}: largest relative error {errors}");
+    // The reference would agree with itself bit by bit.
+    let kernels = largest.values().all(|error| *error > 0.0);
+    assert!(kernels, "{what} doesn't run on kernels: {errors}");
 }

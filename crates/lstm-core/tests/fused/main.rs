@@ -1,0 +1,6 @@
+//! The layers on their kernels against the reference loop: outputs, states and every gradient, with random
+//! upstream gradients.
+
+mod case;
+mod cpu;
+mod cube;
