@@ -88,16 +88,18 @@ fn last_step(output: &Tensor<3>, reverse: bool) -> Tensor<2> {
     output.clone().slice(s![.., last, ..]).squeeze_dim(1)
 }
 
-/// Whether the tensor's backend has kernels for its data type and this many hidden units.
+/// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
 fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
-    let there = match tensor.device().without_autodiff().as_dispatch() {
+    let [batch, time, _] = tensor.dims();
+    let size = [batch, time, units];
+    let fits = match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
         burn::backend::DispatchDevice::NdArray(_) => true,
         #[cfg(feature = "wgpu")]
-        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, units),
+        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, size),
         _ => false,
     };
-    there && tensor.dtype() == DType::F32 && units > 0
+    fits && tensor.dtype() == DType::F32 && !size.contains(&0)
 }

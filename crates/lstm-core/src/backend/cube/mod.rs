@@ -32,9 +32,14 @@ const ROWS: usize = 4;
 /// Numbers in workgroup memory for each row and unit, at most: those of [`lstm::backward`].
 const SHARED: usize = 6;
 
-/// Whether the kernels can have this many hidden units on the device.
-pub(crate) fn fits(device: &CubeDevice, units: usize) -> bool {
-    (1..=UNITS).contains(&units) && rows_that_fit(&device.client(), units) > 0
+/// Whether the kernels can have a sequence of this size on the device.
+pub(crate) fn fits(device: &CubeDevice, [batch, time, units]: [usize; 3]) -> bool {
+    let client = device.client();
+    // The largest buffer is what the LSTM keeps for the way back.
+    let largest = batch * time * 5 * units * size_of::<f32>();
+    (1..=UNITS).contains(&units)
+        && rows_that_fit(&client, units) > 0
+        && largest as u64 <= client.properties().memory.max_page_size
 }
 
 /// Rows for whose states there is workgroup memory; a power of two, or none.
