@@ -1,7 +1,7 @@
 //! The kernels for wgpu, on the first adapter there is. Without one it says so and passes, or fails where
 //! `LSTM_CORE_REQUIRE_WGPU` is set.
 
-use crate::case::{Case, compare, print_largest};
+use crate::case::{Case, Cell, compare, print_largest};
 use burn::tensor::{Device, DeviceType};
 use std::collections::BTreeMap;
 
@@ -34,5 +34,22 @@ fn random_cases() {
     }
     for (cell, largest) in largest {
         print_largest(&format!("wgpu, {cell:?}"), &largest);
+    }
+}
+
+/// Beyond what the kernels take the reference loop runs, and is right.
+#[test]
+fn more_units_than_the_kernels_take() {
+    let Some(device) = adapter() else { return };
+    for cell in [Cell::Lstm, Cell::Tanh] {
+        let case = Case::of(cell, [2, 3, 4, 257], 1);
+        let got = case.results(&device, true);
+        let want = case.results(&Device::flex(), false);
+        compare(
+            &format!("{case:?} on wgpu"),
+            got,
+            want,
+            &mut BTreeMap::new(),
+        );
     }
 }
