@@ -55,8 +55,8 @@ fn rows_that_fit(client: &Client, units: usize) -> usize {
 /// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
 #[backend_extension(Cube, Fusion)]
 pub trait SequenceKernels: Backend {
-    /// [`lstm::forward`], keeping what [`lstm_back`](Self::lstm_back) needs: the output, what is kept,
-    /// and the hidden states before each step.
+    /// [`lstm::forward`]: the output and, for [`lstm_back`](Self::lstm_back), what is kept and the hidden
+    /// states before each step. If it isn't to `keep` them, these two are of no use.
     #[fusion(meta = lstm_specs)]
     fn lstm(
         projected: FloatTensor<Self>,
@@ -65,6 +65,7 @@ pub trait SequenceKernels: Backend {
         hidden: FloatTensor<Self>,
         memory: FloatTensor<Self>,
         reverse: bool,
+        keep: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// [`lstm::backward`]: the gradients of the gates' sums and of the first hidden and cell state.
@@ -77,9 +78,9 @@ pub trait SequenceKernels: Backend {
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// [`rnn::forward`], keeping what [`rnn_back`](Self::rnn_back) needs: the output, and the hidden
-    /// states before each step.
-    #[fusion(meta = |projected, _bias, _recurrent, _hidden, _relu, _reverse| (projected.clone(), projected.clone()))]
+    /// [`rnn::forward`]: the output and, for [`rnn_back`](Self::rnn_back), the hidden states before each
+    /// step. If it isn't to `keep` them, these are of no use.
+    #[fusion(meta = rnn_specs)]
     fn rnn(
         projected: FloatTensor<Self>,
         bias: FloatTensor<Self>,
@@ -87,6 +88,7 @@ pub trait SequenceKernels: Backend {
         hidden: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        keep: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// [`rnn::backward`]: the gradients of the sums and of the first hidden state.
@@ -104,6 +106,14 @@ fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpe
     TensorSpec::new(Shape::from(shape), like.dtype)
 }
 
+/// What is kept, or the least there can be in its place.
+fn if_kept<const D: usize>(keep: bool, shape: [usize; D]) -> [usize; D] {
+    match keep {
+        true => shape,
+        false => [1; D],
+    }
+}
+
 fn lstm_specs(
     projected: &TensorSpec,
     _bias: &TensorSpec,
@@ -111,13 +121,14 @@ fn lstm_specs(
     _hidden: &TensorSpec,
     _memory: &TensorSpec,
     _reverse: &bool,
+    keep: &bool,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = projected.shape.dims();
     let [hidden, _] = recurrent.shape.dims();
     (
         with_shape(projected, [batch, time + 1, hidden]),
-        with_shape(projected, [batch, time, 5 * hidden]),
-        with_shape(projected, [batch, time, hidden]),
+        with_shape(projected, if_kept(*keep, [batch, time, 5 * hidden])),
+        with_shape(projected, if_kept(*keep, [batch, time, hidden])),
     )
 }
 
@@ -131,6 +142,19 @@ fn lstm_back_specs(
     let [batch, steps, hidden] = upstream.shape.dims();
     let sums = with_shape(upstream, [batch, steps - 1, 4 * hidden]);
     (sums, memory.clone(), memory.clone())
+}
+
+fn rnn_specs(
+    projected: &TensorSpec,
+    _bias: &TensorSpec,
+    _recurrent: &TensorSpec,
+    _hidden: &TensorSpec,
+    _relu: &bool,
+    _reverse: &bool,
+    keep: &bool,
+) -> (TensorSpec, TensorSpec) {
+    let before = if_kept(*keep, projected.shape.dims::<3>());
+    (projected.clone(), with_shape(projected, before))
 }
 
 fn rnn_back_specs(
@@ -163,95 +187,6 @@ fn grid(client: &Client, batch: usize, units: usize) -> (CubeCount, CubeDim, usi
     )
 }
 
-/// [`lstm::forward`]. Without `keep`, what would be kept is of no use.
-fn lstm_forward(
-    projected: CubeTensor,
-    bias: CubeTensor,
-    recurrent: CubeTensor,
-    hidden: CubeTensor,
-    memory: CubeTensor,
-    reverse: bool,
-    keep: bool,
-) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let [batch, time, _] = projected.shape().dims();
-    let [_, units] = hidden.shape().dims();
-    let output = room(&projected, [batch, time + 1, units]);
-    let (kept, before) = match keep {
-        true => (
-            room(&projected, [batch, time, 5 * units]),
-            room(&projected, [batch, time, units]),
-        ),
-        false => (room(&projected, [1, 1, 1]), room(&projected, [1, 1, 1])),
-    };
-    let client = projected.client.clone();
-    let (count, dim, rows) = grid(&client, batch, units);
-    // SAFETY: the buffers are as large as the kernel takes them to be.
-    unsafe {
-        lstm::forward::launch_unchecked::<f32>(
-            &client,
-            count,
-            dim,
-            rows,
-            into_contiguous(projected).into_buffer_arg(),
-            into_contiguous(bias).into_buffer_arg(),
-            into_contiguous(recurrent).into_buffer_arg(),
-            into_contiguous(hidden).into_buffer_arg(),
-            into_contiguous(memory).into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            kept.clone().into_buffer_arg(),
-            before.clone().into_buffer_arg(),
-            batch,
-            time,
-            units,
-            keep,
-            reverse,
-        );
-    }
-    (output, kept, before)
-}
-
-/// [`rnn::forward`]. Without `keep`, what would be kept is of no use.
-fn rnn_forward(
-    projected: CubeTensor,
-    bias: CubeTensor,
-    recurrent: CubeTensor,
-    hidden: CubeTensor,
-    relu: bool,
-    reverse: bool,
-    keep: bool,
-) -> (CubeTensor, CubeTensor) {
-    let [batch, time, units] = projected.shape().dims();
-    let output = room(&projected, [batch, time, units]);
-    let before = match keep {
-        true => room(&projected, [batch, time, units]),
-        false => room(&projected, [1, 1, 1]),
-    };
-    let client = projected.client.clone();
-    let (count, dim, rows) = grid(&client, batch, units);
-    // SAFETY: the buffers are as large as the kernel takes them to be.
-    unsafe {
-        rnn::forward::launch_unchecked::<f32>(
-            &client,
-            count,
-            dim,
-            rows,
-            into_contiguous(projected).into_buffer_arg(),
-            into_contiguous(bias).into_buffer_arg(),
-            into_contiguous(recurrent).into_buffer_arg(),
-            into_contiguous(hidden).into_buffer_arg(),
-            output.clone().into_buffer_arg(),
-            before.clone().into_buffer_arg(),
-            batch,
-            time,
-            units,
-            relu,
-            keep,
-            reverse,
-        );
-    }
-    (output, before)
-}
-
 impl SequenceKernels for CubeBackend {
     fn lstm(
         projected: FloatTensor<Self>,
@@ -260,8 +195,38 @@ impl SequenceKernels for CubeBackend {
         hidden: FloatTensor<Self>,
         memory: FloatTensor<Self>,
         reverse: bool,
+        keep: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        lstm_forward(projected, bias, recurrent, hidden, memory, reverse, true)
+        let [batch, time, _] = projected.shape().dims();
+        let [_, units] = hidden.shape().dims();
+        let output = room(&projected, [batch, time + 1, units]);
+        let kept = room(&projected, if_kept(keep, [batch, time, 5 * units]));
+        let before = room(&projected, if_kept(keep, [batch, time, units]));
+        let client = projected.client.clone();
+        let (count, dim, rows) = grid(&client, batch, units);
+        // SAFETY: the buffers are as large as the kernel takes them to be.
+        unsafe {
+            lstm::forward::launch_unchecked::<f32>(
+                &client,
+                count,
+                dim,
+                rows,
+                into_contiguous(projected).into_buffer_arg(),
+                into_contiguous(bias).into_buffer_arg(),
+                into_contiguous(recurrent).into_buffer_arg(),
+                into_contiguous(hidden).into_buffer_arg(),
+                into_contiguous(memory).into_buffer_arg(),
+                output.clone().into_buffer_arg(),
+                kept.clone().into_buffer_arg(),
+                before.clone().into_buffer_arg(),
+                batch,
+                time,
+                units,
+                keep,
+                reverse,
+            );
+        }
+        (output, kept, before)
     }
 
     fn lstm_back(
@@ -309,8 +274,35 @@ impl SequenceKernels for CubeBackend {
         hidden: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        keep: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        rnn_forward(projected, bias, recurrent, hidden, relu, reverse, true)
+        let [batch, time, units] = projected.shape().dims();
+        let output = room(&projected, [batch, time, units]);
+        let before = room(&projected, if_kept(keep, [batch, time, units]));
+        let client = projected.client.clone();
+        let (count, dim, rows) = grid(&client, batch, units);
+        // SAFETY: the buffers are as large as the kernel takes them to be.
+        unsafe {
+            rnn::forward::launch_unchecked::<f32>(
+                &client,
+                count,
+                dim,
+                rows,
+                into_contiguous(projected).into_buffer_arg(),
+                into_contiguous(bias).into_buffer_arg(),
+                into_contiguous(recurrent).into_buffer_arg(),
+                into_contiguous(hidden).into_buffer_arg(),
+                output.clone().into_buffer_arg(),
+                before.clone().into_buffer_arg(),
+                batch,
+                time,
+                units,
+                relu,
+                keep,
+                reverse,
+            );
+        }
+        (output, before)
     }
 
     fn rnn_back(
@@ -351,41 +343,7 @@ impl SequenceKernels for CubeBackend {
 
 impl RecurrentBackend for CubeBackend {
     fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
-        let projected = projected::<Self>(&inputs);
-        let Inputs {
-            bias,
-            recurrent_weight,
-            hidden,
-            reverse,
-            ..
-        } = inputs;
-        match inputs.memory {
-            Memory::Cell(cell) => {
-                lstm_forward(
-                    projected,
-                    bias,
-                    recurrent_weight,
-                    hidden,
-                    cell,
-                    reverse,
-                    false,
-                )
-                .0
-            }
-            Memory::Nothing => {
-                let relu = inputs.kind == Kind::ReluRnn;
-                rnn_forward(
-                    projected,
-                    bias,
-                    recurrent_weight,
-                    hidden,
-                    relu,
-                    reverse,
-                    false,
-                )
-                .0
-            }
-        }
+        forward(&inputs, false).0
     }
 }
 
@@ -412,7 +370,8 @@ pub struct Kept<B: Backend> {
     before: FloatTensor<B>,
 }
 
-fn forward<B: SequenceKernels>(inputs: &Inputs<B>) -> (FloatTensor<B>, Kept<B>) {
+/// The output; what is to be kept is there only if it is to `keep` it.
+fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Kept<B>) {
     let projected = projected::<B>(inputs);
     let Inputs {
         bias,
@@ -425,14 +384,29 @@ fn forward<B: SequenceKernels>(inputs: &Inputs<B>) -> (FloatTensor<B>, Kept<B>) 
     } = inputs.clone();
     match memory {
         Memory::Cell(cell) => {
-            let (output, gates, before) =
-                B::lstm(projected, bias, recurrent_weight, hidden, cell, reverse);
+            let (output, gates, before) = B::lstm(
+                projected,
+                bias,
+                recurrent_weight,
+                hidden,
+                cell,
+                reverse,
+                keep,
+            );
             let gates = Some(gates);
             (output, Kept { gates, before })
         }
         Memory::Nothing => {
             let relu = kind == Kind::ReluRnn;
-            let (output, before) = B::rnn(projected, bias, recurrent_weight, hidden, relu, reverse);
+            let (output, before) = B::rnn(
+                projected,
+                bias,
+                recurrent_weight,
+                hidden,
+                relu,
+                reverse,
+                keep,
+            );
             let gates = None;
             (output, Kept { gates, before })
         }
@@ -488,7 +462,7 @@ impl RecurrentKernels for CubeBackend {
     type Kept = Kept<Self>;
 
     fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept) {
-        forward(inputs)
+        forward(inputs, true)
     }
 
     fn backward(
@@ -506,7 +480,7 @@ impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for
     type Kept = Kept<Self>;
 
     fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept) {
-        forward(inputs)
+        forward(inputs, true)
     }
 
     fn backward(
