@@ -91,15 +91,17 @@ fn last_step(output: &Tensor<3>, reverse: bool) -> Tensor<2> {
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
 fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
     let [batch, time, _] = tensor.dims();
-    let size = [batch, time, units];
-    let fits = match tensor.device().without_autodiff().as_dispatch() {
+    let (dtype, size) = (tensor.dtype(), [batch, time, units]);
+    let on_cpu = dtype == DType::F32 && !size.contains(&0);
+    match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => true,
+        burn::backend::DispatchDevice::Flex(_) => on_cpu,
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => true,
+        burn::backend::DispatchDevice::NdArray(_) => on_cpu,
         #[cfg(feature = "wgpu")]
-        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, size),
+        burn::backend::DispatchDevice::Cube(device) => {
+            crate::backend::cube::fits(device, dtype, size)
+        }
         _ => false,
-    };
-    fits && tensor.dtype() == DType::F32 && !size.contains(&0)
+    }
 }
