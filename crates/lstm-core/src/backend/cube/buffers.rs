@@ -1,9 +1,10 @@
 //! Buffers of the kernels.
 
+use crate::ops::Gradient;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::cast;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 
@@ -36,5 +37,13 @@ pub fn float32(tensor: CubeTensor) -> CubeTensor {
     match tensor.dtype {
         DType::F32 => tensor.copy(),
         _ => cast(tensor, DType::F32),
+    }
+}
+
+/// A gradient's numbers in order or, where there is none, any tensor for a kernel that won't read it.
+pub fn or_any(gradient: Gradient<CubeBackend>, any: &CubeTensor) -> CubeTensor {
+    match gradient {
+        Gradient::Zero => any.clone(),
+        Gradient::Of(gradient) => into_contiguous(gradient),
     }
 }

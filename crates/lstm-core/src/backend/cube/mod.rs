@@ -13,7 +13,7 @@ mod rnn;
 mod rows;
 mod strategy;
 
-use crate::ops::{Inputs, RecurrentBackend, RecurrentKernels};
+use crate::ops::{Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
@@ -37,15 +37,17 @@ pub(crate) fn fits(device: &CubeDevice, dtype: DType, [batch, time, units]: [usi
 }
 
 impl RecurrentBackend for CubeBackend {
-    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
-        forward(&inputs, false).0
+    fn recurrence(
+        inputs: Inputs<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        forward(&inputs, false).0.into_tuple()
     }
 }
 
 impl RecurrentKernels for CubeBackend {
     type Kept = Kept<Self>;
 
-    fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept) {
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept) {
         forward(inputs, true)
     }
 
@@ -53,7 +55,7 @@ impl RecurrentKernels for CubeBackend {
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
         kept: &Self::Kept,
-        upstream: &FloatTensor<Self>,
+        upstream: &Upstream<Self>,
         wanted: &[bool],
     ) -> Vec<Option<FloatTensor<Self>>> {
         backward(inputs, output, kept, upstream, wanted)
@@ -63,7 +65,7 @@ impl RecurrentKernels for CubeBackend {
 impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for Fusion<B> {
     type Kept = Kept<Self>;
 
-    fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept) {
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept) {
         forward(inputs, true)
     }
 
@@ -71,7 +73,7 @@ impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
         kept: &Self::Kept,
-        upstream: &FloatTensor<Self>,
+        upstream: &Upstream<Self>,
         wanted: &[bool],
     ) -> Vec<Option<FloatTensor<Self>>> {
         backward(inputs, output, kept, upstream, wanted)

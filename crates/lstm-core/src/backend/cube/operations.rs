@@ -1,8 +1,13 @@
 //! The steps of a sequence as operations of a backend.
 
+// A recurrence reads and gives many tensors, and an operation's arguments can't be gathered in a struct
+// without the types that stand for it in every backend.
+#![allow(clippy::too_many_arguments, clippy::type_complexity)]
+
 use super::buffers::if_kept;
 use super::strategy::Strategy;
 use super::{lstm, rnn};
+use crate::ops::{Upstream, UpstreamMetadata};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
@@ -13,8 +18,10 @@ use burn_cubecl::tensor::CubeTensor;
 /// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
 #[backend_extension(Cube, Fusion)]
 pub trait SequenceKernels: Backend {
-    /// [`lstm::sequence::forward`]: the output and, for [`lstm_back`](Self::lstm_back), what is kept and the hidden
-    /// states before each step. If it isn't to `keep` them, these two are of no use.
+    /// From `projected`, `x W`, `[B, T, 4H]`: the hidden states of all steps, `[B, T, H]`, the hidden and
+    /// the cell state after the last step read, `[B, H]`, and, for [`lstm_back`](Self::lstm_back), what is
+    /// kept, `[B, T, 5H]`, and the hidden states before each step, `[B, T, H]`. If it isn't to `keep`
+    /// them, these two are of no use.
     #[fusion(meta = lstm_specs)]
     fn lstm(
         projected: FloatTensor<Self>,
@@ -24,20 +31,27 @@ pub trait SequenceKernels: Backend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
 
-    /// [`lstm::sequence::backward`]: the gradients of the gates' sums and of the first hidden and cell state.
+    /// From the gradients of the hidden states and of the final states: those of the gates' sums,
+    /// `[B, T, 4H]`, and of the first hidden and cell state, `[B, H]`.
     #[fusion(meta = lstm_back_specs)]
     fn lstm_back(
-        upstream: FloatTensor<Self>,
+        #[extension_type] upstream: Upstream<Self>,
         kept: FloatTensor<Self>,
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// [`rnn::sequence::forward`]: the output and, for [`rnn_back`](Self::rnn_back), the hidden states before each
-    /// step. If it isn't to `keep` them, these are of no use.
+    /// As [`lstm`](Self::lstm), from `[B, T, H]`: the hidden states of all steps, the one after the last
+    /// step read and, for [`rnn_back`](Self::rnn_back), those before each step.
     #[fusion(meta = rnn_specs)]
     fn rnn(
         projected: FloatTensor<Self>,
@@ -47,12 +61,13 @@ pub trait SequenceKernels: Backend {
         relu: bool,
         reverse: bool,
         keep: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// [`rnn::sequence::backward`]: the gradients of the sums and of the first hidden state.
+    /// From the gradients of the hidden states and of the final one: those of the sums, `[B, T, H]`, and
+    /// of the first hidden state, `[B, H]`.
     #[fusion(meta = rnn_back_specs)]
     fn rnn_back(
-        upstream: FloatTensor<Self>,
+        #[extension_type] upstream: Upstream<Self>,
         output: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         relu: bool,
@@ -69,7 +84,13 @@ impl SequenceKernels for CubeBackend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
         let strategy = strategy(&hidden, 4);
         lstm::launch::forward(
             strategy, projected, bias, recurrent, hidden, memory, reverse, keep,
@@ -77,7 +98,7 @@ impl SequenceKernels for CubeBackend {
     }
 
     fn lstm_back(
-        upstream: FloatTensor<Self>,
+        upstream: Upstream<Self>,
         kept: FloatTensor<Self>,
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
@@ -95,7 +116,7 @@ impl SequenceKernels for CubeBackend {
         relu: bool,
         reverse: bool,
         keep: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&hidden, 1);
         rnn::launch::forward(
             strategy, projected, bias, recurrent, hidden, relu, reverse, keep,
@@ -103,14 +124,14 @@ impl SequenceKernels for CubeBackend {
     }
 
     fn rnn_back(
-        upstream: FloatTensor<Self>,
+        upstream: Upstream<Self>,
         output: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [batch, _, units] = upstream.shape().dims();
-        let strategy = Strategy::of(&upstream.client, batch, units, 1);
+        let [batch, _, units] = output.shape().dims();
+        let strategy = Strategy::of(&output.client, batch, units, 1);
         rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
     }
 }
@@ -128,30 +149,33 @@ fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpe
 fn lstm_specs(
     projected: &TensorSpec,
     _bias: &TensorSpec,
-    recurrent: &TensorSpec,
-    _hidden: &TensorSpec,
-    _memory: &TensorSpec,
+    _recurrent: &TensorSpec,
+    hidden: &TensorSpec,
+    memory: &TensorSpec,
     _reverse: &bool,
     keep: &bool,
-) -> (TensorSpec, TensorSpec, TensorSpec) {
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = projected.shape.dims();
-    let [hidden, _] = recurrent.shape.dims();
+    let [_, units] = hidden.shape.dims();
     (
-        with_shape(projected, [batch, time + 1, hidden]),
-        with_shape(projected, if_kept(*keep, [batch, time, 5 * hidden])),
-        with_shape(projected, if_kept(*keep, [batch, time, hidden])),
+        with_shape(projected, [batch, time, units]),
+        hidden.clone(),
+        memory.clone(),
+        with_shape(projected, if_kept(*keep, [batch, time, 5 * units])),
+        with_shape(projected, if_kept(*keep, [batch, time, units])),
     )
 }
 
 fn lstm_back_specs(
-    upstream: &TensorSpec,
-    _kept: &TensorSpec,
+    _upstream: &UpstreamMetadata,
+    kept: &TensorSpec,
     memory: &TensorSpec,
     _recurrent: &TensorSpec,
     _reverse: &bool,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
-    let [batch, steps, hidden] = upstream.shape.dims();
-    let sums = with_shape(upstream, [batch, steps - 1, 4 * hidden]);
+    let [batch, time, _] = kept.shape.dims();
+    let [_, units] = memory.shape.dims();
+    let sums = with_shape(kept, [batch, time, 4 * units]);
     (sums, memory.clone(), memory.clone())
 }
 
@@ -159,22 +183,23 @@ fn rnn_specs(
     projected: &TensorSpec,
     _bias: &TensorSpec,
     _recurrent: &TensorSpec,
-    _hidden: &TensorSpec,
+    hidden: &TensorSpec,
     _relu: &bool,
     _reverse: &bool,
     keep: &bool,
-) -> (TensorSpec, TensorSpec) {
+) -> (TensorSpec, TensorSpec, TensorSpec) {
     let before = if_kept(*keep, projected.shape.dims::<3>());
-    (projected.clone(), with_shape(projected, before))
+    let before = with_shape(projected, before);
+    (projected.clone(), hidden.clone(), before)
 }
 
 fn rnn_back_specs(
-    upstream: &TensorSpec,
-    _output: &TensorSpec,
+    _upstream: &UpstreamMetadata,
+    output: &TensorSpec,
     _recurrent: &TensorSpec,
     _relu: &bool,
     _reverse: &bool,
 ) -> (TensorSpec, TensorSpec) {
-    let [batch, _, hidden] = upstream.shape.dims();
-    (upstream.clone(), with_shape(upstream, [batch, hidden]))
+    let [batch, _, units] = output.shape.dims();
+    (output.clone(), with_shape(output, [batch, units]))
 }

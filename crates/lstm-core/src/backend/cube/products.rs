@@ -2,7 +2,7 @@
 //! are the backend's own; the steps between them are [`SequenceKernels`].
 
 use super::operations::SequenceKernels;
-use crate::ops::{Inputs, Kind, Memory};
+use crate::ops::{Inputs, Kind, Memory, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::Shape;
@@ -30,8 +30,8 @@ pub struct Kept<B: Backend> {
     before: FloatTensor<B>,
 }
 
-/// The output; what is to be kept is there only if it is to `keep` it.
-pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Kept<B>) {
+/// What the recurrence gives; what is to be kept is there only if it is to `keep` it.
+pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Kept<B>) {
     let projected = projected::<B>(inputs);
     let Inputs {
         bias,
@@ -44,7 +44,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (FloatTens
     } = inputs.clone();
     match memory {
         Memory::Cell(cell) => {
-            let (output, gates, before) = B::lstm(
+            let (output, hidden, cell, gates, before) = B::lstm(
                 projected,
                 bias,
                 recurrent_weight,
@@ -53,12 +53,17 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (FloatTens
                 reverse,
                 keep,
             );
-            let gates = Some(gates);
-            (output, Kept { gates, before })
+            let (memory, gates) = (Some(cell), Some(gates));
+            let outputs = Outputs {
+                output,
+                hidden,
+                memory,
+            };
+            (outputs, Kept { gates, before })
         }
         Memory::Nothing => {
             let relu = kind == Kind::ReluRnn;
-            let (output, before) = B::rnn(
+            let (output, hidden, before) = B::rnn(
                 projected,
                 bias,
                 recurrent_weight,
@@ -67,8 +72,13 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (FloatTens
                 reverse,
                 keep,
             );
-            let gates = None;
-            (output, Kept { gates, before })
+            let (memory, gates) = (None, None);
+            let outputs = Outputs {
+                output,
+                hidden,
+                memory,
+            };
+            (outputs, Kept { gates, before })
         }
     }
 }
@@ -78,21 +88,22 @@ pub fn backward<B: SequenceKernels>(
     inputs: &Inputs<B>,
     output: &FloatTensor<B>,
     kept: &Kept<B>,
-    upstream: &FloatTensor<B>,
+    upstream: &Upstream<B>,
     wanted: &[bool],
 ) -> Vec<Option<FloatTensor<B>>> {
     let recurrent = inputs.recurrent_weight.clone();
+    let reverse = inputs.reverse;
+    let upstream = upstream.clone();
     let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
         (Memory::Cell(cell), Some(gates)) => {
-            let (upstream, gates, cell) = (upstream.clone(), gates.clone(), cell.clone());
-            let (sums, hidden, memory) =
-                B::lstm_back(upstream, gates, cell, recurrent, inputs.reverse);
+            let (gates, cell) = (gates.clone(), cell.clone());
+            let (sums, hidden, memory) = B::lstm_back(upstream, gates, cell, recurrent, reverse);
             (sums, hidden, Some(memory))
         }
         _ => {
-            let (upstream, output) = (upstream.clone(), output.clone());
             let relu = inputs.kind == Kind::ReluRnn;
-            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, inputs.reverse);
+            let output = output.clone();
+            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse);
             (sums, hidden, None)
         }
     };

@@ -4,6 +4,8 @@
 //! in for those there aren't, and what comes of it is not written. Whatever lies in memory, the kernels
 //! compute in float32.
 
+use crate::ops::Upstream;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The numbers at `offset` of the rows from `first` on, rows being `stride` apart.
@@ -22,6 +24,47 @@ pub fn read<F: Float, N: Size>(
         numbers.insert(row, f32::cast_from(from[row_of_batch * stride + offset]));
     }
     numbers
+}
+
+/// As [`read`], or zeros where there is nothing to be read.
+#[cube]
+pub fn read_if<F: Float, N: Size>(
+    from: &[F],
+    first: usize,
+    batch: usize,
+    stride: usize,
+    offset: usize,
+    #[comptime] there: bool,
+) -> Vector<f32, N> {
+    let mut numbers = Vector::new(0.0f32);
+    if comptime!(there) {
+        numbers = read::<F, N>(from, first, batch, stride, offset);
+    }
+    numbers
+}
+
+/// Which gradients of a recurrence's outputs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct There {
+    /// Of the hidden states of all steps.
+    pub output: bool,
+    /// Of the final hidden state.
+    pub hidden: bool,
+    /// Of the final cell state.
+    pub memory: bool,
+}
+
+impl There {
+    /// Those of `upstream`.
+    pub fn of(upstream: &Upstream<CubeBackend>) -> Self {
+        let [output, hidden, memory] = [&upstream.output, &upstream.hidden, &upstream.memory]
+            .map(|gradient| gradient.as_option().is_some());
+        Self {
+            output,
+            hidden,
+            memory,
+        }
+    }
 }
 
 /// Writes the numbers at `offset` of the rows from `first` on, rows being `stride` apart.

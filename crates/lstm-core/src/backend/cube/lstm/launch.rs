@@ -1,8 +1,10 @@
 //! The launches of the LSTM's kernels.
 
 use super::{sequence, step};
-use crate::backend::cube::buffers::{float32, if_kept, room, room_for, transposed};
+use crate::backend::cube::buffers::{float32, if_kept, or_any, room, room_for, transposed};
+use crate::backend::cube::rows::There;
 use crate::backend::cube::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
+use crate::ops::Upstream;
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
@@ -12,6 +14,7 @@ use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 
 /// As [`SequenceKernels::lstm`](crate::backend::cube::operations::SequenceKernels::lstm).
+#[allow(clippy::too_many_arguments)] // those of the operation
 pub fn forward(
     strategy: Strategy,
     projected: CubeTensor,
@@ -21,12 +24,12 @@ pub fn forward(
     memory: CubeTensor,
     reverse: bool,
     keep: bool,
-) -> (CubeTensor, CubeTensor, CubeTensor) {
+) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
     let [batch, time, _] = projected.shape().dims();
     let [_, units] = hidden.shape().dims();
     let client = projected.client.clone();
-    let dtype = dtype_to_storage_type(projected.dtype);
-    let output = room(&projected, [batch, time + 1, units]);
+    let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
+    let output = room(&projected, [batch, time, units]);
     let kept = room(&projected, if_kept(keep, [batch, time, 5 * units]));
     let before = room(&projected, if_kept(keep, [batch, time, units]));
     let [projected, bias, hidden, memory] = [projected, bias, hidden, memory].map(into_contiguous);
@@ -37,7 +40,8 @@ pub fn forward(
             threads,
         } => {
             let recurrent = into_contiguous(recurrent);
-            let carried = room_for(DType::F32, &hidden, [batch, 2 * units]);
+            let [last_hidden, last_memory] =
+                [(); 2].map(|()| room_for(DType::F32, &hidden, [batch, units]));
             for (begin, end) in launches(time, steps) {
                 let (count, workgroup) = grid(batch, rows, threads);
                 // SAFETY: the buffers are as large as the kernel takes them to be.
@@ -55,7 +59,8 @@ pub fn forward(
                         output.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         before.clone().into_buffer_arg(),
-                        carried.clone().into_buffer_arg(),
+                        last_hidden.clone().into_buffer_arg(),
+                        last_memory.clone().into_buffer_arg(),
                         batch,
                         time,
                         begin,
@@ -67,6 +72,8 @@ pub fn forward(
                     );
                 }
             }
+            let [hidden, memory] = [last_hidden, last_memory].map(|state| cast(state, float));
+            (output, hidden, memory, kept, before)
         }
         Strategy::Step => {
             let (hidden, cell) = (hidden.copy(), float32(memory));
@@ -98,26 +105,34 @@ pub fn forward(
                     );
                 }
             }
+            (output, hidden, cast(cell, float), kept, before)
         }
     }
-    (output, kept, before)
 }
 
 /// As [`SequenceKernels::lstm_back`](crate::backend::cube::operations::SequenceKernels::lstm_back).
 pub fn backward(
     strategy: Strategy,
-    upstream: CubeTensor,
+    upstream: Upstream<CubeBackend>,
     kept: CubeTensor,
     memory: CubeTensor,
     recurrent: CubeTensor,
     reverse: bool,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
-    let [batch, steps_and_cell, units] = upstream.shape().dims();
-    let time = steps_and_cell - 1;
-    let client = upstream.client.clone();
-    let (float, dtype) = (upstream.dtype, dtype_to_storage_type(upstream.dtype));
-    let sums = room(&upstream, [batch, time, 4 * units]);
-    let [upstream, kept, memory] = [upstream, kept, memory].map(into_contiguous);
+    let [batch, time, _] = kept.shape().dims();
+    let [_, units] = memory.shape().dims();
+    let client = kept.client.clone();
+    let (float, dtype) = (kept.dtype, dtype_to_storage_type(kept.dtype));
+    let sums = room(&kept, [batch, time, 4 * units]);
+    let [kept, memory] = [kept, memory].map(into_contiguous);
+    let there = There::of(&upstream);
+    let Upstream {
+        output: of_output,
+        hidden: of_hidden,
+        memory: of_memory,
+    } = upstream;
+    let [of_output, of_hidden, of_memory] =
+        [of_output, of_hidden, of_memory].map(|gradient| or_any(gradient, &memory));
     match strategy {
         Strategy::Sequence {
             steps,
@@ -125,9 +140,8 @@ pub fn backward(
             threads,
         } => {
             let transposed = into_contiguous(transposed(recurrent));
-            let [hidden_gradient, memory_gradient] =
-                [(); 2].map(|()| room(&upstream, [batch, units]));
-            let carried = room_for(DType::F32, &upstream, [batch, 2 * units]);
+            let [d_hidden, d_memory] =
+                [(); 2].map(|()| room_for(DType::F32, &memory, [batch, units]));
             for (begin, end) in launches(time, steps) {
                 let (count, workgroup) = grid(batch, rows, threads);
                 // SAFETY: the buffers are as large as the kernel takes them to be.
@@ -137,34 +151,40 @@ pub fn backward(
                         count,
                         workgroup,
                         rows,
-                        upstream.clone().into_buffer_arg(),
+                        of_output.clone().into_buffer_arg(),
+                        of_hidden.clone().into_buffer_arg(),
+                        of_memory.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
                         transposed.clone().into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
-                        hidden_gradient.clone().into_buffer_arg(),
-                        memory_gradient.clone().into_buffer_arg(),
-                        carried.clone().into_buffer_arg(),
+                        d_hidden.clone().into_buffer_arg(),
+                        d_memory.clone().into_buffer_arg(),
                         batch,
                         time,
                         begin,
                         end,
                         units,
+                        there,
                         reverse,
                         dtype,
                     );
                 }
             }
-            (sums, hidden_gradient, memory_gradient)
+            (sums, cast(d_hidden, float), cast(d_memory, float))
         }
         Strategy::Step => {
             let transposed = transposed(recurrent);
-            let of_step = room(&upstream, [batch, 4 * units]);
-            let d_cell = room_for(DType::F32, &upstream, [batch, units]);
-            // The first launch doesn't read it.
-            let mut d_hidden = room(&upstream, [batch, units]);
+            let of_step = room(&memory, [batch, 4 * units]);
+            let mut d_hidden = of_hidden;
+            let d_cell = float32(of_memory);
             for k in 0..time {
                 let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                let there = There {
+                    hidden: k > 0 || there.hidden,
+                    memory: k > 0 || there.memory,
+                    ..there
+                };
                 // SAFETY: the buffers are as large as the kernel takes them to be.
                 unsafe {
                     step::backward::launch_unchecked(
@@ -172,7 +192,7 @@ pub fn backward(
                         count,
                         workgroup,
                         ROWS_OF_A_STEP,
-                        upstream.clone().into_buffer_arg(),
+                        of_output.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
                         d_hidden.into_buffer_arg(),
@@ -183,6 +203,7 @@ pub fn backward(
                         time,
                         k,
                         units,
+                        there,
                         reverse,
                         dtype,
                     );

@@ -5,16 +5,16 @@
 //! the units `u`, `u + threads`, … of all rows of its workgroup.
 
 use super::{back, cell_after, open, read_gates, write_gates};
-use crate::backend::cube::rows::{read, step_read, weight, write};
+use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The forward pass, from the `begin`-th step read to before the `end`-th.
 ///
 /// `projected` is `x W`, `[B, T, 4H]`; `bias` `[4H]`; `recurrent` `[H, 4H]`; `hidden` and `memory`, the
-/// states before the first step, `[B, H]`. Writes `output` `[B, T + 1, H]`, behind the hidden states the
-/// cell state after the last step. If it is to `keep` what the way back needs: the gates and the cell
-/// state of every step, `[B, T, 5H]`, and the hidden state `before` it, `[B, T, H]`. The states go from
-/// launch to launch by `carried`, `[B, 2H]`.
+/// states before the first step, `[B, H]`. Writes the hidden states, `output` `[B, T, H]`, and, if it is
+/// to `keep` what the way back needs, the gates and the cell state of every step, `[B, T, 5H]`, and the
+/// hidden state `before` it, `[B, T, H]`. The states after the last step, `[B, H]`, go from launch to
+/// launch in `last_hidden` and `last_memory`.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
     projected: &[F],
@@ -25,7 +25,8 @@ pub fn forward<F: Float, N: Size>(
     output: &mut [F],
     kept: &mut [F],
     before: &mut [F],
-    carried: &mut [f32],
+    last_hidden: &mut [f32],
+    last_memory: &mut [f32],
     batch: usize,
     time: usize,
     begin: usize,
@@ -48,8 +49,8 @@ pub fn forward<F: Float, N: Size>(
             h[now + u] = read::<F, N>(hidden, first, batch, units, u);
             c[u] = read::<F, N>(memory, first, batch, units, u);
         } else {
-            h[now + u] = read::<f32, N>(&*carried, first, batch, 2 * units, u);
-            c[u] = read::<f32, N>(&*carried, first, batch, 2 * units, units + u);
+            h[now + u] = read::<f32, N>(&*last_hidden, first, batch, units, u);
+            c[u] = read::<f32, N>(&*last_memory, first, batch, units, u);
         }
         u += threads;
     }
@@ -86,8 +87,7 @@ pub fn forward<F: Float, N: Size>(
             let after = gates.out * cell.tanh();
             c[u] = cell;
             h[next + u] = after;
-            let row = (time + 1) * units;
-            write::<F, N>(output, first, batch, row, t * units + u, after);
+            write::<F, N>(output, first, batch, time * units, t * units + u, after);
             u += threads;
         }
         sync_cube();
@@ -95,35 +95,36 @@ pub fn forward<F: Float, N: Size>(
     let now = (end % 2) * units;
     u = thread;
     while u < units {
-        let row = (time + 1) * units;
-        write::<F, N>(output, first, batch, row, time * units + u, c[u]);
-        write::<f32, N>(carried, first, batch, 2 * units, u, h[now + u]);
-        write::<f32, N>(carried, first, batch, 2 * units, units + u, c[u]);
+        write::<f32, N>(last_hidden, first, batch, units, u, h[now + u]);
+        write::<f32, N>(last_memory, first, batch, units, u, c[u]);
         u += threads;
     }
 }
 
-/// The way back, from `upstream`, the gradient of the output `[B, T + 1, H]`; `begin` and `end` count from
-/// the last step read.
+/// The way back; `begin` and `end` count from the last step read.
 ///
-/// `transposed` is `R` transposed, `[4H, H]`; `kept` and `memory` as in [`forward`]. Writes the gradients
-/// of the gates' `sums`, `[B, T, 4H]`, and of the first hidden and cell state, `[B, H]`. The gradients of
-/// the states go from launch to launch by `carried`, `[B, 2H]`.
+/// `of_output`, `of_hidden` and `of_memory` are the gradients of the hidden states, `[B, T, H]`, and of the
+/// final states, `[B, H]`, where `there` says that there are any. `transposed` is `R` transposed,
+/// `[4H, H]`; `kept` and `memory` are as in [`forward`]. Writes the gradients of the gates' `sums`,
+/// `[B, T, 4H]`. Those of the states, in the end of the first ones, go from launch to launch in
+/// `d_hidden` and `d_memory`, `[B, H]`.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
-    upstream: &[F],
+    of_output: &[F],
+    of_hidden: &[F],
+    of_memory: &[F],
     kept: &[F],
     memory: &[F],
     transposed: &[F],
     sums: &mut [F],
-    hidden_gradient: &mut [F],
-    memory_gradient: &mut [F],
-    carried: &mut [f32],
+    d_hidden: &mut [f32],
+    d_memory: &mut [f32],
     batch: usize,
     time: usize,
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] there: There,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
@@ -136,12 +137,11 @@ pub fn backward<F: Float, N: Size>(
     let mut u = thread;
     while u < units {
         if begin == 0 {
-            let row = (time + 1) * units;
-            dh[u] = Vector::new(0.0f32);
-            dc[u] = read::<F, N>(upstream, first, batch, row, time * units + u);
+            dh[u] = read_if::<F, N>(of_hidden, first, batch, units, u, there.hidden);
+            dc[u] = read_if::<F, N>(of_memory, first, batch, units, u, there.memory);
         } else {
-            dh[u] = read::<f32, N>(&*carried, first, batch, 2 * units, u);
-            dc[u] = read::<f32, N>(&*carried, first, batch, 2 * units, units + u);
+            dh[u] = read::<f32, N>(&*d_hidden, first, batch, units, u);
+            dc[u] = read::<f32, N>(&*d_memory, first, batch, units, u);
         }
         u += threads;
     }
@@ -158,9 +158,9 @@ pub fn backward<F: Float, N: Size>(
                 let step = (earlier * 5 + 4) * units + u;
                 before = read::<F, N>(kept, first, batch, row, step);
             }
-            let row = (time + 1) * units;
-            let d_hidden = dh[u] + read::<F, N>(upstream, first, batch, row, t * units + u);
-            let gradients = back::<N>(&gates, cell, before, d_hidden, dc[u]);
+            let (row, step) = (time * units, t * units + u);
+            let of_step_out = read_if::<F, N>(of_output, first, batch, row, step, there.output);
+            let gradients = back::<N>(&gates, cell, before, dh[u] + of_step_out, dc[u]);
             dc[u] = gradients.cell;
             of_step[u] = gradients.sums.input;
             of_step[units + u] = gradients.sums.forget;
@@ -184,10 +184,8 @@ pub fn backward<F: Float, N: Size>(
     }
     u = thread;
     while u < units {
-        write::<F, N>(hidden_gradient, first, batch, units, u, dh[u]);
-        write::<F, N>(memory_gradient, first, batch, units, u, dc[u]);
-        write::<f32, N>(carried, first, batch, 2 * units, u, dh[u]);
-        write::<f32, N>(carried, first, batch, 2 * units, units + u, dc[u]);
+        write::<f32, N>(d_hidden, first, batch, units, u, dh[u]);
+        write::<f32, N>(d_memory, first, batch, units, u, dc[u]);
         u += threads;
     }
 }

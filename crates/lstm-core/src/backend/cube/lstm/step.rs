@@ -2,7 +2,7 @@
 //! of a step is here. A thread has a unit of a few rows.
 
 use super::{back, cell_after, open, read_gates, write_gates};
-use crate::backend::cube::rows::{read, step_read, weight, write};
+use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The `k`-th step read.
@@ -51,23 +51,19 @@ pub fn forward<F: Float, N: Size>(
         }
         write::<F, N>(hidden, first, batch, units, u, h);
         write::<f32, N>(cell, first, batch, units, u, c);
-        let row = (time + 1) * units;
-        write::<F, N>(output, first, batch, row, t * units + u, h);
-        if k + 1 == time {
-            write::<F, N>(output, first, batch, row, time * units + u, c);
-        }
+        write::<F, N>(output, first, batch, time * units, t * units + u, h);
     }
 }
 
 /// The way back through the `k`-th step, counted from the last one read.
 ///
 /// `d_hidden` and `d_cell` are the gradients of the states after the step, `[B, H]`, as far as they come
-/// from later steps; `d_cell` is then that of the state before it. `of_step` are the gradients of the
-/// sums once more, `[B, 4H]`, for the product with `R` transposed that is the next `d_hidden`. All else is
-/// as for a [whole sequence](super::sequence::backward).
+/// from later steps or from the final states; `d_cell` is then that of the state before it. `of_step` are
+/// the gradients of the sums once more, `[B, 4H]`, for the product with `R` transposed that is the next
+/// `d_hidden`. All else is as for a [whole sequence](super::sequence::backward).
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
-    upstream: &[F],
+    of_output: &[F],
     kept: &[F],
     memory: &[F],
     d_hidden: &[F],
@@ -78,6 +74,7 @@ pub fn backward<F: Float, N: Size>(
     time: usize,
     k: usize,
     #[comptime] units: usize,
+    #[comptime] there: There,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
 ) {
@@ -94,11 +91,13 @@ pub fn backward<F: Float, N: Size>(
             let step = (earlier * 5 + 4) * units + u;
             before = read::<F, N>(kept, first, batch, row, step);
         }
-        let row = (time + 1) * units;
-        let mut dh = read::<F, N>(upstream, first, batch, row, t * units + u);
-        let mut dc = read::<F, N>(upstream, first, batch, row, time * units + u);
-        if k > 0 {
+        let (row, step) = (time * units, t * units + u);
+        let mut dh = read_if::<F, N>(of_output, first, batch, row, step, there.output);
+        let mut dc = Vector::<f32, N>::new(0.0f32);
+        if comptime!(there.hidden) {
             dh += read::<F, N>(d_hidden, first, batch, units, u);
+        }
+        if comptime!(there.memory) {
             dc = read::<f32, N>(&*d_cell, first, batch, units, u);
         }
         let gradients = back::<N>(&gates, cell, before, dh, dc);

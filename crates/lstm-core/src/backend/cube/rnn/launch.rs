@@ -1,17 +1,20 @@
 //! The launches of the plain RNN's kernels.
 
 use super::{sequence, step};
-use crate::backend::cube::buffers::{if_kept, room, room_for, transposed};
+use crate::backend::cube::buffers::{if_kept, or_any, room, room_for, transposed};
+use crate::backend::cube::rows::There;
 use crate::backend::cube::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
+use crate::ops::Upstream;
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::DType;
 use burn_cubecl::CubeBackend;
-use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 
 /// As [`SequenceKernels::rnn`](crate::backend::cube::operations::SequenceKernels::rnn).
+#[allow(clippy::too_many_arguments)] // those of the operation
 pub fn forward(
     strategy: Strategy,
     projected: CubeTensor,
@@ -21,10 +24,10 @@ pub fn forward(
     relu: bool,
     reverse: bool,
     keep: bool,
-) -> (CubeTensor, CubeTensor) {
+) -> (CubeTensor, CubeTensor, CubeTensor) {
     let [batch, time, units] = projected.shape().dims();
     let client = projected.client.clone();
-    let dtype = dtype_to_storage_type(projected.dtype);
+    let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
     let output = room(&projected, [batch, time, units]);
     let before = room(&projected, if_kept(keep, [batch, time, units]));
     let [projected, bias, hidden] = [projected, bias, hidden].map(into_contiguous);
@@ -35,7 +38,7 @@ pub fn forward(
             threads,
         } => {
             let recurrent = into_contiguous(recurrent);
-            let carried = room_for(DType::F32, &hidden, [batch, units]);
+            let last_hidden = room_for(DType::F32, &hidden, [batch, units]);
             for (begin, end) in launches(time, steps) {
                 let (count, workgroup) = grid(batch, rows, threads);
                 // SAFETY: the buffers are as large as the kernel takes them to be.
@@ -51,7 +54,7 @@ pub fn forward(
                         hidden.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         before.clone().into_buffer_arg(),
-                        carried.clone().into_buffer_arg(),
+                        last_hidden.clone().into_buffer_arg(),
                         batch,
                         time,
                         begin,
@@ -64,6 +67,7 @@ pub fn forward(
                     );
                 }
             }
+            (output, cast(last_hidden, float), before)
         }
         Strategy::Step => {
             let hidden = hidden.copy();
@@ -94,25 +98,28 @@ pub fn forward(
                     );
                 }
             }
+            (output, hidden, before)
         }
     }
-    (output, before)
 }
 
 /// As [`SequenceKernels::rnn_back`](crate::backend::cube::operations::SequenceKernels::rnn_back).
 pub fn backward(
     strategy: Strategy,
-    upstream: CubeTensor,
+    upstream: Upstream<CubeBackend>,
     output: CubeTensor,
     recurrent: CubeTensor,
     relu: bool,
     reverse: bool,
 ) -> (CubeTensor, CubeTensor) {
-    let [batch, time, units] = upstream.shape().dims();
-    let client = upstream.client.clone();
-    let dtype = dtype_to_storage_type(upstream.dtype);
-    let sums = room(&upstream, [batch, time, units]);
-    let [upstream, output] = [upstream, output].map(into_contiguous);
+    let [batch, time, units] = output.shape().dims();
+    let client = output.client.clone();
+    let (float, dtype) = (output.dtype, dtype_to_storage_type(output.dtype));
+    let sums = room(&output, [batch, time, units]);
+    let output = into_contiguous(output);
+    let there = There::of(&upstream);
+    let [of_output, of_hidden] =
+        [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &output));
     match strategy {
         Strategy::Sequence {
             steps,
@@ -120,8 +127,7 @@ pub fn backward(
             threads,
         } => {
             let transposed = into_contiguous(transposed(recurrent));
-            let hidden_gradient = room(&upstream, [batch, units]);
-            let carried = room_for(DType::F32, &upstream, [batch, units]);
+            let d_hidden = room_for(DType::F32, &output, [batch, units]);
             for (begin, end) in launches(time, steps) {
                 let (count, workgroup) = grid(batch, rows, threads);
                 // SAFETY: the buffers are as large as the kernel takes them to be.
@@ -131,32 +137,36 @@ pub fn backward(
                         count,
                         workgroup,
                         rows,
-                        upstream.clone().into_buffer_arg(),
+                        of_output.clone().into_buffer_arg(),
+                        of_hidden.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         transposed.clone().into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
-                        hidden_gradient.clone().into_buffer_arg(),
-                        carried.clone().into_buffer_arg(),
+                        d_hidden.clone().into_buffer_arg(),
                         batch,
                         time,
                         begin,
                         end,
                         units,
+                        there,
                         relu,
                         reverse,
                         dtype,
                     );
                 }
             }
-            (sums, hidden_gradient)
+            (sums, cast(d_hidden, float))
         }
         Strategy::Step => {
             let transposed = transposed(recurrent);
-            let of_step = room(&upstream, [batch, units]);
-            // The first launch doesn't read it.
-            let mut d_hidden = room(&upstream, [batch, units]);
+            let of_step = room(&output, [batch, units]);
+            let mut d_hidden = of_hidden;
             for k in 0..time {
                 let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                let there = There {
+                    hidden: k > 0 || there.hidden,
+                    ..there
+                };
                 // SAFETY: the buffers are as large as the kernel takes them to be.
                 unsafe {
                     step::backward::launch_unchecked(
@@ -164,7 +174,7 @@ pub fn backward(
                         count,
                         workgroup,
                         ROWS_OF_A_STEP,
-                        upstream.clone().into_buffer_arg(),
+                        of_output.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         d_hidden.into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
@@ -173,6 +183,7 @@ pub fn backward(
                         time,
                         k,
                         units,
+                        there,
                         relu,
                         reverse,
                         dtype,

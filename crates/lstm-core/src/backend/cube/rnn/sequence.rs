@@ -2,15 +2,15 @@
 //! [LSTM](crate::backend::cube::lstm::sequence).
 
 use super::{activate, slope};
-use crate::backend::cube::rows::{read, step_read, weight, write};
+use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The forward pass, from the `begin`-th step read to before the `end`-th.
 ///
 /// `projected` is `x W`, `[B, T, H]`; `bias` `[H]`; `recurrent` `[H, H]`; `hidden`, the state before the
 /// first step, `[B, H]`. Writes `output` `[B, T, H]` and, if it is to `keep` what the way back needs, the
-/// hidden state `before` each step, `[B, T, H]`. The state goes from launch to launch by `carried`,
-/// `[B, H]`.
+/// hidden state `before` each step, `[B, T, H]`. The state after the last step, `[B, H]`, goes from launch
+/// to launch in `last_hidden`.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
     projected: &[F],
@@ -19,7 +19,7 @@ pub fn forward<F: Float, N: Size>(
     hidden: &[F],
     output: &mut [F],
     before: &mut [F],
-    carried: &mut [f32],
+    last_hidden: &mut [f32],
     batch: usize,
     time: usize,
     begin: usize,
@@ -41,7 +41,7 @@ pub fn forward<F: Float, N: Size>(
         if begin == 0 {
             h[now + u] = read::<F, N>(hidden, first, batch, units, u);
         } else {
-            h[now + u] = read::<f32, N>(&*carried, first, batch, units, u);
+            h[now + u] = read::<f32, N>(&*last_hidden, first, batch, units, u);
         }
         u += threads;
     }
@@ -71,30 +71,31 @@ pub fn forward<F: Float, N: Size>(
     let now = (end % 2) * units;
     u = thread;
     while u < units {
-        write::<f32, N>(carried, first, batch, units, u, h[now + u]);
+        write::<f32, N>(last_hidden, first, batch, units, u, h[now + u]);
         u += threads;
     }
 }
 
-/// The way back, from `upstream`, the gradient of the `output`, `[B, T, H]` both; `begin` and `end` count
-/// from the last step read.
+/// The way back; `begin` and `end` count from the last step read.
 ///
-/// `transposed` is `R` transposed, `[H, H]`. Writes the gradients of the `sums`, `[B, T, H]`, and of the
-/// first hidden state, `[B, H]`. The gradient of the state goes from launch to launch by `carried`,
-/// `[B, H]`.
+/// `of_output` and `of_hidden` are the gradients of the hidden states, `[B, T, H]`, and of the final one,
+/// `[B, H]`, where `there` says that there are any. `transposed` is `R` transposed, `[H, H]`; `output` is
+/// as in [`forward`]. Writes the gradients of the `sums`, `[B, T, H]`. That of the state, in the end of
+/// the first one, goes from launch to launch in `d_hidden`, `[B, H]`.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
-    upstream: &[F],
+    of_output: &[F],
+    of_hidden: &[F],
     output: &[F],
     transposed: &[F],
     sums: &mut [F],
-    hidden_gradient: &mut [F],
-    carried: &mut [f32],
+    d_hidden: &mut [f32],
     batch: usize,
     time: usize,
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] there: There,
     #[comptime] relu: bool,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
@@ -107,9 +108,9 @@ pub fn backward<F: Float, N: Size>(
     let mut u = thread;
     while u < units {
         if begin == 0 {
-            dh[u] = Vector::new(0.0f32);
+            dh[u] = read_if::<F, N>(of_hidden, first, batch, units, u, there.hidden);
         } else {
-            dh[u] = read::<f32, N>(&*carried, first, batch, units, u);
+            dh[u] = read::<f32, N>(&*d_hidden, first, batch, units, u);
         }
         u += threads;
     }
@@ -119,8 +120,8 @@ pub fn backward<F: Float, N: Size>(
         while u < units {
             let (row, step) = (time * units, t * units + u);
             let y = read::<F, N>(output, first, batch, row, step);
-            let d_hidden = dh[u] + read::<F, N>(upstream, first, batch, row, step);
-            let d_sum = d_hidden * slope::<N>(y, relu);
+            let of_step_out = read_if::<F, N>(of_output, first, batch, row, step, there.output);
+            let d_sum = (dh[u] + of_step_out) * slope::<N>(y, relu);
             of_step[u] = d_sum;
             write::<F, N>(sums, first, batch, row, step, d_sum);
             u += threads;
@@ -139,8 +140,7 @@ pub fn backward<F: Float, N: Size>(
     }
     u = thread;
     while u < units {
-        write::<F, N>(hidden_gradient, first, batch, units, u, dh[u]);
-        write::<f32, N>(carried, first, batch, units, u, dh[u]);
+        write::<f32, N>(d_hidden, first, batch, units, u, dh[u]);
         u += threads;
     }
 }

@@ -2,7 +2,7 @@
 //! [LSTM](crate::backend::cube::lstm::step).
 
 use super::{activate, slope};
-use crate::backend::cube::rows::{read, step_read, weight, write};
+use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The `k`-th step read.
@@ -45,12 +45,12 @@ pub fn forward<F: Float, N: Size>(
 
 /// The way back through the `k`-th step, counted from the last one read.
 ///
-/// `d_hidden` is the gradient of the state after the step, `[B, H]`, as far as it comes from later steps.
-/// `of_step` are the gradients of the sums once more, `[B, H]`, for the product with `R` transposed that
+/// `d_hidden` is the gradient of the state after the step, `[B, H]`, as far as it comes from later steps or
+/// from the final state. `of_step` are the gradients of the sums once more, `[B, H]`, for the product with `R` transposed that
 /// is the next `d_hidden`. All else is as for a [whole sequence](super::sequence::backward).
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
-    upstream: &[F],
+    of_output: &[F],
     output: &[F],
     d_hidden: &[F],
     sums: &mut [F],
@@ -59,6 +59,7 @@ pub fn backward<F: Float, N: Size>(
     time: usize,
     k: usize,
     #[comptime] units: usize,
+    #[comptime] there: There,
     #[comptime] relu: bool,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
@@ -68,8 +69,8 @@ pub fn backward<F: Float, N: Size>(
     if first < batch {
         let t = step_read(time - 1 - k, time, reverse);
         let (row, step) = (time * units, t * units + u);
-        let mut dh = read::<F, N>(upstream, first, batch, row, step);
-        if k > 0 {
+        let mut dh = read_if::<F, N>(of_output, first, batch, row, step, there.output);
+        if comptime!(there.hidden) {
             dh += read::<F, N>(d_hidden, first, batch, units, u);
         }
         let y = read::<F, N>(output, first, batch, row, step);
