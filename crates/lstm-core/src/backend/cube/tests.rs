@@ -12,14 +12,17 @@ use burn::backend::{Backend, DispatchDevice};
 use burn::module::Param;
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Device, DeviceType, Distribution, Tensor, TensorData};
+use burn::tensor::{DType, Device, DeviceType, Tensor, TensorData};
 use burn_cubecl::tensor::CubeTensor;
 use burn_cubecl::{CubeBackend, CubeDevice};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 /// Of the largest element, as in `tests/fused`.
 const TOLERANCE: f32 = 1e-5;
-/// Float16 rounds by 5e-4, and what goes from step to step is rounded where it is kept.
-const TOLERANCE_OF_FLOAT16: f32 = 5e-3;
+/// Float16 rounds by 5e-4, and it does so to inputs, weights, what is kept, sums that cancel, and the step
+/// kernels' products; the largest error seen is 4e-3.
+const TOLERANCE_OF_FLOAT16: f32 = 1e-2;
 
 /// The first adapter, or none, which is said.
 fn adapter() -> Option<CubeDevice> {
@@ -53,9 +56,13 @@ struct Case {
 /// Output, final states and gradients by name.
 type Results = Vec<(&'static str, Vec<f32>)>;
 
-fn random<const D: usize>(shape: [usize; D], bound: f64) -> TensorData {
-    let distribution = Distribution::Uniform(-bound, bound);
-    Tensor::<D>::random(shape, distribution, &Device::flex()).into_data()
+/// Uniform numbers.
+fn random<const D: usize>(rng: &mut ChaCha8Rng, shape: [usize; D], bound: f32) -> TensorData {
+    let count = shape.iter().product();
+    let numbers: Vec<f32> = (0..count)
+        .map(|_| rng.random_range(-bound..bound))
+        .collect();
+    TensorData::new(numbers, shape)
 }
 
 /// The signs of the numbers, times `size`.
@@ -66,30 +73,29 @@ fn sign(data: TensorData, size: f32) -> TensorData {
 
 impl Case {
     fn draw(kind: Kind, [b, t, i, h]: [usize; 4], reverse: bool, seen: [bool; 3]) -> Self {
+        let rng = &mut ChaCha8Rng::seed_from_u64(1);
         let gates = if kind == Kind::Lstm { 4 } else { 1 };
         let [of_output, of_hidden, of_memory] = seen;
-        let deviation = |rows: usize| (rows as f64).sqrt().recip();
+        let deviation = |rows: usize| (rows as f32).sqrt().recip();
         // At its corner the gradient of ReLU hangs on the last bit of a sum: biases keep away from it.
-        let (weight, bias) = match kind {
-            Kind::ReluRnn => (0.2, random([h], 1.0)),
-            _ => (1.0, random([gates * h], 1.0)),
-        };
+        let weight = if kind == Kind::ReluRnn { 0.2 } else { 1.0 };
+        let bias = random(rng, [gates * h], 1.0);
         Self {
             kind,
             reverse,
-            x: random([b, t, i], 1.0),
-            input_weight: random([i, gates * h], weight * deviation(i)),
+            x: random(rng, [b, t, i], 1.0),
+            input_weight: random(rng, [i, gates * h], weight * deviation(i)),
             bias: match kind {
                 Kind::ReluRnn => sign(bias, 3.0),
                 _ => bias,
             },
-            recurrent_weight: random([h, gates * h], weight * deviation(h)),
-            hidden: random([b, h], 1.0),
-            memory: random([b, h], 1.0),
+            recurrent_weight: random(rng, [h, gates * h], weight * deviation(h)),
+            hidden: random(rng, [b, h], 1.0),
+            memory: random(rng, [b, h], 1.0),
             upstream: [
-                of_output.then(|| random([b, t, h], 1.0)),
-                of_hidden.then(|| random([b, h], 1.0)),
-                of_memory.then(|| random([b, h], 1.0)),
+                of_output.then(|| random(rng, [b, t, h], 1.0)),
+                of_hidden.then(|| random(rng, [b, h], 1.0)),
+                of_memory.then(|| random(rng, [b, h], 1.0)),
             ],
         }
     }
@@ -324,7 +330,8 @@ fn every_strategy_gives_the_same() {
         for reverse in [false, true] {
             let case = Case::draw(kind, [batch, time, 3, units], reverse, [true; 3]);
             let gates = if kind == Kind::Lstm { 4 } else { 1 };
-            let projected = random([batch, time, gates * units], 1.0);
+            let rng = &mut ChaCha8Rng::seed_from_u64(2);
+            let projected = random(rng, [batch, time, gates * units], 1.0);
             let run = |strategy| {
                 let inputs = case.inputs(&device, DType::F32);
                 let projected = on_device(&projected, &device, DType::F32);
