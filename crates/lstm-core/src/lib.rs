@@ -32,12 +32,15 @@
 //!
 //! # Speed
 //!
-//! In float32 on Flex and NdArray, the layers run a whole sequence, input product included, as one
-//! operation with handwritten backpropagation through time: an LSTM with the usual activations, a plain
-//! RNN with tanh or ReLU. Everywhere else, and with options that the kernels don't know (`clip`, coupled
+//! In float32 on Flex, NdArray and wgpu, and in float16 where a GPU has it, the layers run a whole sequence
+//! as one operation with handwritten backpropagation through time: an LSTM with the usual activations, a
+//! plain RNN with tanh or ReLU. Everywhere else, and with options that the kernels don't know (`clip`, coupled
 //! gates, other activations), they run the [`mod@reference`] loop.
 //!
-//! The kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
+//! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
+//! matrix product and a launch. In float16 sums and states are float32 within a launch.
+//!
+//! The CPU kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
 //! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They
 //! use as many threads as the rayon pool they are called from, if the work is worth it
 //! (`RAYON_NUM_THREADS`, or `rayon::ThreadPool::install`). The same input on as many threads gives the
@@ -50,7 +53,7 @@
 //!
 //! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
 //! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
-//! that name on in `burn`. None is on by default. A program that uses a backend without the feature of
+//! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
 //! its name here gets the reference loop.
 
 /// The project's README, so that its example is compiled and run.
