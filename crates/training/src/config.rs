@@ -100,6 +100,15 @@ pub enum Init {
 }
 
 impl Init {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Init::Orthogonal => "orthogonal",
+            Init::Glorot => "glorot",
+            Init::Gaussian => "gaussian",
+        }
+    }
+
     /// In words, for the report.
     pub fn words(self) -> &'static str {
         match self {

@@ -14,13 +14,15 @@ mod progress;
 mod report;
 mod run;
 mod rundir;
+mod stats;
+mod sweep;
 mod task;
 mod train;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::train::Interrupter;
 use clap::Parser;
-use cli::{BenchArgs, Cli, Command, EvalArgs, RunArgs};
+use cli::{BenchArgs, Cli, Command, EvalArgs, InspectArgs, ReportArgs, RunArgs, SweepArgs};
 use config::{Cells, Overrides, Settings};
 use run::Show;
 use std::process::ExitCode;
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
         Some(Command::Compare(args)) => train(args, Cells::Both),
         Some(Command::Train(args)) => train(args, Cells::Lstm),
         Some(Command::Eval(args)) => eval(args),
+        Some(Command::Sweep(args)) => sweep(args),
+        Some(Command::SweepWorker) => sweep::worker::main().map(|()| ExitCode::SUCCESS),
+        Some(Command::Report(args)) => draw(args),
+        Some(Command::Inspect(args)) => inspect(args),
         Some(Command::Bench(args)) => bench(args),
         Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
@@ -108,6 +114,43 @@ fn eval(args: EvalArgs) -> Result<ExitCode> {
         false => evaluation.table(),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn sweep(args: SweepArgs) -> Result<ExitCode> {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let workers = args.workers.unwrap_or(cores);
+    ensure!(workers >= 1, "--workers must be at least 1, got {workers}");
+    let sweep = sweep::Sweep {
+        plan: sweep::plan::Plan::from_args(&args)?,
+        out: args.out,
+        workers,
+        dry_run: args.dry_run,
+    };
+    let interrupter = stop_on_signals()?;
+    let Some(summary) = sweep::run(&sweep, &interrupter)? else {
+        if interrupter.should_stop() {
+            eprintln!("interrupted: given again, the same command goes on where it was");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    report::print(&match args.json {
+        true => serde_json::to_string(&summary)?,
+        false => format!(
+            "{}\n{}\nresults: {dir}; for pictures: training report {dir}",
+            summary.table(),
+            summary.sentences(),
+            dir = summary.dir.display(),
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw(_args: ReportArgs) -> Result<ExitCode> {
+    todo!()
+}
+fn inspect(_args: InspectArgs) -> Result<ExitCode> {
+    todo!()
 }
 
 fn bench(args: BenchArgs) -> Result<ExitCode> {

@@ -12,7 +12,7 @@ use burn::train::metric::{
     Adaptor, LossInput, Metric, MetricAttributes, MetricDefinition, MetricId, MetricMetadata,
     MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -109,17 +109,23 @@ impl Numeric for Accuracy {
 }
 
 /// The state of a run at one look at the held-out data; a line of `metrics.jsonl`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Point {
     /// The cell.
     pub cell: CellName,
     /// Updates made.
     pub update: usize,
     /// Mean loss on the batches trained on since the look before.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// Loss and accuracy on the held-out data.
     #[serde(flatten)]
     pub held_out: Score,
+}
+
+/// JSON has no word for what is not a number, which the loss of a diverged run is; it is written as null.
+pub fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// The record of a run: collects burn-train's metrics, writes `metrics.jsonl` line by line, and answers

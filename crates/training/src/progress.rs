@@ -55,6 +55,15 @@ impl Bars {
         }
     }
 
+    /// Nothing to be seen, for a run that others tell of.
+    pub fn hidden(cell: CellName) -> Self {
+        Self {
+            bars: vec![(cell, ProgressBar::hidden())],
+            in_terminal: true, // lines are for those who cannot see bars
+            right: String::new(),
+        }
+    }
+
     /// The renderer that burn-train tells about the training of `cell`.
     pub fn renderer(&self, cell: CellName) -> Box<dyn MetricsRenderer> {
         let bar = self.bars.iter().find(|(name, _)| *name == cell);

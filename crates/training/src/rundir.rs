@@ -74,15 +74,7 @@ impl RunDir {
 
     /// Writes a file whole or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path.join(name);
-        let write = || -> Result<()> {
-            let mut file = temporary_file().tempfile_in(&self.path)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        write_whole(&self.path.join(name), bytes)
     }
 
     /// Writes a value as JSON.
@@ -120,6 +112,19 @@ impl RunDir {
         let model = read().with_context(|| format!("cannot read the model {}", path.display()))?;
         Ok(Some(model))
     }
+}
+
+/// Writes a file whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = temporary_file().tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Temporary files are for their owner alone; results are as readable as other files.

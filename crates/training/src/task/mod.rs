@@ -42,9 +42,10 @@ impl Goal {
 }
 
 /// How well a network does on sequences it has not been trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean cross-entropy in nats, or mean squared error.
+    #[serde(deserialize_with = "crate::metrics::number_or_null")]
     pub loss: f64,
     /// Share of sequences answered right: the accuracy, or the share within the tolerance.
     pub accuracy: f64,

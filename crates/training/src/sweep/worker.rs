@@ -1,0 +1,135 @@
+//! The process that does one run of a sweep.
+//!
+//! A process a run, with one thread for the arithmetic: the networks are so small that a second thread
+//! would make a run a third faster at best, while a second run beside it makes the sweep twice as fast; a
+//! run's numbers don't depend on what runs beside it; and what kills one run (memory, say) kills no other.
+
+use super::folder::RunResult;
+use super::plan::Job;
+use crate::config::{CellName, Settings};
+use crate::device;
+use crate::progress::Bars;
+use crate::rundir::RunDir;
+use crate::train::{Fitted, fit};
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::train::Interrupter;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+/// What a worker is asked for, a line of JSON on its standard input; it answers with one on its standard
+/// output.
+#[derive(Serialize, Deserialize)]
+pub enum Request {
+    /// Do a run into a folder; the answer is a [`RunResult`].
+    Run {
+        /// The run.
+        job: Job,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// Measure how long updates take; the answer is a [`Pace`].
+    Pace(Settings),
+}
+
+/// How fast a network trains.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Pace {
+    /// Seconds of an update.
+    pub update: f64,
+    /// Seconds of a look at the held-out data.
+    pub look: f64,
+}
+
+/// Answers one request.
+pub fn main() -> Result<()> {
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line)?;
+    let request = serde_json::from_str(&line).context("cannot understand the request")?;
+    end_with_the_sweep();
+    crate::report::print(&match request {
+        Request::Run { job, folder } => serde_json::to_string(&run(&job, &folder)?)?,
+        Request::Pace(settings) => serde_json::to_string(&pace(&settings)?)?,
+    })
+}
+
+/// The sweep holds the other end of standard input: when that is closed, the sweep is gone, whatever
+/// ended it, and its runs must not go on in secret.
+fn end_with_the_sweep() {
+    std::thread::spawn(|| {
+        let mut rest = [0; 64];
+        while io::stdin().read(&mut rest).is_ok_and(|count| count > 0) {}
+        std::process::exit(1);
+    });
+}
+
+fn run(job: &Job, folder: &Path) -> Result<RunResult> {
+    // What a run that was cut off has left.
+    if folder.exists() {
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove the unfinished run {}", folder.display()))?;
+    }
+    let (cell, settings) = (job.cell(), &job.settings);
+    let dir = RunDir::create(Some(folder), settings)?;
+    dir.write_json("config.json", settings)?;
+    let fitted = fit_in(cell, settings, &dir)?;
+    dir.write_model(cell, &fitted.model)?;
+    let task = settings.task.with_gap(settings.gap);
+    let result = RunResult {
+        id: job.id.clone(),
+        arm: job.arm.clone(),
+        role: job.role,
+        settings: settings.clone(),
+        parameters: fitted.model.num_params(),
+        updates: fitted.updates,
+        solved: task.solved(fitted.score),
+        score: fitted.score,
+        seconds: fitted.seconds,
+        points: fitted.points,
+    };
+    dir.write_json("result.json", &result)?;
+    Ok(result)
+}
+
+fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
+    let chosen = device::choose(settings.device)?;
+    let fitted = fit(
+        cell,
+        settings,
+        &chosen.device,
+        dir.path(),
+        dir.metrics()?,
+        Some(Bars::hidden(cell).renderer(cell)),
+        &Interrupter::new(),
+    )?;
+    if fitted.interrupted {
+        bail!("interrupted");
+    }
+    Ok(fitted)
+}
+
+/// The time of an update is the difference between many and few; the rest is a look.
+fn pace(settings: &Settings) -> Result<Pace> {
+    const FEW: usize = 5;
+    const MANY: usize = 45;
+    let cell = settings.cell.list()[0];
+    let seconds = |updates| -> Result<f64> {
+        let folder = tempfile::tempdir()?;
+        let settings = Settings {
+            updates,
+            eval_every: updates,
+            ..settings.clone()
+        };
+        let dir = RunDir::create(Some(folder.path()), &settings)?;
+        Ok(fit_in(cell, &settings, &dir)?.seconds)
+    };
+    seconds(FEW)?; // the first run of a process is slower
+    let (few, many) = (seconds(FEW)?, seconds(MANY)?);
+    let update = ((many - few) / (MANY - FEW) as f64).max(1e-6);
+    Ok(Pace {
+        update,
+        look: (few - FEW as f64 * update).max(0.0),
+    })
+}
