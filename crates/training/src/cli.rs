@@ -118,7 +118,6 @@ take a list make an arm of every combination; a plan names each arm:
   name = \"LSTM\"
   settings = { cell = \"lstm\", forget-bias = 1.0 }
 
-An RNN with `match-parameters = true` gets as many units as make it as large as the LSTM.
 Given again with the same folder, a sweep that was cut off goes on with the runs that are not done.";
 
 /// Options of `sweep`.

@@ -192,13 +192,18 @@ pub struct Overrides {
     #[arg(long, value_enum)]
     pub cell: Option<Cells>,
 
-    /// Steps that the relevant input must be remembered for [default: by task]
+    /// Steps that the relevant input must be remembered for, where the task has a gap [default: by task]
     #[arg(long)]
     pub gap: Option<usize>,
 
     /// Hidden units [default: by task]
     #[arg(long)]
     pub hidden: Option<usize>,
+
+    /// Give the RNN as many units as bring its number of parameters closest to the LSTM's, about twice as
+    /// many; --hidden is the LSTM's
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub match_parameters: Option<bool>,
 
     /// Updates of the weights at most; training stops earlier once the task is solved [default: by task]
     #[arg(long)]
@@ -265,6 +270,7 @@ impl Overrides {
             cell: self.cell.or(other.cell),
             gap: self.gap.or(other.gap),
             hidden: self.hidden.or(other.hidden),
+            match_parameters: self.match_parameters.or(other.match_parameters),
             updates: self.updates.or(other.updates),
             eval_every: self.eval_every.or(other.eval_every),
             batch: self.batch.or(other.batch),
@@ -287,10 +293,12 @@ pub struct Settings {
     pub task: TaskName,
     /// Which cells to train.
     pub cell: Cells,
-    /// Steps that the relevant input must be remembered for.
+    /// Steps that the relevant input must be remembered for; 0 for a task without a gap.
     pub gap: usize,
     /// Hidden units, `H`.
     pub hidden: usize,
+    /// Whether the RNN has as many units as make it as large as the LSTM.
+    pub match_parameters: bool,
     /// Updates at most.
     pub updates: usize,
     /// Updates between two looks at the held-out data.
@@ -315,6 +323,7 @@ pub struct Settings {
 
 /// What a task starts from.
 struct Defaults {
+    /// 0 where the task has none.
     gap: usize,
     hidden: usize,
     updates: usize,
@@ -351,6 +360,57 @@ fn defaults(task: TaskName) -> Defaults {
             lr: 3e-3,
             optimizer: Optimizer::Adam,
         },
+        TaskName::TemporalOrder8 => Defaults {
+            gap: 16,
+            hidden: 50,
+            updates: 10_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+        },
+        TaskName::TwoSequence => Defaults {
+            gap: 80,
+            hidden: 50,
+            updates: 10_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+        },
+        TaskName::LongLagNoise => Defaults {
+            gap: 80,
+            hidden: 50,
+            updates: 10_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+        },
+        TaskName::EmbeddedReber => Defaults {
+            gap: 0,
+            hidden: 32,
+            updates: 4_000,
+            batch: 20,
+            lr: 1e-2,
+            optimizer: Optimizer::Adam,
+        },
+        TaskName::Copy => Defaults {
+            gap: 10,
+            hidden: 64,
+            updates: 10_000,
+            batch: 64,
+            lr: 3e-3,
+            optimizer: Optimizer::Adam,
+        },
+        TaskName::DigitsPixels
+        | TaskName::DigitsRows
+        | TaskName::DigitsPixelsPermuted
+        | TaskName::DigitsRowsPermuted => Defaults {
+            gap: 0,
+            hidden: 64,
+            updates: 3_000,
+            batch: 32,
+            lr: 3e-3,
+            optimizer: Optimizer::Adam,
+        },
     }
 }
 
@@ -367,9 +427,13 @@ pub fn defaults_by_task() -> String {
             optimizer,
         } = defaults(*task);
         text += &format!(
-            "\n  {:15} --gap {gap} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
+            "\n  {:22} {:9} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
              --optimizer {}",
             task.name(),
+            match gap {
+                0 => String::new(),
+                gap => format!("--gap {gap}"),
+            },
             optimizer.name(),
         );
     }
@@ -377,9 +441,6 @@ pub fn defaults_by_task() -> String {
 }
 
 impl Settings {
-    /// The longest gap that is accepted: sequences a batch beyond it would fill the memory.
-    const LONGEST_GAP: usize = 100_000;
-
     /// Fills in the defaults and checks the result.
     pub fn resolve(given: Overrides) -> Result<Self> {
         let task = given.task.unwrap_or(TaskName::Adding);
@@ -389,6 +450,7 @@ impl Settings {
             cell: given.cell.unwrap_or(Cells::Both),
             gap: given.gap.unwrap_or(defaults.gap),
             hidden: given.hidden.unwrap_or(defaults.hidden),
+            match_parameters: given.match_parameters.unwrap_or(false),
             updates: given.updates.unwrap_or(defaults.updates),
             eval_every: given.eval_every.unwrap_or(100),
             batch: given.batch.unwrap_or(defaults.batch),
@@ -406,8 +468,23 @@ impl Settings {
 
     /// Refuses what cannot be run.
     pub fn check(&self) -> Result<()> {
+        let task = self.task.name();
+        match self.task.longest_gap() {
+            None => ensure!(
+                self.gap == 0,
+                "--gap {} means nothing for {task}, whose sequences are as they are: leave it out",
+                self.gap
+            ),
+            Some(longest) => {
+                ensure!(self.gap >= 1, "--gap must be at least 1, got {}", self.gap);
+                ensure!(
+                    self.gap <= longest,
+                    "--gap must be at most {longest} for {task}, got {}",
+                    self.gap
+                );
+            }
+        }
         for (flag, value, most) in [
-            ("gap", self.gap, Self::LONGEST_GAP),
             ("hidden", self.hidden, 8_192),
             ("updates", self.updates, usize::MAX),
             ("eval-every", self.eval_every, usize::MAX),
@@ -436,6 +513,25 @@ impl Settings {
             );
         }
         Ok(())
+    }
+
+    /// Hidden units of a cell: `--hidden`, unless the RNN is to have as many as bring its number of
+    /// trained weights, those of the linear map included, closest to the LSTM's.
+    pub fn hidden_of(&self, cell: CellName) -> usize {
+        if cell == CellName::Lstm || !self.match_parameters {
+            return self.hidden;
+        }
+        let task = self.task.with_gap(self.gap);
+        let (d_input, d_output) = (task.d_input(), task.goal().d_output());
+        // Each gate has weights for the input, the state and a bias.
+        let size = |gates: usize, hidden: usize| {
+            gates * hidden * (d_input + hidden + 1) + d_output * (hidden + 1)
+        };
+        let lstm = size(4, self.hidden);
+        // At most four times as many units: then the input's weights alone are as many.
+        let units = self.hidden..=4 * self.hidden;
+        let closest = units.min_by_key(|hidden| size(1, *hidden).abs_diff(lstm));
+        closest.unwrap_or(self.hidden)
     }
 }
 
@@ -478,7 +574,22 @@ mod tests {
     fn bad_values_are_named() {
         for (toml, error) in [
             ("gap = 0", "--gap must be at least 1, got 0"),
-            ("gap = 100001", "--gap must be at most 100000, got 100001"),
+            (
+                "gap = 100001",
+                "--gap must be at most 100000 for adding, got 100001",
+            ),
+            (
+                "task = 'long-lag-noise'\ngap = 501",
+                "--gap must be at most 500 for long-lag-noise, got 501",
+            ),
+            (
+                "task = 'digits-rows'\ngap = 5",
+                "--gap 5 means nothing for digits-rows, whose sequences are as they are: leave it out",
+            ),
+            (
+                "task = 'embedded-reber'\ngap = 9",
+                "--gap 9 means nothing for embedded-reber, whose sequences are as they are: leave it out",
+            ),
             ("hidden = 0", "--hidden must be at least 1, got 0"),
             ("batch = 0", "--batch must be at least 1, got 0"),
             ("lr = -1.0", "--lr must be a positive number, got -1"),

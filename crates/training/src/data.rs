@@ -40,28 +40,48 @@ pub enum Target {
     Class(Tensor<1, Int>),
     /// Values, `[B]`
     Value(Tensor<1>),
+    /// Probabilities of the classes that may come, `[B, T, O]`; all zero at steps that aren't scored
+    Steps(Tensor<3>),
 }
 
-/// A batch on the host.
+/// A batch on the host: inputs and targets of all its sequences, one after the other.
 struct HostBatch {
+    size: usize,
     input: Vec<f32>,
     target: Vec<f32>,
 }
 
 impl HostBatch {
+    /// A batch of so many sequences, number `k` of which `sample` writes.
+    fn new(
+        task: &dyn Task,
+        size: usize,
+        mut sample: impl FnMut(usize, &mut [f32], &mut [f32]),
+    ) -> Self {
+        let d_sequence = task.length() * task.d_input();
+        let d_target = task.goal().d_target(task.length());
+        let mut input = vec![0.0; size * d_sequence];
+        let mut target = vec![0.0; size * d_target];
+        let sequences = input.chunks_exact_mut(d_sequence);
+        for (k, (input, target)) in sequences.zip(target.chunks_exact_mut(d_target)).enumerate() {
+            sample(k, input, target);
+        }
+        Self {
+            size,
+            input,
+            target,
+        }
+    }
+
     fn draw(task: &dyn Task, size: usize, rng: &mut ChaCha8Rng) -> Self {
-        let sequence = task.length() * task.d_input();
-        let mut input = vec![0.0; size * sequence];
-        let target = input
-            .chunks_exact_mut(sequence)
-            .map(|input| task.sample(rng, input))
-            .collect();
-        Self { input, target }
+        Self::new(task, size, |_, input, target| {
+            task.sample(rng, input, target)
+        })
     }
 
     fn to(&self, task: &dyn Task, device: &Device) -> Batch {
-        let size = self.target.len();
-        let input = TensorData::new(self.input.clone(), [size, task.length(), task.d_input()]);
+        let (size, length) = (self.size, task.length());
+        let input = TensorData::new(self.input.clone(), [size, length, task.d_input()]);
         let target = match task.goal() {
             Goal::Class { .. } => {
                 let classes: Vec<i32> = self.target.iter().map(|class| *class as i32).collect();
@@ -70,6 +90,10 @@ impl HostBatch {
             Goal::Value { .. } => {
                 let values = TensorData::new(self.target.clone(), [size]);
                 Target::Value(Tensor::from_data(values, device))
+            }
+            Goal::Steps { count } => {
+                let rows = TensorData::new(self.target.clone(), [size, length, count]);
+                Target::Steps(Tensor::from_data(rows, device))
             }
         };
         Batch {
@@ -202,17 +226,17 @@ impl HeldOut {
     /// The task's number of held-out sequences.
     pub fn new(task: Arc<dyn Task>, seed: u64, device: &Device) -> Self {
         let mut rng = random_numbers(seed, Stream::HeldOut);
-        let mut left = task.held_out();
-        let mut batches = vec![];
-        while left > 0 {
-            let size = left.min(Self::BATCH);
-            batches.push(HostBatch::draw(&*task, size, &mut rng));
-            left -= size;
-        }
+        let count = task.held_out();
+        let batches = (0..count).step_by(Self::BATCH).map(|first| {
+            let size = Self::BATCH.min(count - first);
+            HostBatch::new(&*task, size, |k, input, target| {
+                task.held_out_sample(first + k, &mut rng, input, target)
+            })
+        });
         Self {
+            batches: Arc::new(batches.collect()),
             task,
             device: device.clone(),
-            batches: Arc::new(batches),
         }
     }
 }
@@ -238,6 +262,7 @@ impl DataLoader<Batch> for HeldOut {
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
         let host = self.batches[start..end].iter().map(|batch| HostBatch {
+            size: batch.size,
             input: batch.input.clone(),
             target: batch.target.clone(),
         });

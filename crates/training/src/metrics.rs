@@ -249,7 +249,7 @@ impl MetricLogger for Record {
     }
 }
 
-/// Stops the training once the task is solved on the held-out data.
+/// Stops the training once the task is solved on the held-out data, if the task allows it.
 #[derive(Clone)]
 pub struct StopWhenSolved {
     /// The task whose criterion counts.
@@ -260,7 +260,9 @@ impl EarlyStoppingStrategy for StopWhenSolved {
     fn should_stop(&mut self, epoch: usize, store: &EventStoreClient) -> bool {
         let find = |name| store.find_metric(name, epoch, Aggregate::Mean, &Split::Valid);
         match (find(LOSS), find(ACCURACY)) {
-            (Some(loss), Some(accuracy)) => self.task.solved(Score { loss, accuracy }),
+            (Some(loss), Some(accuracy)) => {
+                self.task.stops_when_solved() && self.task.solved(Score { loss, accuracy })
+            }
             _ => false,
         }
     }

@@ -1,4 +1,5 @@
-//! The network: one recurrent layer, and a linear map from its final hidden state to the answer.
+//! The network: one recurrent layer, and a linear map from its hidden state to the answer: from the final
+//! one, or, where the task asks at several steps, from that of each step.
 
 use crate::config::{CellName, ForgetBias, Init, Settings};
 use crate::data::{Batch, Target};
@@ -7,6 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::optim::GradientsParams;
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use lstm_core::{Lstm, LstmConfig, Rnn, RnnConfig};
@@ -24,9 +26,9 @@ pub enum Recurrent {
 /// The network.
 #[derive(Module, Debug)]
 pub struct Model {
-    /// `[B, T, I]` to `[B, H]`
+    /// `[B, T, I]` to `[B, T, H]`
     pub recurrent: Recurrent,
-    /// `[B, H]` to `[B, O]`
+    /// H features to O
     pub head: Linear,
     /// Bound of the global gradient norm, if any.
     clip: Option<f64>,
@@ -39,7 +41,7 @@ impl Model {
     pub fn new(cell: CellName, settings: &Settings, device: &Device) -> Self {
         device.seed(settings.seed);
         let task = settings.task.with_gap(settings.gap);
-        let (d_input, d_hidden) = (task.d_input(), settings.hidden);
+        let (d_input, d_hidden) = (task.d_input(), settings.hidden_of(cell));
         let recurrent = match cell {
             CellName::Rnn => {
                 let config = RnnConfig::new(d_input, d_hidden, true);
@@ -87,10 +89,38 @@ impl Model {
         self.head.forward(hidden)
     }
 
+    /// The answers after each step: `[B, T, I]` to `[B, T, O]`.
+    pub fn forward_steps(&self, input: Tensor<3>) -> Tensor<3> {
+        let hidden = match &self.recurrent {
+            Recurrent::Rnn(rnn) => rnn.forward(input, None).0,
+            Recurrent::Lstm(lstm) => lstm.forward(input, None).0,
+        };
+        self.head.forward(hidden)
+    }
+
     /// The loss of a batch and which of its sequences are answered right.
     pub fn measure(&self, batch: Batch) -> Measured {
-        let output = self.forward(batch.input);
-        match (batch.target, self.goal) {
+        match batch.target {
+            Target::Steps(target) => measure_steps(self.forward_steps(batch.input), target),
+            target => self.measure_answer(self.forward(batch.input), target),
+        }
+    }
+
+    /// As [`measure`](Model::measure), from the hidden states after each step, `[B, H]`.
+    pub fn measure_states(&self, mut hidden: Vec<Tensor<2>>, target: Target) -> Measured {
+        match (target, hidden.pop()) {
+            (Target::Steps(target), Some(last)) => {
+                hidden.push(last);
+                measure_steps(self.head.forward(Tensor::stack::<3>(hidden, 1)), target)
+            }
+            (target, Some(last)) => self.measure_answer(self.head.forward(last), target),
+            (_, None) => panic!("a sequence has at least one step"),
+        }
+    }
+
+    /// The loss of answers `[B, O]` after the last step.
+    fn measure_answer(&self, output: Tensor<2>, target: Target) -> Measured {
+        match (target, self.goal) {
             (Target::Class(target), _) => {
                 let loss = CrossEntropyLossConfig::new()
                     .init(&output.device())
@@ -105,15 +135,40 @@ impl Model {
                 let error = output.squeeze_dim::<1>(1) - target;
                 let tolerance = match goal {
                     Goal::Value { tolerance } => tolerance,
-                    Goal::Class { .. } => 0.0,
+                    Goal::Class { .. } | Goal::Steps { .. } => 0.0,
                 };
                 Measured {
                     loss: error.clone().square().mean(),
                     right: error.detach().abs().lower_elem(tolerance).float(),
                 }
             }
+            (Target::Steps(target), _) => measure_steps(output.unsqueeze_dim(1), target),
         }
     }
+}
+
+/// The loss of answers `[B, T, O]` to distributions over the classes, which are all zero at steps that
+/// aren't scored, and which sequences are right at all of the others.
+fn measure_steps(output: Tensor<3>, target: Tensor<3>) -> Measured {
+    let scored = target.clone().sum_dim(2).squeeze_dim::<2>(2);
+    let cross_entropy = (log_softmax(output.clone(), 2) * target.clone())
+        .sum_dim(2)
+        .squeeze_dim::<2>(2)
+        .neg();
+    // Every sequence counts the same, however many of its steps are scored.
+    let loss = (cross_entropy.sum_dim(1) / scored.clone().sum_dim(1)).mean();
+
+    let output = output.detach();
+    let may_come = target.greater_elem(0.0);
+    let lowest_that_may = output
+        .clone()
+        .mask_fill(may_come.clone().bool_not(), f32::INFINITY)
+        .min_dim(2);
+    let highest_other = output.mask_fill(may_come, f32::NEG_INFINITY).max_dim(2);
+    let right = lowest_that_may.greater(highest_other).squeeze_dim::<2>(2);
+    // At a step that isn't scored nothing may come: plus infinity is above everything.
+    let right = right.float().min_dim(1).squeeze_dim::<1>(1);
+    Measured { loss, right }
 }
 
 /// The initialiser of all weights, or `None` for the library's own: Glorot and orthogonal.
@@ -233,6 +288,7 @@ mod tests {
     use crate::data::HeldOut;
     use crate::task::TaskName;
     use burn::data::dataloader::DataLoader;
+    use clap::ValueEnum;
 
     fn model(cell: CellName, device: &Device) -> (Model, Batch) {
         let settings = Settings::resolve(Overrides {
@@ -279,6 +335,85 @@ mod tests {
             / Tensor::<2>::from_data(one(gradients()), &Device::flex());
         let ratios: Vec<f32> = ratio.into_data().iter::<f32>().collect();
         assert!(ratios.iter().all(|ratio| (ratio * 3.0 - 1.0).abs() < 1e-4));
+    }
+
+    #[test]
+    fn steps_that_are_not_scored_count_for_nothing() {
+        let device = Device::flex();
+        // Two sequences of three steps over three classes; the second is scored at its first step only.
+        let target = Tensor::<3>::from_floats(
+            [
+                [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]],
+                [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+            ],
+            &device,
+        );
+        let measure = |last: [f32; 3], unscored: f32| {
+            let output = Tensor::<3>::from_floats(
+                [
+                    [[2.0, 1.0, 0.0], [0.0, 0.0, 1.0], last],
+                    [[0.0, 1.0, 0.0], [unscored; 3], [-unscored, unscored, 0.0]],
+                ],
+                &device,
+            );
+            let measured = measure_steps(output, target.clone());
+            let right: Vec<f32> = measured.right.into_data().iter::<f32>().collect();
+            (measured.loss.try_into_scalar::<f64>().unwrap(), right)
+        };
+        let log_sum = |logits: [f64; 3]| logits.map(f64::exp).iter().sum::<f64>().ln();
+        let near = log_sum([0.0, 0.0, 1.0]) - 1.0;
+        let expected = |last: f64| {
+            let first = log_sum([2.0, 1.0, 0.0]) - 1.5;
+            ((first + near + last) / 3.0 + near) / 2.0
+        };
+        let (loss, right) = measure([1.0, 0.0, 0.0], 0.0);
+        assert!((loss - expected(near)).abs() < 1e-6, "{loss}");
+        assert_eq!(right, [1.0, 1.0]);
+        assert_eq!(measure([1.0, 0.0, 0.0], 50.0), (loss, right));
+        // A class that may not come as high as one that may is wrong, and so is what is not a number.
+        let (loss, right) = measure([0.0, 0.0, 0.0], 0.0);
+        assert!((loss - expected(3f64.ln())).abs() < 1e-6, "{loss}");
+        assert_eq!(right, [0.0, 1.0]);
+        assert_eq!(measure([f32::NAN; 3], 0.0).1, [0.0, 1.0]);
+    }
+
+    #[test]
+    fn matched_networks_have_about_the_same_number_of_parameters() {
+        for task in TaskName::value_variants() {
+            for hidden in [1, 10, 64] {
+                let settings = Settings::resolve(Overrides {
+                    task: Some(*task),
+                    hidden: Some(hidden),
+                    match_parameters: Some(true),
+                    ..Overrides::default()
+                })
+                .unwrap();
+                let device = Device::flex();
+                let count = |cell| Model::new(cell, &settings, &device).num_params();
+                let lstm = count(CellName::Lstm);
+                let rnn = |hidden| {
+                    let plain = Settings {
+                        hidden,
+                        match_parameters: false,
+                        ..settings.clone()
+                    };
+                    Model::new(CellName::Rnn, &plain, &device).num_params()
+                };
+                let units = settings.hidden_of(CellName::Rnn);
+                assert_eq!(settings.hidden_of(CellName::Lstm), hidden);
+                assert_eq!(count(CellName::Rnn), rnn(units));
+                // No other number of units comes closer.
+                let best = rnn(units).abs_diff(lstm);
+                assert!(
+                    best <= rnn(units + 1).abs_diff(lstm),
+                    "{task:?}, H = {hidden}"
+                );
+                assert!(
+                    best <= rnn((units - 1).max(1)).abs_diff(lstm),
+                    "{task:?}, H = {hidden}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Bars {
         let right = match goal {
             Goal::Class { .. } => "accuracy".to_string(),
             Goal::Value { tolerance } => format!("within {tolerance}"),
+            Goal::Steps { .. } => "sequences right".to_string(),
         };
         Self {
             bars,

@@ -37,7 +37,7 @@ pub fn run(
     eprintln!(
         "task: {}, gap {} (sequences of {} steps); solved: {}; at most {} updates",
         settings.task.name(),
-        settings.gap,
+        report::gap(settings.gap),
         task.length(),
         task.criterion(),
         thousands(settings.updates),

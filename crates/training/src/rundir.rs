@@ -144,7 +144,10 @@ fn model_file(cell: CellName) -> String {
 }
 
 fn next_free(settings: &Settings) -> PathBuf {
-    let name = format!("{}-gap{}", settings.task.name(), settings.gap);
+    let name = match settings.gap {
+        0 => settings.task.name().to_string(),
+        gap => format!("{}-gap{gap}", settings.task.name()),
+    };
     let numbered = (1..).map(|number| Path::new("runs").join(format!("{name}-{number:03}")));
     numbered
         .into_iter()

@@ -63,10 +63,6 @@ pub struct Arm {
     /// The learning rates to choose from, if not the plan's.
     #[serde(default)]
     pub learning_rates: Option<Vec<f64>>,
-    /// Whether an RNN gets as many hidden units as make it as large as the LSTM of the plan's hidden
-    /// units.
-    #[serde(default)]
-    pub match_parameters: bool,
 }
 
 /// What a run is for.
@@ -372,16 +368,7 @@ impl Plan {
             .or(arm.settings.clone())
             .or(self.settings.clone())
             .or(default);
-        let mut settings = Settings::resolve(given)?;
-        if arm.match_parameters {
-            ensure!(
-                settings.cell == Cells::Rnn,
-                "only an RNN can be made as large as the LSTM"
-            );
-            settings.hidden = matched_hidden(&settings);
-            settings.check()?;
-        }
-        Ok(settings)
+        Settings::resolve(given)
     }
 }
 
@@ -400,17 +387,20 @@ fn flag_arms(args: &SweepArgs, cell: CellName, settings: Overrides) -> Vec<Arm> 
             clip => format!("clip {clip}"),
         }));
     }
-    let arm = |settings, first: String, match_parameters| Arm {
+    let arm = |settings, first: String| Arm {
         name: [&[first], &words[..]].concat().join(", "),
         settings,
         learning_rates: None,
-        match_parameters,
     };
     match cell {
         CellName::Rnn => {
-            let mut arms = vec![arm(settings.clone(), "RNN".to_string(), false)];
+            let mut arms = vec![arm(settings.clone(), "RNN".to_string())];
             if args.matched_rnn {
-                arms.push(arm(settings, "RNN, LSTM's size".to_string(), true));
+                let settings = Overrides {
+                    match_parameters: Some(true),
+                    ..settings
+                };
+                arms.push(arm(settings, "RNN, LSTM's size".to_string()));
             }
             arms
         }
@@ -426,23 +416,10 @@ fn flag_arms(args: &SweepArgs, cell: CellName, settings: Overrides) -> Vec<Arm> 
                     forget_bias: bias,
                     ..settings.clone()
                 };
-                arm(settings, first, false)
+                arm(settings, first)
             })
             .collect(),
     }
-}
-
-/// The hidden units with which a plain RNN comes closest to the trained weights of an LSTM of the
-/// settings' hidden units.
-fn matched_hidden(settings: &Settings) -> usize {
-    let task = settings.task.with_gap(settings.gap);
-    let (i, o) = (task.d_input(), task.goal().d_output());
-    let size = |gates: usize, h: usize| gates * h * (i + h + 1) + (h + 1) * o;
-    let lstm = size(4, settings.hidden);
-    // An RNN of 2 H units has 4 H² recurrent weights, as many as the LSTM.
-    (settings.hidden..=4 * settings.hidden)
-        .min_by_key(|h| size(1, *h).abs_diff(lstm))
-        .unwrap_or(settings.hidden)
 }
 
 /// The values, or `None` alone if there are none.
@@ -496,7 +473,7 @@ pub fn conditions(settings: &Settings) -> String {
     };
     format!(
         "{cell}, {} hidden units, {init}, {optimizer}, batches of {}, {clip}, at most {} updates",
-        settings.hidden,
+        settings.hidden_of(settings.cell.list()[0]),
         settings.batch,
         crate::report::thousands(settings.updates),
     )
@@ -656,10 +633,6 @@ mod tests {
                 "unknown field `cel`",
             ),
             ("gasp = 3", "unknown field `gasp`"),
-            (
-                "arms = [{ name = 'x', settings = { cell = 'lstm' }, match-parameters = true }]",
-                "only an RNN",
-            ),
         ] {
             let message = file(&format!("{start}{text}"));
             assert!(message.contains(error), "{message}");
