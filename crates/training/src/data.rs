@@ -241,6 +241,52 @@ impl HeldOut {
     }
 }
 
+impl HeldOut {
+    /// The first sequences, at most a batch of them.
+    pub fn first(&self, count: usize) -> Option<Batch> {
+        let host = self.batches.first()?;
+        let count = count.min(host.size);
+        let (input, target) = (host.input.len() / host.size, host.target.len() / host.size);
+        let cut = HostBatch {
+            size: count,
+            input: host.input[..count * input].to_vec(),
+            target: host.target[..count * target].to_vec(),
+        };
+        Some(cut.to(&*self.task, &self.device))
+    }
+
+    /// Input and target of one sequence.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn sequence(&self, index: usize) -> (Vec<f32>, Vec<f32>) {
+        let host = &self.batches[index / Self::BATCH];
+        let row = index % Self::BATCH;
+        let cut = |values: &[f32]| {
+            let width = values.len() / host.size;
+            values[row * width..(row + 1) * width].to_vec()
+        };
+        (cut(&host.input), cut(&host.target))
+    }
+
+    /// A batch of one sequence.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn one(&self, index: usize) -> Batch {
+        let (input, target) = self.sequence(index);
+        let size = 1;
+        let host = HostBatch {
+            size,
+            input,
+            target,
+        };
+        host.to(&*self.task, &self.device)
+    }
+}
+
 impl DataLoader<Batch> for HeldOut {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
         Box::new(HeldOutPass {

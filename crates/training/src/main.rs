@@ -7,6 +7,7 @@ mod config;
 mod data;
 mod device;
 mod eval;
+mod inspect;
 mod metrics;
 mod model;
 mod plot;
@@ -18,6 +19,7 @@ mod stats;
 mod sweep;
 mod task;
 mod train;
+mod unroll;
 
 use anyhow::{Context, Result, ensure};
 use burn::train::Interrupter;
@@ -149,8 +151,19 @@ fn sweep(args: SweepArgs) -> Result<ExitCode> {
 fn draw(_args: ReportArgs) -> Result<ExitCode> {
     todo!()
 }
-fn inspect(_args: InspectArgs) -> Result<ExitCode> {
-    todo!()
+
+fn inspect(args: InspectArgs) -> Result<ExitCode> {
+    let inspection = inspect::inspect(&inspect::Request {
+        run: &args.run,
+        cell: args.cell,
+        gap: args.gap,
+        sequence: args.sequence,
+    })?;
+    report::print(&match args.json {
+        true => serde_json::to_string(&inspection)?,
+        false => inspection.picture(args.units),
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn bench(args: BenchArgs) -> Result<ExitCode> {
