@@ -148,8 +148,10 @@ fn sweep(args: SweepArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn draw(_args: ReportArgs) -> Result<ExitCode> {
-    todo!()
+fn draw(args: ReportArgs) -> Result<ExitCode> {
+    let page = report::document::write(&args.dir, args.out.as_deref(), args.gap)?;
+    report::print(&page.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn inspect(args: InspectArgs) -> Result<ExitCode> {

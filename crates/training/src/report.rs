@@ -1,5 +1,16 @@
 //! What a run found: the summary for programs, the table and the sentence for people.
 
+mod curves;
+pub mod document;
+mod figure;
+mod findings;
+mod memory;
+mod page;
+mod picture;
+mod png;
+mod published;
+mod success;
+
 use crate::config::{CellName, ForgetBias, Settings};
 use crate::task::{Score, Task};
 use anyhow::{Context, Result};

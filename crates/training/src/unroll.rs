@@ -213,7 +213,6 @@ mod tests {
     use crate::config::{CellName, Overrides, Settings};
     use crate::data::HeldOut;
     use crate::task::TaskName;
-    use burn::data::dataloader::DataLoader;
     use burn::tensor::{Device, Distribution};
 
     const BATCH: usize = 6;
