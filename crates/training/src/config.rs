@@ -233,7 +233,7 @@ pub struct Overrides {
     #[arg(long, value_enum)]
     pub init: Option<Init>,
 
-    /// How the LSTM's forget gate starts: its bias, or `chrono` [default: 1]
+    /// How the LSTM's forget gate starts: its bias, or `chrono` [default: 1, or by task]
     #[arg(long, value_name = "BIAS", allow_hyphen_values = true)]
     pub forget_bias: Option<ForgetBias>,
 
@@ -330,6 +330,7 @@ struct Defaults {
     batch: usize,
     lr: f64,
     optimizer: Optimizer,
+    forget_bias: f64,
 }
 
 fn defaults(task: TaskName) -> Defaults {
@@ -342,6 +343,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
         TaskName::TemporalOrder => Defaults {
             gap: 16,
@@ -350,6 +352,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
         // Adam hides vanishing gradients on the symbol tasks, but not here.
         TaskName::Adding => Defaults {
@@ -359,6 +362,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 64,
             lr: 3e-3,
             optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
         },
         TaskName::TemporalOrder8 => Defaults {
             gap: 16,
@@ -367,6 +371,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
         TaskName::TwoSequence => Defaults {
             gap: 80,
@@ -375,14 +380,17 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
+        // The source's LSTM has no forget gate: it starts, and stays, with a memory that forgets nothing.
         TaskName::LongLagNoise => Defaults {
-            gap: 80,
+            gap: 99,
             hidden: 50,
-            updates: 10_000,
+            updates: 5_000,
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 5.0,
         },
         TaskName::EmbeddedReber => Defaults {
             gap: 0,
@@ -391,6 +399,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 1e-2,
             optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
         },
         TaskName::Copy => Defaults {
             gap: 10,
@@ -399,6 +408,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 64,
             lr: 3e-3,
             optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
         },
         TaskName::DigitsPixels
         | TaskName::DigitsRows
@@ -410,6 +420,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 32,
             lr: 3e-3,
             optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
         },
     }
 }
@@ -425,16 +436,21 @@ pub fn defaults_by_task() -> String {
             batch,
             lr,
             optimizer,
+            forget_bias,
         } = defaults(*task);
         text += &format!(
             "\n  {:22} {:9} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
-             --optimizer {}",
+             --optimizer {}{}",
             task.name(),
             match gap {
                 0 => String::new(),
                 gap => format!("--gap {gap}"),
             },
             optimizer.name(),
+            match forget_bias {
+                1.0 => String::new(),
+                bias => format!(" --forget-bias {bias}"),
+            },
         );
     }
     text
@@ -458,7 +474,9 @@ impl Settings {
             clip: given.clip.unwrap_or(1.0),
             optimizer: given.optimizer.unwrap_or(defaults.optimizer),
             init: given.init.unwrap_or(Init::Orthogonal),
-            forget_bias: given.forget_bias.unwrap_or(ForgetBias::Value(1.0)),
+            forget_bias: given
+                .forget_bias
+                .unwrap_or(ForgetBias::Value(defaults.forget_bias)),
             seed: given.seed.unwrap_or(1),
             device: given.device.unwrap_or(DeviceName::Auto),
         };

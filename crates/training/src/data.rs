@@ -375,6 +375,24 @@ mod tests {
     }
 
     #[test]
+    fn a_data_set_is_held_out_in_its_order_and_whatever_the_seed() {
+        let held_out = |seed| {
+            let task = TaskName::DigitsRows.with_gap(0);
+            inputs(&HeldOut::new(task, seed, &Device::flex())).concat()
+        };
+        let test = held_out(1);
+        assert_eq!(test, held_out(2));
+        let task = TaskName::DigitsRows.with_gap(0);
+        assert_eq!(test.len(), 360 * 64);
+        for index in [0, 249, 250, 359] {
+            let (mut input, mut target) = ([0.0; 64], [0.0]);
+            let mut rng = random_numbers(3, Stream::HeldOut);
+            task.held_out_sample(index, &mut rng, &mut input, &mut target);
+            assert_eq!(test[64 * index..][..64], input);
+        }
+    }
+
+    #[test]
     fn a_seed_gives_the_same_batches_twice_and_held_out_data_of_its_own() {
         assert_eq!(inputs(&fresh(1, 3)), inputs(&fresh(1, 3)));
         assert_ne!(inputs(&fresh(1, 3)), inputs(&fresh(2, 3)));

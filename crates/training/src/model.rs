@@ -162,11 +162,11 @@ fn measure_steps(output: Tensor<3>, target: Tensor<3>) -> Measured {
     let may_come = target.greater_elem(0.0);
     let lowest_that_may = output
         .clone()
-        .mask_fill(may_come.clone().bool_not(), f32::INFINITY)
+        .mask_fill(may_come.clone().bool_not(), f32::MAX)
         .min_dim(2);
-    let highest_other = output.mask_fill(may_come, f32::NEG_INFINITY).max_dim(2);
+    let highest_other = output.mask_fill(may_come, f32::MIN).max_dim(2);
     let right = lowest_that_may.greater(highest_other).squeeze_dim::<2>(2);
-    // At a step that isn't scored nothing may come: plus infinity is above everything.
+    // At a step that isn't scored nothing may come: the largest number is above all others.
     let right = right.float().min_dim(1).squeeze_dim::<1>(1);
     Measured { loss, right }
 }

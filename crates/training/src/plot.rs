@@ -10,7 +10,7 @@ use plotters::prelude::*;
 const SIZE: (u32, u32) = (860, 460);
 const FONT: &str = "sans-serif";
 /// Of chance and of the other baselines.
-const GREYS: [RGBColor; 2] = [RGBColor(110, 110, 110), RGBColor(170, 170, 170)];
+const GREYS: [RGBColor; 2] = [RGBColor(90, 90, 90), RGBColor(165, 165, 165)];
 
 /// Colours that the colour-blind tell apart (Okabe & Ito 2008).
 fn colour(cell: CellName) -> RGBColor {
@@ -93,7 +93,7 @@ fn draw(
         chart
             .draw_series(DashedLineSeries::new(line, 6, 5, grey.stroke_width(2)))?
             .label(baseline.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], grey.stroke_width(1)));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], grey.stroke_width(2)));
     }
     for (cell, points) in curves {
         let colour = colour(*cell);

@@ -33,18 +33,18 @@ const COPIED: usize = 10;
 
 /// Repeat ten symbols, each `gap` + 10 steps after it was read.
 #[derive(Clone, Copy, Debug)]
-pub struct Copy {
+pub struct CopySymbols {
     gap: usize,
 }
 
-impl Copy {
+impl CopySymbols {
     /// The task with `gap` (at least 1) steps from the last symbol to the marker.
     pub fn new(gap: usize) -> Self {
         Self { gap }
     }
 }
 
-impl Task for Copy {
+impl Task for CopySymbols {
     fn length(&self) -> usize {
         self.gap + 2 * COPIED
     }
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_answer_repeats_the_symbols_at_the_end() {
-        let task = Copy::new(5);
+        let task = CopySymbols::new(5);
         assert_eq!(task.length(), 25);
         let draws = draw_all(&task, 5_000);
         let mut counts = [0; MARKS];
@@ -135,14 +135,14 @@ mod tests {
 
     #[test]
     fn a_gap_of_one_has_no_blanks_before_the_marker() {
-        let (input, _) = draw_all(&Copy::new(1), 1).remove(0);
+        let (input, _) = draw_all(&CopySymbols::new(1), 1).remove(0);
         let input: Vec<usize> = input.chunks(SYMBOLS).map(one_hot).collect();
         assert_eq!((input.len(), input[10], input[11]), (21, MARKER, BLANK));
     }
 
     #[test]
     fn the_baseline_is_what_who_forgets_the_symbols_scores() {
-        let task = Copy::new(5);
+        let task = CopySymbols::new(5);
         let draws = draw_all(&task, 2_000);
         let (mut loss, mut hits) = (0.0, 0);
         for (_, target) in &draws {

@@ -13,7 +13,7 @@ mod temporal_order;
 mod two_sequence;
 
 pub use adding::Adding;
-pub use copy::Copy;
+pub use copy::CopySymbols;
 pub use digits::{Digits, Reading};
 pub use embedded_reber::EmbeddedReber;
 pub use first_symbol::FirstSymbol;
@@ -150,7 +150,7 @@ pub trait Task: Send + Sync {
     #[allow(dead_code)] // nothing draws it yet
     fn relevant(&self, input: &[f32]) -> Vec<usize>;
 
-    /// The score of the best answer that ignores the input, or of an answer close to it.
+    /// The score of an answer that ignores the input: the best one, or one as plain.
     fn chance(&self) -> Score;
 
     /// Chance, and the scores of those who remember only a part or use a simpler model.
@@ -234,7 +234,7 @@ impl TaskName {
             TaskName::TwoSequence => Arc::new(TwoSequence::new(gap)),
             TaskName::LongLagNoise => Arc::new(LongLagNoise::new(gap)),
             TaskName::EmbeddedReber => Arc::new(EmbeddedReber),
-            TaskName::Copy => Arc::new(Copy::new(gap)),
+            TaskName::Copy => Arc::new(CopySymbols::new(gap)),
             TaskName::DigitsPixels => Arc::new(Digits::new(Reading::Pixels, false)),
             TaskName::DigitsRows => Arc::new(Digits::new(Reading::Rows, false)),
             TaskName::DigitsPixelsPermuted => Arc::new(Digits::new(Reading::Pixels, true)),
