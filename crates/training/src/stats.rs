@@ -13,6 +13,14 @@ pub fn median(values: &[f64]) -> Option<f64> {
     })
 }
 
+/// The median of the updates that `runs` runs took to solve a task, `solved` of which did: those that didn't
+/// count as longer than any. `None` if the median is one of those.
+pub fn median_until_solved(solved: &[usize], runs: usize) -> Option<f64> {
+    let mut times: Vec<f64> = solved.iter().map(|updates| *updates as f64).collect();
+    times.resize(runs.max(solved.len()), f64::INFINITY);
+    median(&times).filter(|updates| updates.is_finite())
+}
+
 /// The 95 % confidence interval of a share, `hits` of `count` (Wilson 1927). Unlike the textbook's
 /// interval around the share it stays within [0, 1] and is not of width zero at 0 or `count` hits, which
 /// is what sweeps of a few seeds see most.
@@ -41,6 +49,15 @@ mod tests {
         assert_eq!(median(&[5.0, 1.0, 3.0]), Some(3.0));
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
         assert_eq!(median(&[f64::NAN, 1.0, 2.0]), Some(2.0));
+    }
+
+    #[test]
+    fn unsolved_runs_count_as_longest() {
+        assert_eq!(median_until_solved(&[300, 100], 3), Some(300.0));
+        assert_eq!(median_until_solved(&[300, 100], 4), None);
+        assert_eq!(median_until_solved(&[100], 3), None);
+        assert_eq!(median_until_solved(&[], 0), None);
+        assert_eq!(median_until_solved(&[100, 200], 2), Some(150.0));
     }
 
     /// Against values computed with statsmodels' `proportion_confint(hits, count, method="wilson")`.

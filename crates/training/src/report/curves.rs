@@ -7,6 +7,9 @@ use crate::stats::median;
 use crate::task::Goal;
 use anyhow::Result;
 
+/// Up to so many looks at the held-out data, each has a dot; a single one would not be seen otherwise.
+const FEW: usize = 12;
+
 /// The loss curves of all arms at a gap.
 pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     let Some(run) = findings.arms.iter().find_map(|arm| arm.at(gap).next()) else {
@@ -28,9 +31,19 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         Goal::Class { .. } | Goal::Steps { .. } => "held-out cross-entropy, nats",
         Goal::Value { .. } => "held-out mean squared error",
     };
-    let x = Axis::over("updates", Scale::Linear, updates.chain([0.0]), whole);
+    // A run that is solved at once would be a speck beside one that never is.
+    let ends = curves.iter().filter_map(|points| points.last());
+    let ends: Vec<usize> = ends.map(|point| point.update).collect();
+    let (first, last) = (ends.iter().min(), ends.iter().max());
+    let x = match first
+        .zip(last)
+        .is_some_and(|(first, last)| 8 * first < *last)
+    {
+        true => Axis::over("updates", Scale::Log, updates, whole),
+        false => Axis::over("updates", Scale::Linear, updates.chain([0.0]), whole),
+    };
     let y = Axis::over(loss_name, Scale::Log, losses, short);
-    let end = x.moved(0.0, 1.0);
+    let (start, end) = x.ends();
     let mut marks = vec![];
     let mut entries = legend(findings);
     for (k, baseline) in baselines.iter().enumerate() {
@@ -39,7 +52,7 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             _ => plotters::style::RGBColor(170, 170, 170),
         };
         marks.push(Mark::Line {
-            points: vec![(0.0, baseline.score.loss), (end, baseline.score.loss)],
+            points: vec![(start, baseline.score.loss), (end, baseline.score.loss)],
             colour,
             dashed: true,
         });
@@ -56,9 +69,19 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             points: points.iter().filter(finite).map(band).collect(),
             colour,
         });
-        let line = |point: &Point| (point.update as f64, point.middle);
+        let line = points
+            .iter()
+            .map(|point| (point.update as f64, point.middle));
+        let line: Vec<_> = line.collect();
+        if line.len() <= FEW {
+            marks.push(Mark::Dots {
+                points: line.clone(),
+                colour,
+                radius: 3,
+            });
+        }
         marks.push(Mark::Line {
-            points: points.iter().map(line).collect(),
+            points: line,
             colour,
             dashed: false,
         });
@@ -71,9 +94,12 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         marks,
         legend: entries,
     };
-    let names: Vec<String> = baselines
+    let ended: Vec<String> = findings
+        .arms
         .iter()
-        .map(|baseline| format!("{} ({})", baseline.name, short(baseline.score.loss)))
+        .map(|arm| (arm, arm.solved(gap)))
+        .filter(|(_, (_, runs))| *runs > 0)
+        .map(|(arm, (solved, runs))| format!("{}: {solved} of {runs}", arm.name))
         .collect();
     Ok(Some(Figure {
         file: match gap {
@@ -82,17 +108,31 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         },
         title: match gap {
             0 => "Loss while training".to_string(),
-            gap => format!("Loss while training, gap {gap}"),
+            gap => format!("Gap {gap}"),
         },
-        words: format!(
-            "The line is the median over seeds, the band goes from the lowest to the highest; the scale is \
-             logarithmic. A run ends once it solves the task, and counts with its last loss from there on. \
-             Dashed is what one gets without the memory: {}. A line that stays there has learned nothing \
-             of what lies further back, within these updates.",
-            names.join("; "),
-        ),
+        words: format!("Runs that solved it: {}.", ended.join("; ")),
         svg: picture.svg()?,
     }))
+}
+
+/// How to read the curves.
+pub fn words(findings: &Findings) -> String {
+    let Some(run) = findings.arms.iter().find_map(|arm| arm.runs.first()) else {
+        return String::new();
+    };
+    let names: Vec<String> = run
+        .task()
+        .baselines()
+        .iter()
+        .map(|baseline| format!("{} ({})", baseline.name, short(baseline.score.loss)))
+        .collect();
+    format!(
+        "The line is the median over seeds, the band goes from the lowest to the highest. A run ends once it \
+         solves the task, and counts with its last loss from there on. Dashed is what one gets without the \
+         memory, or with only a part of it: {}. A line that stays at chance has learned nothing of what lies \
+         further back, within these updates.",
+        names.join("; "),
+    )
 }
 
 /// A gap in a title.

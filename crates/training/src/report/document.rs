@@ -39,18 +39,22 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
     let sections = [
         Section {
             title: "Which gaps are learned",
+            words: String::new(),
             figures: success,
         },
         Section {
             title: "Learning curves",
+            words: curves::words(&findings),
             figures: losses,
         },
         Section {
             title: "Where the gradient goes",
+            words: String::new(),
             figures: memory::profiles(&findings, gap)?,
         },
         Section {
             title: "What the trained networks answer",
+            words: String::new(),
             figures: {
                 let mut figures = memory::predictions(&findings, gap)?;
                 figures.extend(memory::other_gaps(&findings, gap)?);

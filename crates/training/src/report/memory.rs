@@ -110,7 +110,7 @@ fn profile_figure(
     }
     let what = match state {
         "h" => "hidden state",
-        _ => "cell state (the memory)",
+        _ => "memory (cell state)",
     };
     let steps = all.iter().map(|point| point.0);
     let picture = Picture {
@@ -136,7 +136,7 @@ fn profile_figure(
     };
     Ok(Some(Figure {
         file: format!("gradient-{state}"),
-        title: format!("How far back the gradient reaches: {what}"),
+        title: format!("Gradient of the {what}"),
         words: format!(
             "How strongly the loss depends on the {what} of each step, from the last one (left) back to the \
              first: the mean over {PROFILE_BATCH} held-out sequences of ‖∂L/∂{state}_t‖, computed by \
@@ -383,10 +383,10 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         ticks.iter().copied(),
         whole,
     );
-    let ends = [x.moved(ticks[0], -1.0), x.moved(ticks[0], 2.0)];
+    let (start, end) = x.ends();
     let y = match metric {
         Metric::Accuracy => {
-            Axis::over("accuracy", Scale::Linear, [0.0, 1.0], percent).between(-0.03, 1.03)
+            Axis::over("accuracy", Scale::Linear, [0.0, 1.0], percent).between(-0.05, 1.05)
         }
         _ => Axis::over(
             metric.name(),
@@ -396,11 +396,11 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         ),
     };
     let bottom_and_top = match metric {
-        Metric::Accuracy => vec![(gap as f64, -0.03), (gap as f64, 1.03)],
+        Metric::Accuracy => vec![(gap as f64, -0.05), (gap as f64, 1.05)],
         _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
     };
     marks.push(Mark::Line {
-        points: ends.map(|end| (end, chance)).to_vec(),
+        points: vec![(start, chance), (end, chance)],
         colour: GREY,
         dashed: true,
     });

@@ -12,6 +12,8 @@ use std::fmt::Write;
 pub struct Section {
     /// Its heading.
     pub title: &'static str,
+    /// What holds for all of its pictures, in plain words.
+    pub words: String,
     /// Its pictures.
     pub figures: Vec<Figure>,
 }
@@ -34,11 +36,11 @@ pub fn page(findings: &Findings, sections: &[Section], gates: &[GateData]) -> Re
         .iter()
         .filter(|section| !section.figures.is_empty())
     {
-        writeln!(
-            html,
-            "<h2>{}</h2>\n<div class=\"figures\">",
-            escape(section.title)
-        )?;
+        writeln!(html, "<h2>{}</h2>", escape(section.title))?;
+        if !section.words.is_empty() {
+            writeln!(html, "<p>{}</p>", escape(&section.words))?;
+        }
+        html.push_str("<div class=\"figures\">\n");
         for figure in &section.figures {
             self::figure(&mut html, figure, findings)?;
         }
@@ -249,7 +251,7 @@ fn published(html: &mut String, findings: &Findings) -> Result<()> {
         let sequences = match sequences.is_empty() {
             true => String::new(),
             false => format!(
-                " Median training sequences of the runs that did: {}.",
+                " Median of the training sequences it took: {}.",
                 sequences.join(", ")
             ),
         };
@@ -265,13 +267,14 @@ fn published(html: &mut String, findings: &Findings) -> Result<()> {
     Ok(())
 }
 
-/// The median of the sequences that the runs which solved the task were trained on.
+/// The median of the sequences that it took to solve the task; `None` if half of the runs or more did not.
 fn sequences(arm: &super::findings::Arm, gap: usize) -> Option<String> {
     let solved = arm.at(gap).filter(|run| run.result.solved);
-    let counts: Vec<f64> = solved
-        .map(|run| (run.result.updates * run.result.settings.batch) as f64)
+    let counts: Vec<usize> = solved
+        .map(|run| run.result.updates * run.result.settings.batch)
         .collect();
-    let middle = super::thousands(crate::stats::median(&counts)? as usize);
+    let middle = crate::stats::median_until_solved(&counts, arm.solved(gap).1)?;
+    let middle = super::thousands(middle as usize);
     Some(match gap {
         0 => middle,
         gap => format!("{middle} at gap {gap}"),

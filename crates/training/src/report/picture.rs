@@ -10,7 +10,7 @@ use plotters::prelude::*;
 use std::ops::Range;
 
 /// Small, so that the text can be read when a phone shows it.
-pub const SIZE: (u32, u32) = (560, 400);
+pub const SIZE: (u32, u32) = (440, 340);
 const FONT: &str = "sans-serif";
 /// What stands for the ink until it is known where the picture goes; no other colour is it.
 const INK: RGBColor = RGBColor(1, 2, 3);
@@ -102,6 +102,11 @@ impl Axis {
             Scale::Log => log_ticks(low, high),
         };
         self
+    }
+
+    /// Its ends.
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
     }
 
     fn place(&self, value: f64) -> f64 {
@@ -263,7 +268,7 @@ impl Picture {
         let wide = self
             .legend
             .iter()
-            .any(|entry| entry.text.chars().count() > 32);
+            .any(|entry| entry.text.chars().count() > 20);
         let columns = if wide { 1 } else { 2 };
         let rows = self.legend.len().div_ceil(columns) as i32;
         let size = (SIZE.0, SIZE.1 + (rows * LEGEND_ROW) as u32);
@@ -271,11 +276,11 @@ impl Picture {
         let (above, below) = root.split_vertically(SIZE.1 as i32);
         let (x, y) = (&self.x, &self.y);
         let mut chart = ChartBuilder::on(&above)
-            .caption(&self.title, (FONT, 20, &INK))
+            .caption(&self.title, (FONT, 19, &INK))
             .margin(8)
             .margin_right(16)
-            .x_label_area_size(48)
-            .y_label_area_size(68)
+            .x_label_area_size(46)
+            .y_label_area_size(66)
             .build_cartesian_2d(x.clone(), y.clone())?;
         chart
             .configure_mesh()
@@ -348,9 +353,9 @@ impl Picture {
         area: &DrawingArea<SVGBackend<'_>, Shift>,
         columns: usize,
     ) -> Result<(), Failure> {
-        let width = (SIZE.0 as usize - 76) / columns;
+        let width = (SIZE.0 as usize - 40) / columns;
         for (k, entry) in self.legend.iter().enumerate() {
-            let left = (68 + width * (k % columns)) as i32;
+            let left = (32 + width * (k % columns)) as i32;
             let middle = (k / columns) as i32 * LEGEND_ROW + LEGEND_ROW / 2;
             let ends: &[(i32, i32)] = match entry.dashed {
                 true => &[(0, 8), (13, 21)],

@@ -3,7 +3,7 @@
 use super::folder::RunResult;
 use super::plan::{Plan, Role, conditions};
 use crate::report::{table, thousands};
-use crate::stats::{median, wilson};
+use crate::stats::{median_until_solved, wilson};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,8 @@ pub struct Cell {
     pub solved: usize,
     /// The 95 % Wilson interval of the share that solves it.
     pub interval: (f64, f64),
-    /// Median of the updates that the solved runs took.
+    /// Median of the updates it took, the runs that did not solve it counting as longest; `None` if half of
+    /// them or more did not.
     pub median_updates: Option<f64>,
     /// Updates of each run that solved the task.
     pub updates: Vec<usize>,
@@ -70,7 +71,6 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
                 .filter(|run| run.solved)
                 .map(|run| run.updates)
                 .collect();
-            let times: Vec<f64> = updates.iter().map(|updates| *updates as f64).collect();
             cells.push(Cell {
                 arm: arm.name.clone(),
                 gap,
@@ -80,7 +80,7 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
                 runs: runs.len(),
                 solved: updates.len(),
                 interval: wilson(updates.len(), runs.len()),
-                median_updates: median(&times),
+                median_updates: median_until_solved(&updates, runs.len()),
                 updates,
             });
         }
