@@ -8,12 +8,13 @@
 //! | `results.jsonl` | all results, a line each, once every run is done; with `plan.json` enough for a report |
 
 use super::plan::{Job, Plan, Role};
-use crate::config::Settings;
+use crate::config::{Overrides, Settings};
 use crate::metrics::Point;
 use crate::rundir::write_whole;
 use crate::task::Score;
 use anyhow::{Context, Result, bail, ensure};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ pub struct RunResult {
     /// What the run was for.
     pub role: Role,
     /// Its settings.
+    #[serde(deserialize_with = "given")]
     pub settings: Settings,
     /// Trained weights.
     pub parameters: usize,
@@ -41,6 +43,12 @@ pub struct RunResult {
     pub seconds: f64,
     /// The looks at the held-out data on the way.
     pub points: Vec<Point>,
+}
+
+/// Settings as a config file has them: what a later version adds gets its default.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Settings, D::Error> {
+    let given = Overrides::deserialize(deserializer)?;
+    Settings::resolve(given).map_err(D::Error::custom)
 }
 
 /// The folder of a sweep.

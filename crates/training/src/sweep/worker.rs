@@ -10,6 +10,7 @@ use crate::config::{CellName, Settings};
 use crate::device;
 use crate::progress::Bars;
 use crate::rundir::RunDir;
+use crate::stats::median;
 use crate::train::{Fitted, fit};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
@@ -110,26 +111,32 @@ fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
     Ok(fitted)
 }
 
-/// The time of an update is the difference between many and few; the rest is a look.
+/// What an update takes is the difference between many and few, and what a look takes that between many and
+/// few of those; so the time that a run needs to start doesn't count.
 fn pace(settings: &Settings) -> Result<Pace> {
-    const FEW: usize = 5;
-    const MANY: usize = 45;
+    const UPDATES: usize = 40;
+    const LOOKS: usize = 4;
+    const TRIES: usize = 3;
     let cell = settings.cell.list()[0];
-    let seconds = |updates| -> Result<f64> {
-        let folder = tempfile::tempdir()?;
-        let settings = Settings {
-            updates,
-            eval_every: updates,
-            ..settings.clone()
-        };
-        let dir = RunDir::create(Some(folder.path()), &settings)?;
-        Ok(fit_in(cell, &settings, &dir)?.seconds)
+    let seconds = |updates: usize, eval_every| -> Result<f64> {
+        let mut times = vec![];
+        for _ in 0..TRIES {
+            let folder = tempfile::tempdir()?;
+            let settings = Settings {
+                updates,
+                eval_every,
+                ..settings.clone()
+            };
+            let dir = RunDir::create(Some(folder.path()), &settings)?;
+            times.push(fit_in(cell, &settings, &dir)?.seconds);
+        }
+        Ok(median(&times).unwrap_or(0.0))
     };
-    seconds(FEW)?; // the first run of a process is slower
-    let (few, many) = (seconds(FEW)?, seconds(MANY)?);
-    let update = ((many - few) / (MANY - FEW) as f64).max(1e-6);
+    let one = seconds(LOOKS, LOOKS)?;
+    let more_looks = seconds(LOOKS, 1)?;
+    let more_updates = seconds(LOOKS + UPDATES, LOOKS + UPDATES)?;
     Ok(Pace {
-        update,
-        look: (few - FEW as f64 * update).max(0.0),
+        update: ((more_updates - one) / UPDATES as f64).max(1e-6),
+        look: ((more_looks - one) / (LOOKS - 1) as f64).max(0.0),
     })
 }
