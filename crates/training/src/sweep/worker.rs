@@ -7,11 +7,11 @@
 use super::folder::RunResult;
 use super::plan::Job;
 use crate::config::{CellName, Settings};
+use crate::data::HeldOut;
 use crate::device;
 use crate::progress::Bars;
 use crate::rundir::RunDir;
-use crate::stats::median;
-use crate::train::{Fitted, fit};
+use crate::train::{Fitted, evaluate, fit};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::train::Interrupter;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// What a worker is asked for, a line of JSON on its standard input; it answers with one on its standard
 /// output.
@@ -111,32 +112,33 @@ fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
     Ok(fitted)
 }
 
-/// What an update takes is the difference between many and few, and what a look takes that between many and
-/// few of those; so the time that a run needs to start doesn't count.
+/// Trains for longer and longer until the time says something.
 fn pace(settings: &Settings) -> Result<Pace> {
-    const UPDATES: usize = 40;
-    const LOOKS: usize = 4;
-    const TRIES: usize = 3;
+    /// Shorter ones are mostly a run's start and the machine's moods.
+    const LONG: f64 = 0.3;
     let cell = settings.cell.list()[0];
-    let seconds = |updates: usize, eval_every| -> Result<f64> {
-        let mut times = vec![];
-        for _ in 0..TRIES {
-            let folder = tempfile::tempdir()?;
-            let settings = Settings {
-                updates,
-                eval_every,
-                ..settings.clone()
-            };
-            let dir = RunDir::create(Some(folder.path()), &settings)?;
-            times.push(fit_in(cell, &settings, &dir)?.seconds);
+    let device = device::choose(settings.device)?.device;
+    let held_out = HeldOut::new(settings.task.with_gap(settings.gap), settings.seed, &device);
+    let mut updates = 16;
+    loop {
+        let folder = tempfile::tempdir()?;
+        let settings = Settings {
+            updates,
+            eval_every: updates, // one look, at the end
+            ..settings.clone()
+        };
+        let dir = RunDir::create(Some(folder.path()), &settings)?;
+        let fitted = fit_in(cell, &settings, &dir)?;
+        let start = Instant::now();
+        evaluate(&fitted.model, &held_out)?;
+        let look = start.elapsed().as_secs_f64();
+        let updating = fitted.seconds - look;
+        if updating > LONG || updates > 10_000 {
+            return Ok(Pace {
+                update: updating.max(1e-6) / updates as f64,
+                look,
+            });
         }
-        Ok(median(&times).unwrap_or(0.0))
-    };
-    let one = seconds(LOOKS, LOOKS)?;
-    let more_looks = seconds(LOOKS, 1)?;
-    let more_updates = seconds(LOOKS + UPDATES, LOOKS + UPDATES)?;
-    Ok(Pace {
-        update: ((more_updates - one) / UPDATES as f64).max(1e-6),
-        look: ((more_looks - one) / (LOOKS - 1) as f64).max(0.0),
-    })
+        updates *= 4;
+    }
 }
