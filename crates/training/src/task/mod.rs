@@ -42,7 +42,7 @@ impl Goal {
 }
 
 /// How well a network does on sequences it has not been trained on.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// Mean cross-entropy in nats, or mean squared error.
     pub loss: f64,
