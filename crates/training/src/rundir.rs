@@ -72,7 +72,7 @@ impl RunDir {
         };
         ensure!(
             path.exists(),
-            "there is no folder {}: give the folder of a run",
+            "there is no {}: is it the folder of a run?",
             path.display()
         );
         let config = dir.path.join("config.json");
