@@ -40,7 +40,7 @@ pub fn is_error(output: &Output, expected: &str) -> String {
     assert!(!message.contains("panicked"), "{message}");
     assert!(output.stdout.is_empty());
     let (_, paragraph) = message.split_once("error: ").expect(message);
-    assert_eq!(paragraph.trim_end().lines().count(), 1, "{message}");
+    assert!(!paragraph.trim_end().contains("\n\n"), "{message}");
     paragraph.trim_end().to_string()
 }
 
