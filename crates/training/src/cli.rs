@@ -65,6 +65,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 
+    /// Go on with the run in DIR, with its settings, from its newest checkpoint; on the CPU the results
+    /// are bit for bit those of a run without a break
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["Overrides", "config", "out"])]
+    pub resume: Option<PathBuf>,
+
+    /// Should the loss or the gradient become infinite or NaN, name the first tensor that did (waits
+    /// for the device in every update)
+    #[arg(long)]
+    pub detect_anomaly: bool,
+
     /// Print the summary as JSON on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
@@ -303,6 +313,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_settings() {
+        for other in [
+            &["--gap", "7"][..],
+            &["--config", "file"],
+            &["--out", "dir"],
+        ] {
+            let line = [&["training", "--resume", "dir"][..], other].concat();
+            assert!(Cli::try_parse_from(line).is_err(), "{other:?}");
+        }
+        let line = ["training", "--resume", "dir", "--json", "--detect-anomaly"];
+        assert!(Cli::try_parse_from(line).is_ok());
     }
 
     #[test]

@@ -180,10 +180,17 @@ impl fmt::Display for ForgetBias {
     }
 }
 
+/// The version of config files that this program writes and reads.
+pub const VERSION: u32 = 1;
+
 /// Settings that were given, on the command line or in a file.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Overrides {
+    /// Version of the file that the settings are from.
+    #[arg(skip)]
+    pub version: Option<u32>,
+
     /// What is to be learned [default: adding]
     #[arg(long, value_enum)]
     pub task: Option<TaskName>,
@@ -212,6 +219,17 @@ pub struct Overrides {
     /// Updates between two looks at the held-out data [default: 100]
     #[arg(long, value_name = "UPDATES")]
     pub eval_every: Option<usize>,
+
+    /// Updates between two checkpoints; each look at the held-out data is followed by one, too
+    /// [default: as --eval-every]
+    #[arg(long, value_name = "UPDATES")]
+    pub checkpoint_every: Option<usize>,
+
+    /// Truncate backpropagation through time: gradients flow back within windows of STEPS steps, the
+    /// last of which ends with the sequence; the state is carried from window to window
+    /// [default: the whole sequence]
+    #[arg(long, value_name = "STEPS")]
+    pub truncate: Option<usize>,
 
     /// Sequences per update [default: by task]
     #[arg(long)]
@@ -253,8 +271,8 @@ impl Overrides {
             .with_context(|| format!("cannot read the config file {}", path.display()))?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let parsed = match extension {
-            Some("toml") => toml::from_str(&text).map_err(anyhow::Error::from),
-            Some("json") => serde_json::from_str(&text).map_err(anyhow::Error::from),
+            Some("toml") => Self::from_toml(&text),
+            Some("json") => Self::from_json(&text),
             _ => bail!(
                 "the config file {} must end in .toml or .json",
                 path.display()
@@ -263,9 +281,21 @@ impl Overrides {
         parsed.with_context(|| format!("cannot understand the config file {}", path.display()))
     }
 
+    /// Reads JSON text.
+    pub fn from_json(text: &str) -> Result<Self> {
+        check_version(serde_json::from_str(text)?)?;
+        Ok(serde_json::from_str(text)?)
+    }
+
+    fn from_toml(text: &str) -> Result<Self> {
+        check_version(toml::from_str(text)?)?;
+        Ok(toml::from_str(text)?)
+    }
+
     /// These settings where given, the others' elsewhere.
     pub fn or(self, other: Self) -> Self {
         Self {
+            version: self.version.or(other.version),
             task: self.task.or(other.task),
             cell: self.cell.or(other.cell),
             gap: self.gap.or(other.gap),
@@ -273,6 +303,8 @@ impl Overrides {
             match_parameters: self.match_parameters.or(other.match_parameters),
             updates: self.updates.or(other.updates),
             eval_every: self.eval_every.or(other.eval_every),
+            checkpoint_every: self.checkpoint_every.or(other.checkpoint_every),
+            truncate: self.truncate.or(other.truncate),
             batch: self.batch.or(other.batch),
             lr: self.lr.or(other.lr),
             clip: self.clip.or(other.clip),
@@ -285,10 +317,28 @@ impl Overrides {
     }
 }
 
+/// Just the version: a file of another one may hold fields that this program doesn't know.
+#[derive(Deserialize)]
+struct Versioned {
+    version: Option<u32>,
+}
+
+fn check_version(file: Versioned) -> Result<()> {
+    let version = file.version.unwrap_or(VERSION);
+    ensure!(
+        version == VERSION,
+        "its version is {version}, and this program reads version {VERSION}: use the program that \
+         wrote it, or take the settings over by hand"
+    );
+    Ok(())
+}
+
 /// The settings of a run, complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
+    /// Version of this list, [`VERSION`].
+    pub version: u32,
     /// What is to be learned.
     pub task: TaskName,
     /// Which cells to train.
@@ -303,6 +353,10 @@ pub struct Settings {
     pub updates: usize,
     /// Updates between two looks at the held-out data.
     pub eval_every: usize,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Steps that gradients flow back, if not the whole sequence.
+    pub truncate: Option<usize>,
     /// Sequences per update, `B`.
     pub batch: usize,
     /// Learning rate.
@@ -461,14 +515,18 @@ impl Settings {
     pub fn resolve(given: Overrides) -> Result<Self> {
         let task = given.task.unwrap_or(TaskName::Adding);
         let defaults = defaults(task);
+        let eval_every = given.eval_every.unwrap_or(100);
         let settings = Self {
+            version: VERSION,
             task,
             cell: given.cell.unwrap_or(Cells::Both),
             gap: given.gap.unwrap_or(defaults.gap),
             hidden: given.hidden.unwrap_or(defaults.hidden),
             match_parameters: given.match_parameters.unwrap_or(false),
             updates: given.updates.unwrap_or(defaults.updates),
-            eval_every: given.eval_every.unwrap_or(100),
+            eval_every,
+            checkpoint_every: given.checkpoint_every.unwrap_or(eval_every),
+            truncate: given.truncate,
             batch: given.batch.unwrap_or(defaults.batch),
             lr: given.lr.unwrap_or(defaults.lr),
             clip: given.clip.unwrap_or(1.0),
@@ -506,6 +564,8 @@ impl Settings {
             ("hidden", self.hidden, 8_192),
             ("updates", self.updates, usize::MAX),
             ("eval-every", self.eval_every, usize::MAX),
+            ("checkpoint-every", self.checkpoint_every, usize::MAX),
+            ("truncate", self.truncate.unwrap_or(1), usize::MAX),
             ("batch", self.batch, 65_536),
         ] {
             ensure!(value >= 1, "--{flag} must be at least 1, got {value}");
@@ -578,7 +638,7 @@ mod tests {
     fn resolved_settings_are_a_config_file() {
         for toml in [
             "",
-            "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'",
+            "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'\ntruncate = 7",
         ] {
             let settings = resolve(toml).unwrap();
             let json = serde_json::to_string(&settings).unwrap();
@@ -610,6 +670,11 @@ mod tests {
             ),
             ("hidden = 0", "--hidden must be at least 1, got 0"),
             ("batch = 0", "--batch must be at least 1, got 0"),
+            (
+                "checkpoint-every = 0",
+                "--checkpoint-every must be at least 1, got 0",
+            ),
+            ("truncate = 0", "--truncate must be at least 1, got 0"),
             ("lr = -1.0", "--lr must be a positive number, got -1"),
             ("lr = nan", "--lr must be a positive number, got NaN"),
             (

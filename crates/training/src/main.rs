@@ -1,14 +1,18 @@
 //! Fits RNN and LSTM cells on long-range-dependency tasks and shows, in numbers and pictures, what
 //! the LSTM remembers and the plain RNN forgets.
 
+mod anomaly;
 mod bench;
+mod checkpoint;
 mod cli;
 mod config;
 mod data;
 mod device;
 mod eval;
+mod failure;
 mod inspect;
 mod metrics;
+mod metrics_file;
 mod model;
 mod plot;
 mod progress;
@@ -39,7 +43,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    quiet_display_libraries();
+    prepare_environment();
     let cli = Cli::parse();
     let done = match cli.command {
         None => train(cli.compare, Cells::Both),
@@ -54,21 +58,48 @@ fn main() -> ExitCode {
         Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        report::say(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
 }
 
-/// Looking for GPUs, graphics drivers look for a display too, and on a machine without a desktop
-/// session the Wayland library prints an error for each try. Given any folder it keeps silent.
-fn quiet_display_libraries() {
+/// Sets variables that libraries read.
+fn prepare_environment() {
+    // SAFETY: this is the first thing the program does, and there is no other thread yet.
+    let set = |name: &str, value: std::ffi::OsString| unsafe { std::env::set_var(name, value) };
+    // Looking for GPUs, graphics drivers look for a display too, and on a machine without a desktop
+    // session the Wayland library prints an error for each try. Given any folder it keeps silent.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: this is the first thing the program does, and there is no other thread yet.
-        unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
+        set("XDG_RUNTIME_DIR", std::env::temp_dir().into());
+    }
+    // Burn puts the state of a resumed optimizer on its default device before it moves it to where the
+    // parameters are. That is wgpu if it is built in, which panics where there is no adapter.
+    if cfg!(feature = "flex") {
+        set("BURN_DEVICE", "flex".into());
+    } else if cfg!(feature = "ndarray") {
+        set("BURN_DEVICE", "ndarray".into());
     }
 }
 
 fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
+    let show = Show {
+        json: args.json,
+        dashboard: args.dashboard,
+        detect_anomaly: args.detect_anomaly,
+    };
+    let stop = stop_on_signals()?;
+    let finished = match &args.resume {
+        Some(folder) => run::resume(folder, &show, &stop)?,
+        None => run::start(&settings(&args, cells)?, args.out.as_deref(), &show, &stop)?,
+    };
+    Ok(match finished {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(INTERRUPTED),
+    })
+}
+
+/// The settings on the command line, then in the file, then by default.
+fn settings(args: &RunArgs, cells: Cells) -> Result<Settings> {
     let file = match &args.config {
         Some(path) => Overrides::read(path)?,
         None => Overrides::default(),
@@ -77,31 +108,23 @@ fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
         cell: Some(cells),
         ..Overrides::default()
     };
-    let settings = Settings::resolve(args.settings.or(file).or(default))?;
-    let show = Show {
-        json: args.json,
-        dashboard: args.dashboard,
-    };
-    let interrupter = stop_on_signals()?;
-    let finished = run::run(&settings, args.out.as_deref(), &show, &interrupter)?;
-    Ok(match finished {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(INTERRUPTED),
-    })
+    Settings::resolve(args.settings.clone().or(file).or(default))
 }
 
-/// The first Ctrl-C (or SIGTERM) ends the training at the next update, a second one the program.
+/// The first Ctrl-C (or SIGTERM) ends the training after the update at hand and a checkpoint, a second
+/// one the program.
 fn stop_on_signals() -> Result<Interrupter> {
-    let interrupter = Interrupter::new();
-    let handle = interrupter.clone();
+    let stop = Interrupter::new();
+    let handle = stop.clone();
     ctrlc::set_handler(move || {
         if handle.should_stop() {
             std::process::exit(INTERRUPTED.into());
         }
-        handle.stop(Some("interrupted by the user"));
+        handle.stop(None);
+        report::say("stopping; once more to end at once, without a checkpoint");
     })
     .context("cannot listen for Ctrl-C")?;
-    Ok(interrupter)
+    Ok(stop)
 }
 
 fn eval(args: EvalArgs) -> Result<ExitCode> {

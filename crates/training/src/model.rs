@@ -1,17 +1,19 @@
 //! The network: one recurrent layer, and a linear map from its hidden state to the answer: from the final
 //! one, or, where the task asks at several steps, from that of each step.
 
+use crate::anomaly;
 use crate::config::{CellName, ForgetBias, Init, Settings};
 use crate::data::{Batch, Target};
 use crate::task::Goal;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::nn::{Initializer, Linear, LinearConfig, LstmState, RnnState};
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use lstm_core::{Lstm, LstmConfig, Rnn, RnnConfig};
+use std::sync::Arc;
 
 /// The recurrent layer under test. (A program holds one or two of them: their size is no matter.)
 #[allow(clippy::large_enum_variant)]
@@ -23,6 +25,57 @@ pub enum Recurrent {
     Lstm(Lstm),
 }
 
+impl Recurrent {
+    /// The hidden states of all steps, `[B, T, H]`, and after the last one, `[B, H]`, with gradients
+    /// that flow back within windows of so many steps if `truncate` is given.
+    pub fn forward(&self, input: Tensor<3>, truncate: Option<usize>) -> (Tensor<3>, Tensor<2>) {
+        match self {
+            Recurrent::Rnn(rnn) => {
+                let detached = |state: RnnState<2>| RnnState::new(state.hidden.detach());
+                let (output, state) = in_windows(input, truncate, |window, state| {
+                    rnn.forward(window, state.map(detached))
+                });
+                (output, state.hidden)
+            }
+            Recurrent::Lstm(lstm) => {
+                let detached = |state: LstmState<2>| {
+                    LstmState::new(state.cell.detach(), state.hidden.detach())
+                };
+                let (output, state) = in_windows(input, truncate, |window, state| {
+                    lstm.forward(window, state.map(detached))
+                });
+                (output, state.hidden)
+            }
+        }
+    }
+}
+
+/// Runs a layer over windows of the sequence, from state to state. The last window is a whole one, so
+/// that a loss at the last step has `window` steps to flow back through; the first takes what is left.
+fn in_windows<S>(
+    input: Tensor<3>,
+    window: Option<usize>,
+    forward: impl Fn(Tensor<3>, Option<S>) -> (Tensor<3>, S),
+) -> (Tensor<3>, S) {
+    let length = input.dims()[1];
+    let window = match window {
+        Some(window) if window < length => window,
+        _ => return forward(input, None),
+    };
+    let first = match length % window {
+        0 => window,
+        rest => rest,
+    };
+    let (output, mut state) = forward(input.clone().narrow(1, 0, first), None);
+    let mut outputs = vec![output];
+    for start in (first..length).step_by(window) {
+        let (output, next) = forward(input.clone().narrow(1, start, window), Some(state));
+        outputs.push(output);
+        state = next;
+    }
+    (Tensor::cat(outputs, 1), state)
+}
+
 /// The network.
 #[derive(Module, Debug)]
 pub struct Model {
@@ -32,6 +85,10 @@ pub struct Model {
     pub head: Linear,
     /// Bound of the global gradient norm, if any.
     clip: Option<f64>,
+    /// Steps that gradients flow back, if not the whole sequence.
+    pub truncate: Option<usize>,
+    /// Whether to look for the first tensor that is not finite, should the loss or the gradient not be.
+    pub detect_anomaly: bool,
     #[module(skip)]
     goal: Goal,
 }
@@ -76,25 +133,21 @@ impl Model {
             recurrent,
             head,
             clip: (settings.clip > 0.0).then_some(settings.clip),
+            truncate: settings.truncate,
+            detect_anomaly: false,
             goal: task.goal(),
         }
     }
 
     /// The answer after the last step: `[B, T, I]` to `[B, O]`.
     pub fn forward(&self, input: Tensor<3>) -> Tensor<2> {
-        let hidden = match &self.recurrent {
-            Recurrent::Rnn(rnn) => rnn.forward(input, None).1.hidden,
-            Recurrent::Lstm(lstm) => lstm.forward(input, None).1.hidden,
-        };
+        let (_, hidden) = self.recurrent.forward(input, self.truncate);
         self.head.forward(hidden)
     }
 
     /// The answers after each step: `[B, T, I]` to `[B, T, O]`.
     pub fn forward_steps(&self, input: Tensor<3>) -> Tensor<3> {
-        let hidden = match &self.recurrent {
-            Recurrent::Rnn(rnn) => rnn.forward(input, None).0,
-            Recurrent::Lstm(lstm) => lstm.forward(input, None).0,
-        };
+        let (hidden, _) = self.recurrent.forward(input, self.truncate);
         self.head.forward(hidden)
     }
 
@@ -198,22 +251,46 @@ impl ItemLazy for Measured {
     }
 }
 
+/// What one update gave.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// The mean loss and the gradient's global norm before clipping, `[2]`: one read for both.
+    pub loss_and_norm: Tensor<1>,
+    /// Sequences in the batch.
+    pub sequences: usize,
+    /// The first tensor that is not finite, if there is one and it was looked for.
+    pub anomaly: Option<Arc<str>>,
+}
+
+impl ItemLazy for Update {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
 impl TrainStep for Model {
     type Input = Batch;
-    type Output = Measured;
+    type Output = Update;
 
-    fn step(&self, batch: Batch) -> TrainOutput<Measured> {
-        let measured = self.measure(batch);
-        let gradients = measured.loss.backward();
-        let item = Measured {
-            loss: measured.loss.detach(),
-            right: measured.right,
+    fn step(&self, batch: Batch) -> TrainOutput<Update> {
+        let sequences = batch.input.dims()[0];
+        let input = self.detect_anomaly.then(|| batch.input.clone());
+        let Measured { loss, .. } = self.measure(batch);
+        let gradients = GradientsParams::from_grads(loss.backward(), self);
+        let norm = global_norm(self, &gradients);
+        let loss_and_norm = Tensor::cat(vec![loss.inner(), norm.clone()], 0);
+        let anomaly =
+            input.and_then(|input| anomaly::find(self, input, &loss_and_norm, &gradients));
+        let grads = match self.clip {
+            Some(bound) => clip_global_norm(self, gradients, norm, bound),
+            None => gradients,
         };
-        let mut output = TrainOutput::new(self, gradients, item);
-        if let Some(bound) = self.clip {
-            output.grads = clip_global_norm(self, output.grads, bound);
-        }
-        output
+        let item = Update {
+            loss_and_norm,
+            sequences,
+            anomaly: anomaly.map(Arc::from),
+        };
+        TrainOutput { grads, item }
     }
 }
 
@@ -226,6 +303,17 @@ impl InferenceStep for Model {
     }
 }
 
+/// The norm of all gradients together, `[1]`; it stays on the device.
+fn global_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1> {
+    let mut squares = SumOfSquares {
+        gradients,
+        sum: None,
+    };
+    module.visit(&mut squares);
+    let sum = squares.sum.expect("a network has parameters");
+    sum.sqrt()
+}
+
 /// Scales all gradients together so that their global norm is at most `bound` (Pascanu, Mikolov &
 /// Bengio 2013). Burn's own clipping bounds the norm of each tensor by itself.
 ///
@@ -233,17 +321,10 @@ impl InferenceStep for Model {
 fn clip_global_norm<M: Module>(
     module: &M,
     gradients: GradientsParams,
+    norm: Tensor<1>,
     bound: f64,
 ) -> GradientsParams {
-    let mut squares = SumOfSquares {
-        gradients: &gradients,
-        sum: None,
-    };
-    module.visit(&mut squares);
-    let Some(sum) = squares.sum else {
-        return gradients;
-    };
-    let factor = (sum.sqrt().recip() * bound).clamp_max(1.0);
+    let factor = (norm.recip() * bound).clamp_max(1.0);
     let mut scale = Scale { gradients, factor };
     module.visit(&mut scale);
     scale.gradients
@@ -305,13 +386,7 @@ mod tests {
     }
 
     fn norm(model: &Model, gradients: &GradientsParams) -> f64 {
-        let mut squares = SumOfSquares {
-            gradients,
-            sum: None,
-        };
-        model.visit(&mut squares);
-        let sum: f32 = squares.sum.unwrap().try_into_scalar().unwrap();
-        f64::from(sum).sqrt()
+        global_norm(model, gradients).try_into_scalar().unwrap()
     }
 
     #[test]
@@ -324,9 +399,14 @@ mod tests {
         };
         let free = norm(&model, &gradients());
         assert!(free > 0.0);
-        let clipped = clip_global_norm(&model, gradients(), free / 3.0);
+        let clip = |bound| {
+            let gradients = gradients();
+            let norm = global_norm(&model, &gradients);
+            clip_global_norm(&model, gradients, norm, bound)
+        };
+        let clipped = clip(free / 3.0);
         assert!((norm(&model, &clipped) / (free / 3.0) - 1.0).abs() < 1e-5);
-        let untouched = clip_global_norm(&model, gradients(), free * 3.0);
+        let untouched = clip(free * 3.0);
         assert!((norm(&model, &untouched) / free - 1.0).abs() < 1e-6);
 
         let id = model.head.weight.id;
@@ -335,6 +415,88 @@ mod tests {
             / Tensor::<2>::from_data(one(gradients()), &Device::flex());
         let ratios: Vec<f32> = ratio.into_data().iter::<f32>().collect();
         assert!(ratios.iter().all(|ratio| (ratio * 3.0 - 1.0).abs() < 1e-4));
+    }
+
+    /// The values of all gradients, in the order of the parameters.
+    fn gradients_of(model: &Model, loss: Tensor<1>) -> Vec<f32> {
+        struct Values<'a>(&'a GradientsParams, Vec<f32>);
+        impl ModuleVisitor for Values<'_> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let gradient = self.0.get::<D>(param.id).unwrap().into_data();
+                self.1.extend(gradient.iter::<f32>());
+            }
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), model);
+        let mut values = Values(&gradients, vec![]);
+        model.visit(&mut values);
+        values.1
+    }
+
+    #[test]
+    fn a_window_of_the_whole_sequence_truncates_nothing() {
+        let device = Device::flex().autodiff();
+        for cell in [CellName::Rnn, CellName::Lstm] {
+            let (mut model, batch) = model(cell, &device);
+            let [_, length, _] = batch.input.dims();
+            let mut gradients = |truncate| {
+                model.truncate = truncate;
+                gradients_of(&model, model.measure(batch.clone()).loss)
+            };
+            let full = gradients(None);
+            assert_eq!(gradients(Some(length)), full);
+            assert_eq!(gradients(Some(length + 1)), full);
+            assert_ne!(gradients(Some(length - 1)), full);
+        }
+    }
+
+    #[test]
+    fn truncated_gradients_are_those_of_the_last_window_from_the_state_before_it() {
+        let device = Device::flex().autodiff();
+        for cell in [CellName::Rnn, CellName::Lstm] {
+            let (mut model, batch) = model(cell, &device);
+            let [sequences, length, features] = batch.input.dims();
+            for window in [1, 2, 4, length - 1] {
+                model.truncate = Some(window);
+                let measured = model.measure(batch.clone());
+                let loss = measured.loss.clone();
+                let truncated = gradients_of(&model, measured.loss);
+
+                // The same by hand: the steps before the window once, their final state detached.
+                let before = batch.input.clone().narrow(1, 0, length - window);
+                let last = batch.input.clone().narrow(1, length - window, window);
+                assert_eq!(last.dims(), [sequences, window, features]);
+                let hidden = match &model.recurrent {
+                    Recurrent::Rnn(rnn) => {
+                        let state = rnn.forward(before, None).1;
+                        let state = RnnState::new(state.hidden.detach());
+                        rnn.forward(last, Some(state)).1.hidden
+                    }
+                    Recurrent::Lstm(lstm) => {
+                        let state = lstm.forward(before, None).1;
+                        let state = LstmState::new(state.cell.detach(), state.hidden.detach());
+                        lstm.forward(last, Some(state)).1.hidden
+                    }
+                };
+                let Target::Class(target) = batch.target.clone() else {
+                    panic!("first-symbol has classes")
+                };
+                let output = model.head.forward(hidden);
+                let by_hand = CrossEntropyLossConfig::new()
+                    .init(&device)
+                    .forward(output, target);
+                let (a, b): (f32, f32) = (
+                    loss.try_into_scalar().unwrap(),
+                    by_hand.clone().try_into_scalar().unwrap(),
+                );
+                assert!((a - b).abs() < 1e-6, "{a} {b}");
+                let expected = gradients_of(&model, by_hand);
+                assert_eq!(truncated.len(), expected.len());
+                for (got, expected) in truncated.iter().zip(&expected) {
+                    assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+                }
+                assert!(expected.iter().any(|value| value.abs() > 1e-3));
+            }
+        }
     }
 
     #[test]

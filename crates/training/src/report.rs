@@ -117,6 +117,12 @@ pub fn print(text: &str) -> Result<()> {
     writeln!(io::stdout(), "{text}").context("cannot write to standard output")
 }
 
+/// Says something on standard error, where progress and warnings go. If it is closed, nobody listens, and
+/// the work goes on; `eprintln!` would panic.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 impl CellSummary {
     fn sentence(&self, settings: &Settings) -> String {
         let name = match (self.cell, settings.forget_bias) {

@@ -165,12 +165,21 @@ fn state_gradients(model: &Model, batch: Batch) -> StateGradients {
     let d_hidden = model.head.weight.dims()[0];
     let zeros = || Tensor::<2>::zeros([sequences, d_hidden], &device);
     let leaves = || -> Vec<_> { (0..time).map(|_| zeros().require_grad()).collect() };
+    // As in training, the last window is a whole one.
+    let cut_before = |t: usize| {
+        model
+            .truncate
+            .is_some_and(|window| (time - t).is_multiple_of(window))
+    };
     let (on_hidden, mut on_cell) = (leaves(), None);
     let mut states = Vec::with_capacity(time);
     match &model.recurrent {
         Recurrent::Rnn(rnn) => {
             let mut hidden = zeros();
             for (t, leaf) in on_hidden.iter().enumerate() {
+                if cut_before(t) {
+                    hidden = hidden.detach();
+                }
                 let state = rnn
                     .cell
                     .forward(step(&batch.input, t), Some(RnnState::new(hidden)));
@@ -182,6 +191,9 @@ fn state_gradients(model: &Model, batch: Batch) -> StateGradients {
             let cell_leaves = leaves();
             let mut state = LstmState::new(zeros(), zeros());
             for (t, (leaf, cell_leaf)) in on_hidden.iter().zip(&cell_leaves).enumerate() {
+                if cut_before(t) {
+                    state = LstmState::new(state.cell.detach(), state.hidden.detach());
+                }
                 let gates = Gates::new(&lstm.cell, step(&batch.input, t), state.hidden);
                 // Before the hidden state is made of it, so that this way is counted too.
                 let cell = gates.memory(state.cell) + cell_leaf.clone();
@@ -331,6 +343,25 @@ mod tests {
                         close("cell", expected(&cells[t]), slope);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_gradients_end_with_the_last_window() {
+        for cell in [CellName::Rnn, CellName::Lstm] {
+            let (mut model, batch) = network(cell, TaskName::FirstSymbol);
+            let full = profile(&model, batch.clone()).unwrap();
+            model.truncate = Some(2);
+            let truncated = profile(&model, batch.clone()).unwrap();
+            let check = |full: &[f64], truncated: &[f64]| {
+                assert_eq!(truncated[..3], [0.0; 3]);
+                assert!(full[..3].iter().all(|norm| *norm > 0.0));
+                assert_eq!(truncated[3..], full[3..]);
+            };
+            check(&full.hidden, &truncated.hidden);
+            if let (Some(full), Some(truncated)) = (&full.cell, &truncated.cell) {
+                check(full, truncated);
             }
         }
     }

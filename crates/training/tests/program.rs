@@ -1,25 +1,14 @@
 //! The program as its users run it.
 
+mod common;
+
+use common::{assert_error, assert_success, output, text, training};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
-
-fn training(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_training"));
-    command.args(arguments).env("RUST_BACKTRACE", "1");
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    training(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 /// Runs a small experiment into a new folder; returns the folder and the output.
 fn small_run(arguments: &[&str]) -> (TempDir, Output) {
@@ -33,21 +22,6 @@ fn small_run(arguments: &[&str]) -> (TempDir, Output) {
     let small = ["--hidden", "8", "--updates", "50", "--eval-every", "20"];
     let output = output(&[&all[..], &small[..]].concat());
     (folder, output)
-}
-
-fn assert_success(output: &Output) {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-}
-
-/// The program must end with exit code 1 and one clear line.
-fn assert_error(arguments: &[&str], expected: &str) {
-    let output = output(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains(expected), "{message}");
-    assert!(message.contains("error: "), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    assert!(output.stdout.is_empty());
 }
 
 #[test]

@@ -427,3 +427,22 @@ fn a_run_has_a_report_and_can_be_inspected() {
         "there is no trained rnn in r",
     );
 }
+
+#[test]
+fn a_run_that_diverges_is_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let wild = "sweep --task adding --gap 3 --seed 1 --optimizer sgd --clip 0 --lr 1e30 --hidden 4 \
+                --updates 40 --eval-every 20 --out s --json";
+    let swept = success(wild, folder.path());
+    let summary: Value = serde_json::from_slice(&swept.stdout).unwrap();
+    for cell in summary["cells"].as_array().unwrap() {
+        assert_eq!((&cell["runs"], &cell["solved"]), (&1.into(), &0.into()));
+    }
+    let results = results(&folder.path().join("s"));
+    assert!(
+        results.values().all(|result| result["loss"].is_null()),
+        "{results:?}"
+    );
+    assert!(text(&success(wild, folder.path()).stderr).contains("2 of 2 runs were done before"));
+    success("report s", folder.path());
+}

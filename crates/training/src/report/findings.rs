@@ -76,6 +76,12 @@ impl Arm {
             .filter(move |run| run.result.settings.gap == gap)
     }
 
+    /// Whether gradients flow back within windows only.
+    pub fn is_truncated(&self) -> bool {
+        let mut settings = self.runs.iter().map(|run| &run.result.settings);
+        settings.any(|settings| settings.truncate.is_some())
+    }
+
     /// Solved and all runs at a gap.
     pub fn solved(&self, gap: usize) -> (usize, usize) {
         let solved = self.at(gap).filter(|run| run.result.solved).count();

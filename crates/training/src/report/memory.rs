@@ -143,7 +143,13 @@ fn profile_figure(
              backpropagation through time. Where the line falls off, an update hears next to nothing of \
              what happened there; that is the vanishing gradient. First seed of each arm; values below \
              1e-12 are drawn there. After training the loss of a network that solves the task is small, and \
-             so are its gradients: compare the slopes, not the heights.",
+             so are its gradients: compare the slopes, not the heights.{}",
+            match findings.arms.iter().any(Arm::is_truncated) {
+                true =>
+                    " Where backpropagation is truncated, the line falls to the bottom at the end of the \
+                     window: what lies further back gets no gradient at all.",
+                false => "",
+            }
         ),
         svg: picture.svg()?,
     }))

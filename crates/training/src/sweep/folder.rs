@@ -39,7 +39,7 @@ pub struct RunResult {
     /// The model's score on the held-out data.
     #[serde(flatten)]
     pub score: Score,
-    /// Seconds of training, looks at the held-out data included.
+    /// Seconds of training, looks at the held-out data included; 0 for a run that diverged.
     pub seconds: f64,
     /// The looks at the held-out data on the way.
     pub points: Vec<Point>,

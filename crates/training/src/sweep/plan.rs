@@ -471,8 +471,12 @@ pub fn conditions(settings: &Settings) -> String {
         Optimizer::Sgd => "SGD without momentum",
         other => other.title(),
     };
+    let truncated = match settings.truncate {
+        None => String::new(),
+        Some(window) => format!("backpropagation truncated to {window} steps, "),
+    };
     format!(
-        "{cell}, {} hidden units, {init}, {optimizer}, batches of {}, {clip}, at most {} updates",
+        "{cell}, {} hidden units, {init}, {optimizer}, batches of {}, {clip}, {truncated}at most {} updates",
         settings.hidden_of(settings.cell.list()[0]),
         settings.batch,
         crate::report::thousands(settings.updates),

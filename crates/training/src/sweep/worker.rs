@@ -6,12 +6,18 @@
 
 use super::folder::RunResult;
 use super::plan::Job;
+use crate::checkpoint::Finished;
 use crate::config::{CellName, Settings};
 use crate::data::HeldOut;
 use crate::device;
+use crate::failure::NotFinite;
+use crate::metrics::Point;
+use crate::metrics_file::Prefix;
+use crate::model::Model;
 use crate::progress::Bars;
 use crate::rundir::RunDir;
-use crate::train::{Fitted, evaluate, fit};
+use crate::task::Score;
+use crate::train::{Fitted, Training, evaluate, fit};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::train::Interrupter;
@@ -76,36 +82,71 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
     let (cell, settings) = (job.cell(), &job.settings);
     let dir = RunDir::create(Some(folder), settings)?;
     dir.write_json("config.json", settings)?;
-    let fitted = fit_in(cell, settings, &dir)?;
-    dir.write_model(cell, &fitted.model)?;
+    let device = device::choose(settings.device)?.device;
+    let (model, points, end) = match fit_in(cell, settings, &dir) {
+        Ok(fitted) => (fitted.model, fitted.points, fitted.result),
+        // A run that diverges is a result too: it does not solve the task.
+        Err(error) => {
+            let Some(NotFinite { update, .. }) = error.downcast_ref() else {
+                return Err(error);
+            };
+            let end = Finished {
+                cell,
+                updates: *update,
+                score: Score {
+                    loss: f64::NAN,
+                    accuracy: 0.0,
+                },
+                seconds: 0.0,
+            };
+            (Model::new(cell, settings, &device), looks(&dir)?, end)
+        }
+    };
+    let diverged = end.score.loss.is_nan();
+    if !diverged {
+        dir.write_model(cell, &model)?;
+    }
     let task = settings.task.with_gap(settings.gap);
     let result = RunResult {
         id: job.id.clone(),
         arm: job.arm.clone(),
         role: job.role,
         settings: settings.clone(),
-        parameters: fitted.model.num_params(),
-        updates: fitted.updates,
-        solved: task.solved(fitted.score),
-        score: fitted.score,
-        seconds: fitted.seconds,
-        points: fitted.points,
+        parameters: model.num_params(),
+        updates: end.updates,
+        solved: !diverged && task.solved(end.score),
+        score: end.score,
+        seconds: end.seconds,
+        points,
     };
     dir.write_json("result.json", &result)?;
     Ok(result)
 }
 
+/// The looks at the held-out data before a run diverged.
+fn looks(dir: &RunDir) -> Result<Vec<Point>> {
+    let file = dir.path().join("metrics.jsonl");
+    let text =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let points: Result<_, _> = text.lines().map(serde_json::from_str).collect();
+    points.with_context(|| format!("cannot understand {}", file.display()))
+}
+
 fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
     let chosen = device::choose(settings.device)?;
-    let fitted = fit(
+    let fitted = fit(Training {
         cell,
         settings,
-        &chosen.device,
-        dir.path(),
-        dir.metrics()?,
-        Some(Bars::hidden(cell).renderer(cell)),
-        &Interrupter::new(),
-    )?;
+        device: &chosen.device,
+        device_name: chosen.name,
+        dir,
+        finished: &[],
+        metrics: dir.metrics(Prefix::default())?,
+        from: None,
+        detect_anomaly: false,
+        renderer: Bars::hidden(cell).renderer(cell, 0),
+        stop: &Interrupter::new(),
+    })?;
     if fitted.interrupted {
         bail!("interrupted");
     }
@@ -125,6 +166,8 @@ fn pace(settings: &Settings) -> Result<Pace> {
         let settings = Settings {
             updates,
             eval_every: updates, // one look, at the end
+            lr: 1e-9,            // it is no matter for the time, and nothing diverges
+            checkpoint_every: updates,
             ..settings.clone()
         };
         let dir = RunDir::create(Some(folder.path()), &settings)?;
@@ -132,7 +175,7 @@ fn pace(settings: &Settings) -> Result<Pace> {
         let start = Instant::now();
         evaluate(&fitted.model, &held_out)?;
         let look = start.elapsed().as_secs_f64();
-        let updating = fitted.seconds - look;
+        let updating = fitted.result.seconds - look;
         if updating > LONG || updates > 10_000 {
             return Ok(Pace {
                 update: updating.max(1e-6) / updates as f64,
