@@ -23,6 +23,8 @@ pub struct Summary {
     conditions: Vec<(String, String)>,
     #[serde(skip)]
     gaps: Vec<usize>,
+    #[serde(skip)]
+    tuned: bool,
 }
 
 /// One arm at one gap.
@@ -105,6 +107,7 @@ impl Summary {
             dir: dir.to_path_buf(),
             conditions: conditions.collect(),
             gaps,
+            tuned: results.iter().any(|run| run.role == Role::Tuning),
         }
     }
 
@@ -133,9 +136,13 @@ impl Summary {
     pub fn sentences(&self) -> String {
         let mut lines = vec![format!(
             "On {}, runs that solved the task within their updates, of all runs; not solved means not \
-             within these updates, not never. The learning rate was chosen for each arm and gap on other \
-             seeds.",
-            self.task
+             within these updates, not never.{}",
+            self.task,
+            match self.tuned {
+                true =>
+                    " The learning rate was chosen from the same grid for each arm and gap, on other seeds.",
+                false => "",
+            }
         )];
         for (arm, conditions) in &self.conditions {
             lines.push(format!("{arm}: {conditions}."));
