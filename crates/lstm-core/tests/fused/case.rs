@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, LstmState, RnnState};
-use burn::tensor::{Device, Gradients, Tensor, TensorData, s};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorData, s};
 use lstm_core::{Lstm, LstmCell, LstmCellConfig, Rnn, RnnCell, RnnCellConfig, reference};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -13,6 +13,8 @@ pub const CASES: u64 = 500;
 /// Of the largest element. Float32 rounds by 6e-8; sums of up to two thousand terms, through up to 60
 /// steps, add it up, and the largest error seen is 3e-6.
 const TOLERANCE: f32 = 1e-5;
+/// Float16 rounds by 5e-4, and so do inputs, weights, output and what the loss reads.
+pub const TOLERANCE_OF_FLOAT16: f32 = 5e-3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cell {
@@ -54,6 +56,7 @@ pub struct Case {
     /// Whether the loss sees the output, the final hidden and the final cell state.
     pub seen: [bool; 3],
     pub threads: usize,
+    pub dtype: DType,
 }
 
 impl Case {
@@ -73,6 +76,7 @@ impl Case {
             checkpointing: false,
             seen: [true, true, cell == Cell::Lstm],
             threads,
+            dtype: DType::F32,
         }
     }
 
@@ -121,6 +125,7 @@ impl Case {
             checkpointing: yes(),
             seen,
             threads,
+            dtype: DType::F32,
         }
     }
 
@@ -135,6 +140,7 @@ impl Case {
         let mut random = Random {
             rng: ChaCha8Rng::seed_from_u64(self.seed + CASES),
             device: device.clone(),
+            dtype: self.dtype,
         };
         let [b, t, i, h] = self.shape;
         let [want_x, want_h, want_c, want_w, want_r, want_b] = self.wanted;
@@ -304,6 +310,7 @@ impl Case {
 struct Random {
     rng: ChaCha8Rng,
     device: Device,
+    dtype: DType,
 }
 
 impl Random {
@@ -314,7 +321,8 @@ impl Random {
         let numbers: Vec<f32> = (0..count)
             .map(|_| self.rng.random_range(-bound..bound))
             .collect();
-        Tensor::from_data(TensorData::new(numbers, shape), &self.device)
+        let numbers = TensorData::new(numbers, shape);
+        Tensor::from_data(numbers, (&self.device, self.dtype))
     }
 }
 
@@ -350,6 +358,17 @@ fn largest_of(values: &[f32]) -> f32 {
 /// Compares by the largest element of the tensor; a gradient of few elements, whose terms may cancel,
 /// by the largest of all gradients of the case. `largest` is the largest error so far.
 pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f32>) {
+    compare_within(TOLERANCE, case, got, want, largest);
+}
+
+/// [`compare`] with another tolerance.
+pub fn compare_within(
+    tolerance: f32,
+    case: &str,
+    got: Results,
+    want: Results,
+    largest: &mut BTreeMap<&'static str, f32>,
+) {
     const FEW: usize = 8;
     let gradients = want.iter().filter(|(name, _)| name.starts_with('d'));
     let largest_gradient = gradients
@@ -371,7 +390,7 @@ pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&
                 false => (got - want).abs() / size.max(f32::MIN_POSITIVE),
             };
             assert!(
-                error <= TOLERANCE,
+                error <= tolerance,
                 "{name} of {case}: expected {want}, got {got}, of {size}"
             );
             let largest = largest.entry(name).or_insert(0.0);

@@ -1,8 +1,8 @@
 //! The kernels for wgpu, on the first adapter there is. Without one it says so and passes, or fails where
 //! `LSTM_CORE_REQUIRE_WGPU` is set.
 
-use crate::case::{Case, Cell, compare, print_largest};
-use burn::tensor::{Device, DeviceType};
+use crate::case::{Case, Cell, TOLERANCE_OF_FLOAT16, compare, compare_within, print_largest};
+use burn::tensor::{DType, Device, DeviceType};
 use std::collections::BTreeMap;
 
 /// The first of those for the CPU: for almost each, shaders are compiled and products tuned.
@@ -37,19 +37,42 @@ fn random_cases() {
     }
 }
 
-/// Beyond what the kernels take the reference loop runs, and is right.
+/// A sequence kernel has up to 256 units; more of them go step by step.
 #[test]
-fn more_units_than_the_kernels_take() {
+fn more_units_than_a_sequence_kernel_takes() {
     let Some(device) = adapter() else { return };
-    for cell in [Cell::Lstm, Cell::Tanh] {
-        let case = Case::of(cell, [2, 3, 4, 257], 1);
+    for cell in [Cell::Lstm, Cell::Tanh, Cell::Relu] {
+        let mut largest = BTreeMap::new();
+        let case = Case {
+            reverse: cell == Cell::Tanh,
+            ..Case::of(cell, [2, 3, 4, 257], 1)
+        };
         let got = case.results(&device, true);
         let want = case.results(&Device::flex(), false);
-        compare(
-            &format!("{case:?} on wgpu"),
-            got,
-            want,
-            &mut BTreeMap::new(),
-        );
+        compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+        print_largest(&format!("wgpu, step by step, {cell:?}"), &largest);
+    }
+}
+
+/// Where the adapter has float16; compared with the reference in float32.
+#[test]
+fn float16() {
+    let Some(device) = adapter() else { return };
+    if !device.supports_dtype(DType::F16) {
+        println!("skipped float16 on wgpu: the adapter doesn't have it");
+        return;
+    }
+    for cell in [Cell::Lstm, Cell::Tanh] {
+        let mut largest = BTreeMap::new();
+        let exact = Case::of(cell, [3, 5, 4, 20], 1);
+        let case = Case {
+            dtype: DType::F16,
+            ..exact.clone()
+        };
+        let got = case.results(&device, true);
+        let want = exact.results(&Device::flex(), false);
+        let what = format!("{case:?} on wgpu");
+        compare_within(TOLERANCE_OF_FLOAT16, &what, got, want, &mut largest);
+        print_largest(&format!("wgpu, float16, {cell:?}"), &largest);
     }
 }
