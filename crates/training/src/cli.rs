@@ -1,8 +1,10 @@
 //! The command line.
 
 use crate::bench::{Implementation, Shape};
-use crate::config::{CellName, Overrides, defaults_by_task};
+use crate::config::{CellName, ForgetBias, Init, Optimizer, Overrides, defaults_by_task};
 use crate::device::DeviceName;
+use crate::sweep::plan::PRESETS;
+use crate::task::TaskName;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -32,6 +34,16 @@ pub enum Command {
     Train(RunArgs),
     /// Evaluate the models of a run, also at gaps other than the trained one
     Eval(EvalArgs),
+    /// Train many networks, at several gaps and on several seeds, and count which solve the task
+    #[command(after_help = SWEEP_HELP)]
+    Sweep(SweepArgs),
+    /// What `sweep` starts for each run.
+    #[command(hide = true)]
+    SweepWorker,
+    /// Draw the results of a sweep or a run: one HTML file, and pictures as SVG and PNG
+    Report(ReportArgs),
+    /// Show what the gates of a trained model do on one sequence
+    Inspect(InspectArgs),
     /// Time the layers of lstm-core and of burn::nn, in turn or one alone
     Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
@@ -52,6 +64,16 @@ pub struct RunArgs {
     /// Folder for the results, new or empty [default: the next free one under runs/]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+
+    /// Go on with the run in DIR, with its settings, from its newest checkpoint; on the CPU the results
+    /// are bit for bit those of a run without a break
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["Overrides", "config", "out"])]
+    pub resume: Option<PathBuf>,
+
+    /// Should the loss or the gradient become infinite or NaN, name the first tensor that did (waits
+    /// for the device in every update)
+    #[arg(long)]
+    pub detect_anomaly: bool,
 
     /// Print the summary as JSON on standard output, and nothing else there
     #[arg(long)]
@@ -82,6 +104,170 @@ pub struct EvalArgs {
     pub device: Option<DeviceName>,
 
     /// Print the results as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `--help` says of plans.
+const SWEEP_HELP: &str = "\
+A sweep compares arms: networks that differ in cell, initialisation, optimizer and so on. Options that \
+take a list make an arm of every combination; a plan names each arm:
+
+  name = \"mine\"                     # the results' folder under runs/
+  gaps = [10, 40]
+  seeds = [1, 2, 3]
+  tuning-seeds = [1001]             # learning rates are chosen on these, for each arm at each gap
+  learning-rates = [0.1, 0.3]
+  [settings]                        # of all runs, named as the options of `train`
+  task = \"first-symbol\"
+  optimizer = \"sgd\"
+  [[arms]]
+  name = \"RNN\"
+  settings = { cell = \"rnn\", init = \"gaussian\" }
+  [[arms]]
+  name = \"LSTM\"
+  settings = { cell = \"lstm\", forget-bias = 1.0 }
+
+Given again with the same folder, a sweep that was cut off goes on with the runs that are not done.";
+
+/// Options of `sweep`.
+#[derive(Args, Debug)]
+pub struct SweepArgs {
+    /// Read the plan from a TOML file
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    pub plan: Option<PathBuf>,
+
+    /// Take a plan that comes with the program
+    #[arg(long, value_parser = PRESETS.map(|(name, _)| name))]
+    pub preset: Option<String>,
+
+    /// What is to be learned [default: first-symbol]
+    #[arg(long, value_enum)]
+    pub task: Option<TaskName>,
+
+    /// Cells [default: rnn,lstm]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["plan", "preset"])]
+    pub cell: Vec<CellName>,
+
+    /// Gaps [default: 10,20,40,80]
+    #[arg(long, value_delimiter = ',')]
+    pub gap: Vec<usize>,
+
+    /// Seeds of the runs that are reported [default: 1,2,3]
+    #[arg(long, value_delimiter = ',')]
+    pub seed: Vec<u64>,
+
+    /// Seeds that learning rates are chosen on, if there are several [default: 1001]
+    #[arg(long, value_delimiter = ',')]
+    pub tuning_seed: Vec<u64>,
+
+    /// Learning rates to choose from, for each arm at each gap [default: the task's]
+    #[arg(long, value_delimiter = ',')]
+    pub lr: Vec<f64>,
+
+    /// Optimizers [default: by task]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["plan", "preset"])]
+    pub optimizer: Vec<Optimizer>,
+
+    /// Bounds of the global gradient norm; 0 for none [default: 1]
+    #[arg(long, value_delimiter = ',', value_name = "NORM", conflicts_with_all = ["plan", "preset"])]
+    pub clip: Vec<f64>,
+
+    /// How weights start [default: orthogonal]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["plan", "preset"])]
+    pub init: Vec<Init>,
+
+    /// How the LSTM's forget gate starts: biases, or `chrono` [default: 1]
+    #[arg(
+        long,
+        value_name = "BIAS",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        conflicts_with_all = ["plan", "preset"]
+    )]
+    pub forget_bias: Vec<ForgetBias>,
+
+    /// Also an RNN with as many weights as the LSTM
+    #[arg(long, conflicts_with_all = ["plan", "preset"])]
+    pub matched_rnn: bool,
+
+    /// Hidden units [default: by task]
+    #[arg(long)]
+    pub hidden: Option<usize>,
+
+    /// Updates of a run at most; it stops earlier once the task is solved [default: by task]
+    #[arg(long)]
+    pub updates: Option<usize>,
+
+    /// Updates between two looks at the held-out data [default: 100]
+    #[arg(long, value_name = "UPDATES")]
+    pub eval_every: Option<usize>,
+
+    /// Sequences per update [default: by task]
+    #[arg(long)]
+    pub batch: Option<usize>,
+
+    /// Where to compute [default: flex]
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceName>,
+
+    /// Folder for the results: new, or of this sweep to go on with [default: runs/NAME, by the plan's name]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Runs at a time, one thread each [default: the number of cores]
+    #[arg(long)]
+    pub workers: Option<usize>,
+
+    /// Say what would be run and how long it would take, and end
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print the results as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// Folder of a sweep or a run
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+
+    /// Folder for the report [default: report, within DIR]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// The gap whose trained models are looked into [default: the longest that some arms solve]
+    #[arg(long)]
+    pub gap: Option<usize>,
+}
+
+/// Options of `inspect`.
+#[derive(Args, Debug)]
+pub struct InspectArgs {
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+
+    /// The cell [default: the LSTM if the run has one]
+    #[arg(long, value_enum)]
+    pub cell: Option<CellName>,
+
+    /// Gap of the sequence [default: the trained one]
+    #[arg(long)]
+    pub gap: Option<usize>,
+
+    /// Which of the held-out sequences, from 0
+    #[arg(long, default_value_t = 0)]
+    pub sequence: usize,
+
+    /// Hidden units to show, those that hold most at the last step
+    #[arg(long, default_value_t = 8)]
+    pub units: usize,
+
+    /// Print everything as JSON on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
 }
@@ -127,6 +313,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_resumed_run_keeps_its_settings() {
+        for other in [
+            &["--gap", "7"][..],
+            &["--config", "file"],
+            &["--out", "dir"],
+        ] {
+            let line = [&["training", "--resume", "dir"][..], other].concat();
+            assert!(Cli::try_parse_from(line).is_err(), "{other:?}");
+        }
+        let line = ["training", "--resume", "dir", "--json", "--detect-anomaly"];
+        assert!(Cli::try_parse_from(line).is_ok());
     }
 
     #[test]

@@ -100,6 +100,15 @@ pub enum Init {
 }
 
 impl Init {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Init::Orthogonal => "orthogonal",
+            Init::Glorot => "glorot",
+            Init::Gaussian => "gaussian",
+        }
+    }
+
     /// In words, for the report.
     pub fn words(self) -> &'static str {
         match self {
@@ -171,10 +180,17 @@ impl fmt::Display for ForgetBias {
     }
 }
 
+/// The version of config files that this program writes and reads.
+pub const VERSION: u32 = 1;
+
 /// Settings that were given, on the command line or in a file.
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Overrides {
+    /// Version of the file that the settings are from.
+    #[arg(skip)]
+    pub version: Option<u32>,
+
     /// What is to be learned [default: adding]
     #[arg(long, value_enum)]
     pub task: Option<TaskName>,
@@ -183,13 +199,18 @@ pub struct Overrides {
     #[arg(long, value_enum)]
     pub cell: Option<Cells>,
 
-    /// Steps that the relevant input must be remembered for [default: by task]
+    /// Steps that the relevant input must be remembered for, where the task has a gap [default: by task]
     #[arg(long)]
     pub gap: Option<usize>,
 
     /// Hidden units [default: by task]
     #[arg(long)]
     pub hidden: Option<usize>,
+
+    /// Give the RNN as many units as bring its number of parameters closest to the LSTM's, about twice as
+    /// many; --hidden is the LSTM's
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
+    pub match_parameters: Option<bool>,
 
     /// Updates of the weights at most; training stops earlier once the task is solved [default: by task]
     #[arg(long)]
@@ -198,6 +219,17 @@ pub struct Overrides {
     /// Updates between two looks at the held-out data [default: 100]
     #[arg(long, value_name = "UPDATES")]
     pub eval_every: Option<usize>,
+
+    /// Updates between two checkpoints; each look at the held-out data is followed by one, too
+    /// [default: as --eval-every]
+    #[arg(long, value_name = "UPDATES")]
+    pub checkpoint_every: Option<usize>,
+
+    /// Truncate backpropagation through time: gradients flow back within windows of STEPS steps, the
+    /// last of which ends with the sequence; the state is carried from window to window
+    /// [default: the whole sequence]
+    #[arg(long, value_name = "STEPS")]
+    pub truncate: Option<usize>,
 
     /// Sequences per update [default: by task]
     #[arg(long)]
@@ -219,7 +251,7 @@ pub struct Overrides {
     #[arg(long, value_enum)]
     pub init: Option<Init>,
 
-    /// How the LSTM's forget gate starts: its bias, or `chrono` [default: 1]
+    /// How the LSTM's forget gate starts: its bias, or `chrono` [default: 1, or by task]
     #[arg(long, value_name = "BIAS", allow_hyphen_values = true)]
     pub forget_bias: Option<ForgetBias>,
 
@@ -239,8 +271,8 @@ impl Overrides {
             .with_context(|| format!("cannot read the config file {}", path.display()))?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let parsed = match extension {
-            Some("toml") => toml::from_str(&text).map_err(anyhow::Error::from),
-            Some("json") => serde_json::from_str(&text).map_err(anyhow::Error::from),
+            Some("toml") => Self::from_toml(&text),
+            Some("json") => Self::from_json(&text),
             _ => bail!(
                 "the config file {} must end in .toml or .json",
                 path.display()
@@ -249,15 +281,30 @@ impl Overrides {
         parsed.with_context(|| format!("cannot understand the config file {}", path.display()))
     }
 
+    /// Reads JSON text.
+    pub fn from_json(text: &str) -> Result<Self> {
+        check_version(serde_json::from_str(text)?)?;
+        Ok(serde_json::from_str(text)?)
+    }
+
+    fn from_toml(text: &str) -> Result<Self> {
+        check_version(toml::from_str(text)?)?;
+        Ok(toml::from_str(text)?)
+    }
+
     /// These settings where given, the others' elsewhere.
     pub fn or(self, other: Self) -> Self {
         Self {
+            version: self.version.or(other.version),
             task: self.task.or(other.task),
             cell: self.cell.or(other.cell),
             gap: self.gap.or(other.gap),
             hidden: self.hidden.or(other.hidden),
+            match_parameters: self.match_parameters.or(other.match_parameters),
             updates: self.updates.or(other.updates),
             eval_every: self.eval_every.or(other.eval_every),
+            checkpoint_every: self.checkpoint_every.or(other.checkpoint_every),
+            truncate: self.truncate.or(other.truncate),
             batch: self.batch.or(other.batch),
             lr: self.lr.or(other.lr),
             clip: self.clip.or(other.clip),
@@ -270,22 +317,46 @@ impl Overrides {
     }
 }
 
+/// Just the version: a file of another one may hold fields that this program doesn't know.
+#[derive(Deserialize)]
+struct Versioned {
+    version: Option<u32>,
+}
+
+fn check_version(file: Versioned) -> Result<()> {
+    let version = file.version.unwrap_or(VERSION);
+    ensure!(
+        version == VERSION,
+        "its version is {version}, and this program reads version {VERSION}: use the program that \
+         wrote it, or take the settings over by hand"
+    );
+    Ok(())
+}
+
 /// The settings of a run, complete.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
+    /// Version of this list, [`VERSION`].
+    pub version: u32,
     /// What is to be learned.
     pub task: TaskName,
     /// Which cells to train.
     pub cell: Cells,
-    /// Steps that the relevant input must be remembered for.
+    /// Steps that the relevant input must be remembered for; 0 for a task without a gap.
     pub gap: usize,
     /// Hidden units, `H`.
     pub hidden: usize,
+    /// Whether the RNN has as many units as make it as large as the LSTM.
+    pub match_parameters: bool,
     /// Updates at most.
     pub updates: usize,
     /// Updates between two looks at the held-out data.
     pub eval_every: usize,
+    /// Updates between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Steps that gradients flow back, if not the whole sequence.
+    pub truncate: Option<usize>,
     /// Sequences per update, `B`.
     pub batch: usize,
     /// Learning rate.
@@ -306,12 +377,14 @@ pub struct Settings {
 
 /// What a task starts from.
 struct Defaults {
+    /// 0 where the task has none.
     gap: usize,
     hidden: usize,
     updates: usize,
     batch: usize,
     lr: f64,
     optimizer: Optimizer,
+    forget_bias: f64,
 }
 
 fn defaults(task: TaskName) -> Defaults {
@@ -324,6 +397,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
         TaskName::TemporalOrder => Defaults {
             gap: 16,
@@ -332,6 +406,7 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 20,
             lr: 0.1,
             optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
         },
         // Adam hides vanishing gradients on the symbol tasks, but not here.
         TaskName::Adding => Defaults {
@@ -341,6 +416,65 @@ fn defaults(task: TaskName) -> Defaults {
             batch: 64,
             lr: 3e-3,
             optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
+        },
+        TaskName::TemporalOrder8 => Defaults {
+            gap: 16,
+            hidden: 50,
+            updates: 10_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
+        },
+        TaskName::TwoSequence => Defaults {
+            gap: 80,
+            hidden: 50,
+            updates: 10_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+            forget_bias: 1.0,
+        },
+        // The source's LSTM has no forget gate: it starts, and stays, with a memory that forgets nothing.
+        TaskName::LongLagNoise => Defaults {
+            gap: 99,
+            hidden: 50,
+            updates: 5_000,
+            batch: 20,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd,
+            forget_bias: 5.0,
+        },
+        TaskName::EmbeddedReber => Defaults {
+            gap: 0,
+            hidden: 32,
+            updates: 4_000,
+            batch: 20,
+            lr: 1e-2,
+            optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
+        },
+        TaskName::Copy => Defaults {
+            gap: 10,
+            hidden: 64,
+            updates: 10_000,
+            batch: 64,
+            lr: 3e-3,
+            optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
+        },
+        TaskName::DigitsPixels
+        | TaskName::DigitsRows
+        | TaskName::DigitsPixelsPermuted
+        | TaskName::DigitsRowsPermuted => Defaults {
+            gap: 0,
+            hidden: 64,
+            updates: 3_000,
+            batch: 32,
+            lr: 3e-3,
+            optimizer: Optimizer::Adam,
+            forget_bias: 1.0,
         },
     }
 }
@@ -356,38 +490,51 @@ pub fn defaults_by_task() -> String {
             batch,
             lr,
             optimizer,
+            forget_bias,
         } = defaults(*task);
         text += &format!(
-            "\n  {:15} --gap {gap} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
-             --optimizer {}",
+            "\n  {:22} {:9} --hidden {hidden} --updates {updates} --batch {batch} --lr {lr} \
+             --optimizer {}{}",
             task.name(),
+            match gap {
+                0 => String::new(),
+                gap => format!("--gap {gap}"),
+            },
             optimizer.name(),
+            match forget_bias {
+                1.0 => String::new(),
+                bias => format!(" --forget-bias {bias}"),
+            },
         );
     }
     text
 }
 
 impl Settings {
-    /// The longest gap that is accepted: sequences a batch beyond it would fill the memory.
-    const LONGEST_GAP: usize = 100_000;
-
     /// Fills in the defaults and checks the result.
     pub fn resolve(given: Overrides) -> Result<Self> {
         let task = given.task.unwrap_or(TaskName::Adding);
         let defaults = defaults(task);
+        let eval_every = given.eval_every.unwrap_or(100);
         let settings = Self {
+            version: VERSION,
             task,
             cell: given.cell.unwrap_or(Cells::Both),
             gap: given.gap.unwrap_or(defaults.gap),
             hidden: given.hidden.unwrap_or(defaults.hidden),
+            match_parameters: given.match_parameters.unwrap_or(false),
             updates: given.updates.unwrap_or(defaults.updates),
-            eval_every: given.eval_every.unwrap_or(100),
+            eval_every,
+            checkpoint_every: given.checkpoint_every.unwrap_or(eval_every),
+            truncate: given.truncate,
             batch: given.batch.unwrap_or(defaults.batch),
             lr: given.lr.unwrap_or(defaults.lr),
             clip: given.clip.unwrap_or(1.0),
             optimizer: given.optimizer.unwrap_or(defaults.optimizer),
             init: given.init.unwrap_or(Init::Orthogonal),
-            forget_bias: given.forget_bias.unwrap_or(ForgetBias::Value(1.0)),
+            forget_bias: given
+                .forget_bias
+                .unwrap_or(ForgetBias::Value(defaults.forget_bias)),
             seed: given.seed.unwrap_or(1),
             device: given.device.unwrap_or(DeviceName::Auto),
         };
@@ -397,11 +544,28 @@ impl Settings {
 
     /// Refuses what cannot be run.
     pub fn check(&self) -> Result<()> {
+        let task = self.task.name();
+        match self.task.longest_gap() {
+            None => ensure!(
+                self.gap == 0,
+                "--gap {} means nothing for {task}, whose sequences are as they are: leave it out",
+                self.gap
+            ),
+            Some(longest) => {
+                ensure!(self.gap >= 1, "--gap must be at least 1, got {}", self.gap);
+                ensure!(
+                    self.gap <= longest,
+                    "--gap must be at most {longest} for {task}, got {}",
+                    self.gap
+                );
+            }
+        }
         for (flag, value, most) in [
-            ("gap", self.gap, Self::LONGEST_GAP),
             ("hidden", self.hidden, 8_192),
             ("updates", self.updates, usize::MAX),
             ("eval-every", self.eval_every, usize::MAX),
+            ("checkpoint-every", self.checkpoint_every, usize::MAX),
+            ("truncate", self.truncate.unwrap_or(1), usize::MAX),
             ("batch", self.batch, 65_536),
         ] {
             ensure!(value >= 1, "--{flag} must be at least 1, got {value}");
@@ -427,6 +591,25 @@ impl Settings {
             );
         }
         Ok(())
+    }
+
+    /// Hidden units of a cell: `--hidden`, unless the RNN is to have as many as bring its number of
+    /// trained weights, those of the linear map included, closest to the LSTM's.
+    pub fn hidden_of(&self, cell: CellName) -> usize {
+        if cell == CellName::Lstm || !self.match_parameters {
+            return self.hidden;
+        }
+        let task = self.task.with_gap(self.gap);
+        let (d_input, d_output) = (task.d_input(), task.goal().d_output());
+        // Each gate has weights for the input, the state and a bias.
+        let size = |gates: usize, hidden: usize| {
+            gates * hidden * (d_input + hidden + 1) + d_output * (hidden + 1)
+        };
+        let lstm = size(4, self.hidden);
+        // At most four times as many units: then the input's weights alone are as many.
+        let units = self.hidden..=4 * self.hidden;
+        let closest = units.min_by_key(|hidden| size(1, *hidden).abs_diff(lstm));
+        closest.unwrap_or(self.hidden)
     }
 }
 
@@ -455,7 +638,7 @@ mod tests {
     fn resolved_settings_are_a_config_file() {
         for toml in [
             "",
-            "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'",
+            "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'\ntruncate = 7",
         ] {
             let settings = resolve(toml).unwrap();
             let json = serde_json::to_string(&settings).unwrap();
@@ -469,9 +652,29 @@ mod tests {
     fn bad_values_are_named() {
         for (toml, error) in [
             ("gap = 0", "--gap must be at least 1, got 0"),
-            ("gap = 100001", "--gap must be at most 100000, got 100001"),
+            (
+                "gap = 100001",
+                "--gap must be at most 100000 for adding, got 100001",
+            ),
+            (
+                "task = 'long-lag-noise'\ngap = 501",
+                "--gap must be at most 500 for long-lag-noise, got 501",
+            ),
+            (
+                "task = 'digits-rows'\ngap = 5",
+                "--gap 5 means nothing for digits-rows, whose sequences are as they are: leave it out",
+            ),
+            (
+                "task = 'embedded-reber'\ngap = 9",
+                "--gap 9 means nothing for embedded-reber, whose sequences are as they are: leave it out",
+            ),
             ("hidden = 0", "--hidden must be at least 1, got 0"),
             ("batch = 0", "--batch must be at least 1, got 0"),
+            (
+                "checkpoint-every = 0",
+                "--checkpoint-every must be at least 1, got 0",
+            ),
+            ("truncate = 0", "--truncate must be at least 1, got 0"),
             ("lr = -1.0", "--lr must be a positive number, got -1"),
             ("lr = nan", "--lr must be a positive number, got NaN"),
             (

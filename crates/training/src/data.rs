@@ -4,8 +4,10 @@ use crate::task::{Goal, Task};
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::train::Interrupter;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Streams of a seed's random numbers, so that training and held-out data never overlap.
@@ -40,28 +42,48 @@ pub enum Target {
     Class(Tensor<1, Int>),
     /// Values, `[B]`
     Value(Tensor<1>),
+    /// Probabilities of the classes that may come, `[B, T, O]`; all zero at steps that aren't scored
+    Steps(Tensor<3>),
 }
 
-/// A batch on the host.
+/// A batch on the host: inputs and targets of all its sequences, one after the other.
 struct HostBatch {
+    size: usize,
     input: Vec<f32>,
     target: Vec<f32>,
 }
 
 impl HostBatch {
+    /// A batch of so many sequences, number `k` of which `sample` writes.
+    fn new(
+        task: &dyn Task,
+        size: usize,
+        mut sample: impl FnMut(usize, &mut [f32], &mut [f32]),
+    ) -> Self {
+        let d_sequence = task.length() * task.d_input();
+        let d_target = task.goal().d_target(task.length());
+        let mut input = vec![0.0; size * d_sequence];
+        let mut target = vec![0.0; size * d_target];
+        let sequences = input.chunks_exact_mut(d_sequence);
+        for (k, (input, target)) in sequences.zip(target.chunks_exact_mut(d_target)).enumerate() {
+            sample(k, input, target);
+        }
+        Self {
+            size,
+            input,
+            target,
+        }
+    }
+
     fn draw(task: &dyn Task, size: usize, rng: &mut ChaCha8Rng) -> Self {
-        let sequence = task.length() * task.d_input();
-        let mut input = vec![0.0; size * sequence];
-        let target = input
-            .chunks_exact_mut(sequence)
-            .map(|input| task.sample(rng, input))
-            .collect();
-        Self { input, target }
+        Self::new(task, size, |_, input, target| {
+            task.sample(rng, input, target)
+        })
     }
 
     fn to(&self, task: &dyn Task, device: &Device) -> Batch {
-        let size = self.target.len();
-        let input = TensorData::new(self.input.clone(), [size, task.length(), task.d_input()]);
+        let (size, length) = (self.size, task.length());
+        let input = TensorData::new(self.input.clone(), [size, length, task.d_input()]);
         let target = match task.goal() {
             Goal::Class { .. } => {
                 let classes: Vec<i32> = self.target.iter().map(|class| *class as i32).collect();
@@ -71,6 +93,10 @@ impl HostBatch {
                 let values = TensorData::new(self.target.clone(), [size]);
                 Target::Value(Tensor::from_data(values, device))
             }
+            Goal::Steps { count } => {
+                let rows = TensorData::new(self.target.clone(), [size, length, count]);
+                Target::Steps(Tensor::from_data(rows, device))
+            }
         };
         Batch {
             input: Tensor::from_data(input, device),
@@ -79,51 +105,124 @@ impl HostBatch {
     }
 }
 
+/// When the training pauses: to look at the held-out data, and to write a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// Updates at most.
+    pub updates: usize,
+    /// Updates between two looks at the held-out data; the last update is followed by one, too.
+    pub eval_every: usize,
+    /// Updates between two checkpoints; each look is followed by one, too.
+    pub checkpoint_every: usize,
+}
+
+impl Schedule {
+    /// Whether the held-out data is looked at after so many updates.
+    fn is_look(&self, made: usize) -> bool {
+        made > 0 && (made.is_multiple_of(self.eval_every) || made == self.updates)
+    }
+
+    /// The next pause, when so many updates are made.
+    fn next_pause(&self, made: usize) -> usize {
+        let next = |every: usize| (made / every + 1).saturating_mul(every);
+        next(self.eval_every)
+            .min(next(self.checkpoint_every))
+            .min(self.updates)
+    }
+
+    /// The pauses that are left when so many updates are made.
+    pub fn pauses_after(&self, made: usize) -> usize {
+        let multiples = |every: usize| self.updates / every - made / every;
+        let (looks, checkpoints) = (self.eval_every, self.checkpoint_every);
+        let both = (looks / gcd(looks, checkpoints)).saturating_mul(checkpoints);
+        let at_the_end = made < self.updates
+            && !self.updates.is_multiple_of(looks)
+            && !self.updates.is_multiple_of(checkpoints);
+        multiples(looks) + multiples(checkpoints) - multiples(both) + usize::from(at_the_end)
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    match b {
+        0 => a,
+        _ => gcd(b, a % b),
+    }
+}
+
+/// How far the training data is used up: with the seed, all there is to know to go on with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Batches handed out, each good for one update.
+    pub updates: usize,
+    /// Words drawn from the stream of random numbers.
+    pub words: u128,
+}
+
 /// Fresh batches for training, never the same twice. Each pass over the loader is the updates until
-/// the next look at the held-out data.
+/// the next pause of the schedule, or until somebody says stop.
 #[derive(Clone)]
 pub struct FreshBatches {
     task: Arc<dyn Task>,
     batch: usize,
-    updates_a_pass: usize,
+    schedule: Schedule,
     device: Device,
+    stop: Interrupter,
     source: Arc<Mutex<Source>>,
 }
 
 /// What the passes share.
 struct Source {
     rng: ChaCha8Rng,
-    updates_left: usize,
-    updates_made: usize,
+    made: usize,
+    /// Updates made when the held-out data was last looked at.
+    looked: usize,
 }
 
 impl FreshBatches {
-    /// Batches for `updates` updates in passes of `updates_a_pass`.
+    /// Batches from a position on; a pass ends early once `stop` is set.
     pub fn new(
         task: Arc<dyn Task>,
         batch: usize,
-        updates: usize,
-        updates_a_pass: usize,
+        schedule: Schedule,
         seed: u64,
+        from: Position,
         device: &Device,
+        stop: &Interrupter,
     ) -> Self {
+        let mut rng = random_numbers(seed, Stream::Training);
+        rng.set_word_pos(from.words);
         let source = Source {
-            rng: random_numbers(seed, Stream::Training),
-            updates_left: updates,
-            updates_made: 0,
+            rng,
+            made: from.updates,
+            looked: from.updates,
         };
         Self {
             task,
             batch,
-            updates_a_pass,
+            schedule,
             device: device.clone(),
+            stop: stop.clone(),
             source: Arc::new(Mutex::new(source)),
         }
     }
 
-    /// Batches handed out so far, each good for one update.
-    pub fn updates_made(&self) -> usize {
-        self.source().updates_made
+    /// How far the data is used up.
+    pub fn position(&self) -> Position {
+        let source = self.source();
+        Position {
+            updates: source.made,
+            words: source.rng.get_word_pos(),
+        }
+    }
+
+    /// Whether it is time to look at the held-out data; yes but once for so many updates.
+    fn take_look(&self) -> bool {
+        let mut source = self.source();
+        let look = self.schedule.is_look(source.made) && source.made > source.looked;
+        if look {
+            source.looked = source.made;
+        }
+        look
     }
 
     fn source(&self) -> std::sync::MutexGuard<'_, Source> {
@@ -142,7 +241,8 @@ impl DataLoader<Batch> for FreshBatches {
 
     /// Updates, not sequences: the items of this loader are batches.
     fn num_items(&self) -> usize {
-        self.updates_a_pass.min(self.source().updates_left)
+        let made = self.source().made;
+        self.schedule.next_pause(made) - made
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
@@ -168,14 +268,15 @@ impl Iterator for Pass<'_> {
     type Item = Result<Batch, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.done == self.total {
+        let FreshBatches {
+            task, batch, stop, ..
+        } = self.loader;
+        if self.done == self.total || stop.should_stop() {
             return None;
         }
         self.done += 1;
-        let FreshBatches { task, batch, .. } = self.loader;
         let mut source = self.loader.source();
-        source.updates_left -= 1;
-        source.updates_made += 1;
+        source.made += 1;
         let host = HostBatch::draw(&**task, *batch, &mut source.rng);
         Some(Ok(host.to(&**task, &self.loader.device)))
     }
@@ -202,18 +303,76 @@ impl HeldOut {
     /// The task's number of held-out sequences.
     pub fn new(task: Arc<dyn Task>, seed: u64, device: &Device) -> Self {
         let mut rng = random_numbers(seed, Stream::HeldOut);
-        let mut left = task.held_out();
-        let mut batches = vec![];
-        while left > 0 {
-            let size = left.min(Self::BATCH);
-            batches.push(HostBatch::draw(&*task, size, &mut rng));
-            left -= size;
-        }
+        let count = task.held_out();
+        let batches = (0..count).step_by(Self::BATCH).map(|first| {
+            let size = Self::BATCH.min(count - first);
+            HostBatch::new(&*task, size, |k, input, target| {
+                task.held_out_sample(first + k, &mut rng, input, target)
+            })
+        });
         Self {
+            batches: Arc::new(batches.collect()),
             task,
             device: device.clone(),
-            batches: Arc::new(batches),
         }
+    }
+
+    fn part(&self, start: usize, end: usize) -> Self {
+        let host = self.batches[start..end].iter().map(|batch| HostBatch {
+            size: batch.size,
+            input: batch.input.clone(),
+            target: batch.target.clone(),
+        });
+        Self {
+            batches: Arc::new(host.collect()),
+            ..self.clone()
+        }
+    }
+}
+
+impl HeldOut {
+    /// The first sequences, at most a batch of them.
+    pub fn first(&self, count: usize) -> Option<Batch> {
+        let host = self.batches.first()?;
+        let count = count.min(host.size);
+        let (input, target) = (host.input.len() / host.size, host.target.len() / host.size);
+        let cut = HostBatch {
+            size: count,
+            input: host.input[..count * input].to_vec(),
+            target: host.target[..count * target].to_vec(),
+        };
+        Some(cut.to(&*self.task, &self.device))
+    }
+
+    /// Input and target of one sequence.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn sequence(&self, index: usize) -> (Vec<f32>, Vec<f32>) {
+        let host = &self.batches[index / Self::BATCH];
+        let row = index % Self::BATCH;
+        let cut = |values: &[f32]| {
+            let width = values.len() / host.size;
+            values[row * width..(row + 1) * width].to_vec()
+        };
+        (cut(&host.input), cut(&host.target))
+    }
+
+    /// A batch of one sequence.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many.
+    pub fn one(&self, index: usize) -> Batch {
+        let (input, target) = self.sequence(index);
+        let size = 1;
+        let host = HostBatch {
+            size,
+            input,
+            target,
+        };
+        host.to(&*self.task, &self.device)
     }
 }
 
@@ -237,14 +396,7 @@ impl DataLoader<Batch> for HeldOut {
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        let host = self.batches[start..end].iter().map(|batch| HostBatch {
-            input: batch.input.clone(),
-            target: batch.target.clone(),
-        });
-        Arc::new(Self {
-            batches: Arc::new(host.collect()),
-            ..self.clone()
-        })
+        Arc::new(self.part(start, end))
     }
 }
 
@@ -278,14 +430,69 @@ impl DataLoaderIterator<Batch> for HeldOutPass<'_> {
     }
 }
 
+/// The held-out data where the schedule says to look at it, nothing at the other pauses: burn-train
+/// goes through it at each of them.
+#[derive(Clone)]
+pub struct Looks {
+    /// The training data, which knows the updates made.
+    pub fresh: FreshBatches,
+    /// What is looked at.
+    pub held_out: HeldOut,
+}
+
+impl DataLoader<Batch> for Looks {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
+        let done = match self.fresh.take_look() {
+            true => 0,
+            false => self.held_out.num_items(),
+        };
+        Box::new(HeldOutPass {
+            held_out: &self.held_out,
+            done,
+        })
+    }
+
+    fn num_items(&self) -> usize {
+        self.held_out.num_items()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
+        let held_out = HeldOut {
+            device: device.clone(),
+            ..self.held_out.clone()
+        };
+        Arc::new(Self {
+            held_out,
+            ..self.clone()
+        })
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
+        let held_out = self.held_out.part(start, end);
+        Arc::new(Self {
+            held_out,
+            ..self.clone()
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::task::TaskName;
 
-    fn fresh(seed: u64, updates: usize) -> FreshBatches {
+    fn from(position: Position, seed: u64, updates: usize, stop: &Interrupter) -> FreshBatches {
+        let schedule = Schedule {
+            updates,
+            eval_every: 3,
+            checkpoint_every: 2,
+        };
         let task = TaskName::Adding.with_gap(5);
-        FreshBatches::new(task, 4, updates, 3, seed, &Device::flex())
+        FreshBatches::new(task, 4, schedule, seed, position, &Device::flex(), stop)
+    }
+
+    fn fresh(seed: u64, updates: usize) -> FreshBatches {
+        from(Position::default(), seed, updates, &Interrupter::new())
     }
 
     fn inputs(loader: &dyn DataLoader<Batch>) -> Vec<Vec<f32>> {
@@ -294,13 +501,79 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_fresh_and_end_with_the_updates() {
+    fn passes_are_fresh_and_end_at_the_pauses() {
         let loader = fresh(1, 7);
-        let (a, b, c) = (inputs(&loader), inputs(&loader), inputs(&loader));
-        assert_eq!((a.len(), b.len(), c.len()), (3, 3, 1));
-        assert_ne!(a[0], b[0]);
-        assert_eq!(loader.updates_made(), 7);
+        assert_eq!(
+            [0, 3, 6, 7].map(|made| loader.schedule.pauses_after(made)),
+            [5, 3, 1, 0]
+        );
+        let passes: Vec<_> = (0..5).map(|_| inputs(&loader)).collect();
+        let lengths: Vec<_> = passes.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [2, 1, 1, 2, 1]); // at updates 2, 3, 4, 6, 7
+        assert_ne!(passes[0][0], passes[1][0]);
+        assert_eq!(loader.position().updates, 7);
         assert!(inputs(&loader).is_empty());
+    }
+
+    #[test]
+    fn a_data_set_is_held_out_in_its_order_and_whatever_the_seed() {
+        let held_out = |seed| {
+            let task = TaskName::DigitsRows.with_gap(0);
+            inputs(&HeldOut::new(task, seed, &Device::flex())).concat()
+        };
+        let test = held_out(1);
+        assert_eq!(test, held_out(2));
+        let task = TaskName::DigitsRows.with_gap(0);
+        assert_eq!(test.len(), 360 * 64);
+        for index in [0, 249, 250, 359] {
+            let (mut input, mut target) = ([0.0; 64], [0.0]);
+            let mut rng = random_numbers(3, Stream::HeldOut);
+            task.held_out_sample(index, &mut rng, &mut input, &mut target);
+            assert_eq!(test[64 * index..][..64], input);
+        }
+    }
+
+    #[test]
+    fn a_position_is_where_the_data_goes_on() {
+        let whole = fresh(1, 7);
+        let (first, rest): (Vec<_>, Vec<_>) = (
+            inputs(&whole),
+            (0..4).flat_map(|_| inputs(&whole)).collect(),
+        );
+        let begun = fresh(1, 7);
+        assert_eq!(inputs(&begun), first);
+        let gone_on = from(begun.position(), 1, 7, &Interrupter::new());
+        let again: Vec<_> = (0..4).flat_map(|_| inputs(&gone_on)).collect();
+        assert_eq!(again, rest);
+    }
+
+    #[test]
+    fn a_stop_ends_the_pass() {
+        let stop = Interrupter::new();
+        let loader = from(Position::default(), 1, 7, &stop);
+        let mut pass = loader.iter();
+        assert!(pass.next().is_some());
+        stop.stop(None);
+        assert!(pass.next().is_none());
+        assert_eq!(loader.position().updates, 1);
+    }
+
+    #[test]
+    fn held_out_data_is_looked_at_once_where_the_schedule_says() {
+        let fresh = fresh(1, 7);
+        let task = TaskName::Adding.with_gap(5);
+        let looks = Looks {
+            held_out: HeldOut::new(task, 1, &Device::flex()),
+            fresh: fresh.clone(),
+        };
+        let mut looked = vec![];
+        while !inputs(&fresh).is_empty() {
+            if !inputs(&looks).is_empty() {
+                looked.push(fresh.position().updates);
+            }
+            assert!(inputs(&looks).is_empty(), "twice after the same update");
+        }
+        assert_eq!(looked, [3, 6, 7]);
     }
 
     #[test]

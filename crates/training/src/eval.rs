@@ -6,7 +6,7 @@ use crate::device::{self, DeviceName};
 use crate::report::{self, readable};
 use crate::rundir::RunDir;
 use crate::train::evaluate;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,7 @@ pub struct Evaluation {
 #[derive(Serialize)]
 struct At {
     cell: CellName,
+    /// 0 for tasks without one.
     gap: usize,
     length: usize,
     metric: &'static str,
@@ -48,6 +49,7 @@ struct At {
 pub fn evaluate_run(request: &Request) -> Result<Evaluation> {
     let (dir, trained) = RunDir::open(request.run)?;
     let chosen = device::choose(request.device.unwrap_or(trained.device))?;
+    let trained_task = trained.task.with_gap(trained.gap);
     let own_gap = [trained.gap];
     let gaps = match request.gaps {
         [] => &own_gap,
@@ -62,6 +64,16 @@ pub fn evaluate_run(request: &Request) -> Result<Evaluation> {
         };
         settings.check()?;
         let task = settings.task.with_gap(*gap);
+        if task.d_input() != trained_task.d_input() {
+            bail!(
+                "{} has {} input features at gap {gap} and {} at gap {}, which the model was trained at: \
+                 it can only be evaluated at that gap",
+                settings.task.name(),
+                task.d_input(),
+                trained_task.d_input(),
+                trained.gap,
+            );
+        }
         let held_out = HeldOut::new(task.clone(), settings.seed, &chosen.device);
         for cell in Cells::Both.list() {
             let Some(model) = dir.read_model(*cell, &settings, &chosen.device)? else {
@@ -101,7 +113,7 @@ impl Evaluation {
         let rows = self.runs.iter().map(|run| {
             vec![
                 run.cell.name().to_uppercase(),
-                run.gap.to_string(),
+                report::gap(run.gap),
                 run.length.to_string(),
                 readable(run.metric, run.value),
                 readable(run.metric, run.chance),

@@ -1,10 +1,11 @@
 //! What is measured while training: metrics for burn-train, and their record in `metrics.jsonl`.
 
 use crate::config::CellName;
-use crate::model::Measured;
+use crate::failure::{Failure, NotFinite, Place};
+use crate::metrics_file::MetricsFile;
+use crate::model::{Measured, Update};
 use crate::task::{Score, Task};
 use burn::tensor::{Tensor, TensorReadError};
-use burn::train::EarlyStoppingStrategy;
 use burn::train::logger::MetricLogger;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::store::{Aggregate, EpochSummary, EventStoreClient, MetricsUpdate, Split};
@@ -12,13 +13,12 @@ use burn::train::metric::{
     Adaptor, LossInput, Metric, MetricAttributes, MetricDefinition, MetricId, MetricMetadata,
     MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
-use serde::Serialize;
+use burn::train::{EarlyStoppingStrategy, Interrupter};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Name of burn-train's loss metric.
+/// Name of burn-train's loss metric, and of [`TrainLoss`].
 pub const LOSS: &str = "Loss";
 /// Name of [`Accuracy`].
 pub const ACCURACY: &str = "Accuracy";
@@ -27,6 +27,104 @@ impl Adaptor<LossInput> for Measured {
     fn adapt(&self) -> LossInput {
         // One value a sequence, so that batches count by their size.
         LossInput::new(self.loss.clone().expand([self.right.dims()[0]]))
+    }
+}
+
+impl Adaptor<Update> for Update {
+    fn adapt(&self) -> Update {
+        self.clone()
+    }
+}
+
+/// The loss of the batches trained on: burn-train's, and a watch over it and the gradient. Both are
+/// read for every update anyway or with it, on the thread that keeps the metrics, so that watching
+/// costs the device no wait of its own; the training is at most a few updates ahead by then, and
+/// writes no checkpoint before it knows.
+#[derive(Clone)]
+pub struct TrainLoss {
+    name: MetricName,
+    state: NumericMetricState,
+    cell: CellName,
+    update: usize,
+    failure: Failure,
+}
+
+impl TrainLoss {
+    /// The metric after so many updates; what isn't finite goes to `failure`.
+    pub fn new(cell: CellName, updates: usize, failure: Failure) -> Self {
+        Self {
+            name: Arc::new(LOSS.to_string()),
+            state: NumericMetricState::default(),
+            cell,
+            update: updates,
+            failure,
+        }
+    }
+
+    fn format(&self) -> FormatOptions {
+        FormatOptions::new(self.name.clone()).precision(2)
+    }
+}
+
+impl Metric for TrainLoss {
+    type Input = Update;
+
+    fn name(&self) -> MetricName {
+        self.name.clone()
+    }
+
+    fn attributes(&self) -> MetricAttributes {
+        NumericAttributes {
+            unit: None,
+            higher_is_better: false,
+        }
+        .into()
+    }
+
+    fn update(
+        &mut self,
+        update: &Update,
+        _metadata: &MetricMetadata,
+    ) -> Result<SerializedEntry, TensorReadError> {
+        self.update += 1;
+        let loss_and_norm: Vec<f64> = update.loss_and_norm.clone().try_into_vec_as()?;
+        let (loss, norm) = (loss_and_norm[0], loss_and_norm[1]);
+        if !loss.is_finite() || !norm.is_finite() {
+            let place = match loss.is_finite() {
+                true => Place::GradientNorm(norm),
+                false => Place::Loss(loss),
+            };
+            self.failure.stop(NotFinite {
+                cell: self.cell,
+                update: self.update,
+                place,
+                first: update.anomaly.clone(),
+            });
+        }
+        self.state.update(loss, update.sequences);
+        Ok(self.state.compute_update(self.format()))
+    }
+
+    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        Ok(self.state.compute_final(self.format()))
+    }
+
+    fn clear(&mut self) {
+        self.state.reset();
+    }
+}
+
+impl Numeric for TrainLoss {
+    fn value(&self) -> Option<NumericEntry> {
+        Some(self.state.current_value())
+    }
+
+    fn running_value(&self) -> Option<NumericEntry> {
+        Some(self.state.running_value())
+    }
+
+    fn final_value(&self) -> NumericEntry {
+        self.state.final_value()
     }
 }
 
@@ -109,21 +207,38 @@ impl Numeric for Accuracy {
 }
 
 /// The state of a run at one look at the held-out data; a line of `metrics.jsonl`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Point {
     /// The cell.
     pub cell: CellName,
     /// Updates made.
     pub update: usize,
     /// Mean loss on the batches trained on since the look before.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// Loss and accuracy on the held-out data.
     #[serde(flatten)]
     pub held_out: Score,
 }
 
-/// The record of a run: collects burn-train's metrics, writes `metrics.jsonl` line by line, and answers
-/// burn-train's questions about the past.
+/// JSON has no word for what is not a number, which the loss of a diverged run is; it is written as null.
+pub fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// What the record must keep between two looks for the next line to be the same, whatever happens.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Meter {
+    /// Updates counted.
+    pub updates: usize,
+    /// Sum of the losses of the sequences trained on since the last look, and their number.
+    pub loss: (f64, usize),
+    /// The last look, if it was after the last update.
+    pub look: Option<Score>,
+}
+
+/// The record of a cell's training: collects burn-train's metrics and writes `metrics.jsonl` line by
+/// line.
 #[derive(Clone)]
 pub struct Record {
     shared: Arc<Mutex<Shared>>,
@@ -131,28 +246,35 @@ pub struct Record {
 
 struct Shared {
     cell: CellName,
-    updates: usize,
-    eval_every: usize,
-    file: File,
-    failure: Option<io::Error>,
+    file: MetricsFile,
+    failure: Failure,
     names: HashMap<MetricId, String>,
-    /// The newest value of each metric by split and name; at the end of a split, its mean.
-    newest: HashMap<(Split, String), f64>,
+    meter: Meter,
+    /// Whether this pass looks at the held-out data.
+    looks: bool,
+    /// The newest values on the held-out data by name; at the end of a pass, the means.
+    held_out: HashMap<String, f64>,
     points: Vec<Point>,
 }
 
 impl Record {
-    /// A record that appends to `file`.
-    pub fn new(cell: CellName, updates: usize, eval_every: usize, file: File) -> Self {
+    /// A record that goes on from `meter` and `points` and appends to `file`.
+    pub fn new(
+        cell: CellName,
+        file: MetricsFile,
+        meter: Meter,
+        points: Vec<Point>,
+        failure: Failure,
+    ) -> Self {
         let shared = Shared {
             cell,
-            updates,
-            eval_every,
             file,
-            failure: None,
+            failure,
             names: HashMap::new(),
-            newest: HashMap::new(),
-            points: vec![],
+            meter,
+            looks: false,
+            held_out: HashMap::new(),
+            points,
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
@@ -160,16 +282,18 @@ impl Record {
     }
 
     /// All looks at the held-out data so far.
-    ///
-    /// # Errors
-    ///
-    /// If a line could not be written.
-    pub fn points(&self) -> io::Result<Vec<Point>> {
-        let mut shared = self.shared();
-        match shared.failure.take() {
-            Some(failure) => Err(failure),
-            None => Ok(shared.points.clone()),
-        }
+    pub fn points(&self) -> Vec<Point> {
+        self.shared().points.clone()
+    }
+
+    /// What a checkpoint must keep of the record.
+    pub fn meter(&self) -> Meter {
+        self.shared().meter
+    }
+
+    /// The file, for a checkpoint to say how long it is.
+    pub fn file(&self) -> MetricsFile {
+        self.shared().file.clone()
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -178,27 +302,58 @@ impl Record {
 }
 
 impl Shared {
-    fn newest(&self, split: Split, name: &str) -> f64 {
-        let newest = self.newest.get(&(split, name.to_string()));
-        newest.copied().unwrap_or(f64::NAN)
+    /// One value: of a batch, or at the end of a pass the mean over its batches.
+    fn value(&mut self, name: String, value: NumericEntry, split: &Split) {
+        let of_batch = match value {
+            NumericEntry::Aggregated { count, .. } => Some(count),
+            _ => None,
+        };
+        match (split, of_batch) {
+            (Split::Train, Some(count)) if name == LOSS => {
+                let (sum, sequences) = self.meter.loss;
+                self.meter.loss = (sum + value.current() * count as f64, sequences + count);
+                self.meter.updates += 1;
+                self.meter.look = None;
+            }
+            (Split::Valid, of_batch) => {
+                self.looks |= of_batch.is_some();
+                self.held_out.insert(name, value.current());
+            }
+            _ => {}
+        }
     }
 
-    fn end_of_look(&mut self, epoch: usize) {
+    fn end_of_pass(&mut self) {
+        if !std::mem::take(&mut self.looks) {
+            return;
+        }
+        let mean = |name| self.held_out.get(name).copied().unwrap_or(f64::NAN);
+        let score = Score {
+            loss: mean(LOSS),
+            accuracy: mean(ACCURACY),
+        };
+        if !score.loss.is_finite() {
+            self.failure.stop(NotFinite {
+                cell: self.cell,
+                update: self.meter.updates,
+                place: Place::HeldOutLoss(score.loss),
+                first: None,
+            });
+            return;
+        }
+        let (sum, sequences) = self.meter.loss;
         let point = Point {
             cell: self.cell,
-            update: (epoch * self.eval_every).min(self.updates),
-            train_loss: self.newest(Split::Train, LOSS),
-            held_out: Score {
-                loss: self.newest(Split::Valid, LOSS),
-                accuracy: self.newest(Split::Valid, ACCURACY),
-            },
+            update: self.meter.updates,
+            train_loss: sum / sequences as f64,
+            held_out: score,
         };
-        let line = serde_json::to_string(&point).map_err(io::Error::from);
-        let written = line.and_then(|line| self.file.write_all(format!("{line}\n").as_bytes()));
-        if let Err(error) = written {
-            self.failure.get_or_insert(error);
+        if let Err(error) = self.file.append(&point) {
+            self.failure.stop(error);
         }
         self.points.push(point);
+        self.meter.loss = (0.0, 0);
+        self.meter.look = Some(score);
     }
 }
 
@@ -208,27 +363,19 @@ impl MetricLogger for Record {
         for metric in update.entries_numeric {
             let name = shared.names.get(&metric.entry.metric_id).cloned();
             if let (Some(name), Some(value)) = (name, metric.numeric_entry) {
-                shared.newest.insert((split.clone(), name), value.current());
+                shared.value(name, value, split);
             }
         }
     }
 
+    /// Nobody here asks burn-train about the past, which is where it would look.
     fn read_numeric(
         &mut self,
-        name: &str,
-        epoch: usize,
-        split: &Split,
+        _name: &str,
+        _epoch: usize,
+        _split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        let shared = self.shared();
-        let point = epoch
-            .checked_sub(1)
-            .and_then(|look| shared.points.get(look));
-        let value = point.map(|point| match (split, name) {
-            (Split::Train, _) => point.train_loss,
-            (_, ACCURACY) => point.held_out.accuracy,
-            _ => point.held_out.loss,
-        });
-        Ok(value.map(NumericEntry::Final).into_iter().collect())
+        Ok(vec![])
     }
 
     fn log_metric_definition(&mut self, definition: MetricDefinition) {
@@ -238,24 +385,43 @@ impl MetricLogger for Record {
 
     fn log_epoch_summary(&mut self, summary: EpochSummary) {
         if summary.split == Split::Valid {
-            self.shared().end_of_look(summary.epoch_number);
+            self.shared().end_of_pass();
         }
     }
 }
 
-/// Stops the training once the task is solved on the held-out data.
-#[derive(Clone)]
-pub struct StopWhenSolved {
-    /// The task whose criterion counts.
-    pub task: Arc<dyn Task>,
+/// Waits until the record has taken in all that was measured. burn-train's own flush leaves the loggers
+/// behind, which run on one more thread; a question to that thread is answered when it has caught up.
+pub fn settle(store: &EventStoreClient, pass: usize) {
+    store.find_metric(LOSS, pass, Aggregate::Mean, &Split::Train);
 }
 
-impl EarlyStoppingStrategy for StopWhenSolved {
-    fn should_stop(&mut self, epoch: usize, store: &EventStoreClient) -> bool {
-        let find = |name| store.find_metric(name, epoch, Aggregate::Mean, &Split::Valid);
-        match (find(LOSS), find(ACCURACY)) {
-            (Some(loss), Some(accuracy)) => self.task.solved(Score { loss, accuracy }),
-            _ => false,
-        }
+/// Ends the training once the task is solved on the held-out data, if the task allows it, the updates are used up, or the
+/// user says stop; after the checkpoint in each case.
+#[derive(Clone)]
+pub struct End {
+    /// The task whose criterion counts.
+    pub task: Arc<dyn Task>,
+    /// Updates at most.
+    pub updates: usize,
+    /// The user's wish.
+    pub stop: Interrupter,
+    /// What is known.
+    pub record: Record,
+}
+
+impl End {
+    /// Whether there is nothing left to train.
+    pub fn reached(&self) -> bool {
+        let Meter { updates, look, .. } = self.record.meter();
+        let solved = |score| self.task.stops_when_solved() && self.task.solved(score);
+        updates >= self.updates || look.is_some_and(solved)
+    }
+}
+
+impl EarlyStoppingStrategy for End {
+    fn should_stop(&mut self, pass: usize, store: &EventStoreClient) -> bool {
+        settle(store, pass);
+        self.reached() || self.stop.should_stop()
     }
 }

@@ -1,4 +1,4 @@
-//! The picture of a run: held-out loss against updates, chance dashed.
+//! The picture of a run: held-out loss against updates, baselines dashed.
 
 use crate::config::{CellName, Settings};
 use crate::metrics::Point;
@@ -9,7 +9,8 @@ use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (860, 460);
 const FONT: &str = "sans-serif";
-const CHANCE: RGBColor = RGBColor(110, 110, 110);
+/// Of chance and of the other baselines.
+const GREYS: [RGBColor; 2] = [RGBColor(90, 90, 90), RGBColor(165, 165, 165)];
 
 /// Colours that the colour-blind tell apart (Okabe & Ito 2008).
 fn colour(cell: CellName) -> RGBColor {
@@ -36,11 +37,15 @@ fn draw(
     task: &dyn Task,
     curves: &[(CellName, Vec<Point>)],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let chance = task.chance().loss;
+    let baselines = task.baselines();
     // A diverged run has losses that are not numbers, and a perfect one a loss of zero.
     let visible = |point: &&Point| point.held_out.loss.is_finite() && point.held_out.loss > 0.0;
     let points = curves.iter().flat_map(|(_, points)| points).filter(visible);
-    let (mut low, mut high, mut last) = (chance, chance, 1);
+    let (mut low, mut high, mut last) = (f64::INFINITY, 0.0f64, 1);
+    for baseline in &baselines {
+        low = low.min(baseline.score.loss);
+        high = high.max(baseline.score.loss);
+    }
     for point in points {
         low = low.min(point.held_out.loss);
         high = high.max(point.held_out.loss);
@@ -50,9 +55,12 @@ fn draw(
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
     let title = format!(
-        "{}, gap {}: held-out loss ({}, lr {}, H = {}, seed {})",
+        "{}{}: held-out loss ({}, lr {}, H = {}, seed {})",
         settings.task.name(),
-        settings.gap,
+        match settings.gap {
+            0 => String::new(),
+            gap => format!(", gap {gap}"),
+        },
         settings.optimizer.title(),
         settings.lr,
         settings.hidden,
@@ -65,7 +73,7 @@ fn draw(
         .y_label_area_size(64)
         .build_cartesian_2d(0..last, (low / 1.5..high * 1.5).log_scale())?;
     let y_name = match task.goal() {
-        Goal::Class { .. } => "cross-entropy (nats, log scale)",
+        Goal::Class { .. } | Goal::Steps { .. } => "cross-entropy (nats, log scale)",
         Goal::Value { .. } => "mean squared error (log scale)",
     };
     chart
@@ -78,15 +86,15 @@ fn draw(
         .label_style((FONT, 13))
         .axis_desc_style((FONT, 14))
         .draw()?;
-    chart
-        .draw_series(DashedLineSeries::new(
-            [(0, chance), (last, chance)],
-            6,
-            5,
-            CHANCE.stroke_width(2),
-        ))?
-        .label("chance")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 22, y)], CHANCE.stroke_width(1)));
+    for (k, baseline) in baselines.iter().enumerate() {
+        let grey = GREYS[k.min(GREYS.len() - 1)];
+        let loss = baseline.score.loss;
+        let line = [(0, loss), (last, loss)];
+        chart
+            .draw_series(DashedLineSeries::new(line, 6, 5, grey.stroke_width(2)))?
+            .label(baseline.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], grey.stroke_width(2)));
+    }
     for (cell, points) in curves {
         let colour = colour(*cell);
         let line: Vec<_> = points

@@ -3,6 +3,7 @@
 
 use crate::config::CellName;
 use crate::metrics::{ACCURACY, LOSS};
+use crate::report;
 use crate::task::Goal;
 use burn::train::LearnerSummary;
 use burn::train::logger::{EvaluationProgressLogger, TrainingProgressLogger};
@@ -47,6 +48,7 @@ impl Bars {
         let right = match goal {
             Goal::Class { .. } => "accuracy".to_string(),
             Goal::Value { tolerance } => format!("within {tolerance}"),
+            Goal::Steps { .. } => "sequences right".to_string(),
         };
         Self {
             bars,
@@ -55,8 +57,18 @@ impl Bars {
         }
     }
 
-    /// The renderer that burn-train tells about the training of `cell`.
-    pub fn renderer(&self, cell: CellName) -> Box<dyn MetricsRenderer> {
+    /// Nothing to be seen, for a run that others tell of.
+    pub fn hidden(cell: CellName) -> Self {
+        Self {
+            bars: vec![(cell, ProgressBar::hidden())],
+            in_terminal: true, // lines are for those who cannot see bars
+            right: String::new(),
+        }
+    }
+
+    /// The renderer that burn-train tells about the training of `cell`, after so many updates in an
+    /// earlier process.
+    pub fn renderer(&self, cell: CellName, done: usize) -> Box<dyn MetricsRenderer> {
         let bar = self.bars.iter().find(|(name, _)| *name == cell);
         let bar = bar.map_or_else(ProgressBar::hidden, |(_, bar)| bar.clone());
         Box::new(Renderer {
@@ -65,8 +77,9 @@ impl Bars {
             in_terminal: self.in_terminal,
             right: self.right.clone(),
             start: Instant::now(),
-            done: 0,
-            done_before: 0,
+            done_at_start: done,
+            done,
+            done_before: done,
             training: true,
             names: HashMap::new(),
             train_loss: f64::NAN,
@@ -79,7 +92,7 @@ impl Bars {
     pub fn finish(&self, cell: CellName, word: &str) {
         match self.bars.iter().find(|(name, _)| *name == cell) {
             Some((_, bar)) if self.in_terminal => bar.abandon_with_message(word.to_string()),
-            _ => eprintln!("{:4}  {word}", cell.name()),
+            _ => report::say(&format!("{:4}  {word}", cell.name())),
         }
     }
 }
@@ -102,12 +115,14 @@ struct Renderer {
     /// What an answer that is right is called.
     right: String,
     start: Instant,
+    done_at_start: usize,
     done: usize,
     done_before: usize,
     training: bool,
     names: HashMap<MetricId, String>,
     train_loss: f64,
     held_out: Option<(f64, f64)>,
+    /// What was measured on the held-out data in this pass; nothing where it is not looked at.
     newest: HashMap<String, f64>,
 }
 
@@ -136,14 +151,15 @@ impl Renderer {
     /// A line for those who cannot see the bar.
     fn line(&self) {
         let total = self.bar.length().unwrap_or(0) as usize;
-        let rate = self.done as f64 / self.start.elapsed().as_secs_f64();
+        let made = self.done - self.done_at_start;
+        let rate = made as f64 / self.start.elapsed().as_secs_f64();
         let left = total.saturating_sub(self.done) as f64 / rate;
-        eprintln!(
+        report::say(&format!(
             "{:4}  update {:>6}/{total}  {}  {rate:.0} updates/s  at most {left:.0} s left",
             self.cell.name(),
             self.done,
             self.message(),
-        );
+        ));
     }
 }
 
@@ -157,7 +173,10 @@ impl MetricsRendererTraining for Renderer {
     }
 
     fn update_valid(&mut self, state: MetricState) {
-        if let Some((name, value)) = self.numeric(state) {
+        // The mean over no batches at all is not a number.
+        if let Some((name, value)) = self.numeric(state)
+            && value.is_finite()
+        {
             self.newest.insert(name, value);
         }
     }
@@ -180,6 +199,8 @@ impl TrainingProgressLogger for Renderer {
             "{prefix:4} {bar:24} {pos:>6}/{len}  {rate}  at most {eta} left  {msg}",
         ));
         self.bar.reset();
+        self.bar.set_position(self.done as u64);
+        self.bar.reset_eta();
         self.bar.set_message("");
     }
 
@@ -200,12 +221,13 @@ impl TrainingProgressLogger for Renderer {
             self.done_before = self.done;
             return;
         }
-        if let (Some(loss), Some(accuracy)) = (self.newest.get(LOSS), self.newest.get(ACCURACY)) {
+        let newest = std::mem::take(&mut self.newest);
+        if let (Some(loss), Some(accuracy)) = (newest.get(LOSS), newest.get(ACCURACY)) {
             self.held_out = Some((*loss, *accuracy));
-        }
-        match self.in_terminal {
-            true => self.bar.set_message(self.message()),
-            false => self.line(),
+            match self.in_terminal {
+                true => self.bar.set_message(self.message()),
+                false => self.line(),
+            }
         }
     }
 

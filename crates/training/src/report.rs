@@ -1,7 +1,18 @@
 //! What a run found: the summary for programs, the table and the sentence for people.
 
+mod curves;
+pub mod document;
+mod figure;
+mod findings;
+mod memory;
+mod page;
+mod picture;
+mod png;
+mod published;
+mod success;
+
 use crate::config::{CellName, ForgetBias, Settings};
-use crate::task::{Goal, Score, Task};
+use crate::task::{Score, Task};
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -13,7 +24,7 @@ use std::path::PathBuf;
 pub struct Summary {
     /// Name of the task.
     pub task: &'static str,
-    /// Steps that the relevant input must be remembered for.
+    /// Steps that the relevant input must be remembered for; 0 for tasks without a gap.
     pub gap: usize,
     /// `flex`, `ndarray` or `wgpu`.
     pub device: &'static str,
@@ -36,7 +47,7 @@ pub struct CellSummary {
     pub parameters: usize,
     /// Updates made.
     pub updates: usize,
-    /// What `value` and `chance` are: `accuracy` or `mse`.
+    /// What `value` and `chance` are: `accuracy`, `mse` or `cross-entropy`.
     pub metric: &'static str,
     /// The metric on the held-out data.
     pub value: f64,
@@ -50,9 +61,15 @@ pub struct CellSummary {
 
 /// The metric by which people judge the task: its name, and its value in a score.
 pub fn metric(task: &dyn Task, score: Score) -> (&'static str, f64) {
-    match task.goal() {
-        Goal::Class { .. } => ("accuracy", score.accuracy),
-        Goal::Value { .. } => ("mse", score.loss),
+    let metric = task.metric();
+    (metric.name(), metric.of(score))
+}
+
+/// A gap as people read it.
+pub fn gap(gap: usize) -> String {
+    match gap {
+        0 => "none".to_string(),
+        gap => gap.to_string(),
     }
 }
 
@@ -98,6 +115,12 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
 /// If it is closed or full; `println!` would panic.
 pub fn print(text: &str) -> Result<()> {
     writeln!(io::stdout(), "{text}").context("cannot write to standard output")
+}
+
+/// Says something on standard error, where progress and warnings go. If it is closed, nobody listens, and
+/// the work goes on; `eprintln!` would panic.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 impl CellSummary {
@@ -161,22 +184,37 @@ impl Summary {
             0.0 => "no clipping".to_string(),
             clip => format!("the global gradient norm clipped to {clip}"),
         };
+        let gap = match settings.gap {
+            0 => String::new(),
+            gap => format!(" with a gap of {gap} steps"),
+        };
+        let hidden = match (settings.match_parameters, settings.hidden_of(CellName::Rnn)) {
+            (false, _) => format!("{} hidden units", settings.hidden),
+            (true, rnn) => format!(
+                "{} hidden units (RNN: {rnn}, for as many parameters)",
+                settings.hidden
+            ),
+        };
+        let others = task.baselines().into_iter().skip(1).map(|baseline| {
+            let (metric, value) = metric(task, baseline.score);
+            let value = readable(metric, value);
+            format!(" For comparison, {}: {metric} {value}.", baseline.name)
+        });
+        let others: String = others.collect();
         let interrupted = match self.interrupted {
             true => " The run was interrupted: these are the results so far.",
             false => "",
         };
         format!(
-            "On {} with a gap of {} steps (sequences of {}), {}; with {}, learning rate {}, batches \
-             of {}, {clip}, {}, {} hidden units, seed {}.{interrupted}",
+            "On {}{gap} (sequences of {}), {}; with {}, learning rate {}, batches of {}, {clip}, {}, \
+             {hidden}, seed {}.{others}{interrupted}",
             self.task,
-            settings.gap,
             task.length(),
             cells.join(", and "),
             settings.optimizer.title(),
             settings.lr,
             settings.batch,
             settings.init.words(),
-            settings.hidden,
             settings.seed,
         )
     }

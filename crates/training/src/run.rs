@@ -1,18 +1,25 @@
 //! `training compare` and `training train`: fit the cells one after the other, keep the results, say
-//! what was shown.
+//! what was shown; and go on with a run that was stopped.
 
+use crate::checkpoint::{self, Checkpoint, Finished};
 use crate::config::Settings;
-use crate::device;
+use crate::device::{self, Chosen};
+use crate::failure::NotFinite;
+use crate::metrics::Point;
+use crate::metrics_file::Prefix;
+use crate::model::Model;
 use crate::plot;
 use crate::progress::Bars;
 use crate::report::{self, CellSummary, Summary, thousands};
 use crate::rundir::RunDir;
-use crate::train::{Fitted, fit};
-use anyhow::Result;
+use crate::task::Task;
+use crate::train::{Training, fit};
+use anyhow::{Context, Error, Result, anyhow};
 use burn::module::Module;
 use burn::train::Interrupter;
+use burn::train::renderer::default_renderer;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a run shows itself.
 pub struct Show {
@@ -20,100 +27,257 @@ pub struct Show {
     pub json: bool,
     /// Use burn-train's dashboard where there is a terminal.
     pub dashboard: bool,
+    /// Name the first tensor that is not finite, should there be one.
+    pub detect_anomaly: bool,
 }
 
-/// Trains all cells of `settings`; returns whether the run went to its end without interruption.
-pub fn run(
+/// Trains all cells of `settings` in a new folder; returns whether the run went to its end without
+/// interruption.
+pub fn start(
     settings: &Settings,
     out: Option<&Path>,
     show: &Show,
-    interrupter: &Interrupter,
+    stop: &Interrupter,
 ) -> Result<bool> {
     let chosen = device::choose(settings.device)?;
-    let task = settings.task.with_gap(settings.gap);
     let dir = RunDir::create(out, settings)?;
     dir.write_json("config.json", settings)?;
-    eprintln!("{}", chosen.why);
-    eprintln!(
-        "task: {}, gap {} (sequences of {} steps); solved: {}; at most {} updates",
-        settings.task.name(),
-        settings.gap,
-        task.length(),
-        task.criterion(),
-        thousands(settings.updates),
-    );
+    Run::new(settings, &dir, &chosen).go(None, show, stop)
+}
 
-    let cells = settings.cell.list();
-    let dashboard = show.dashboard && std::io::stdout().is_terminal();
-    let bars = (!dashboard).then(|| Bars::new(cells, settings.updates, task.goal()));
-    let mut summary = Summary {
-        task: settings.task.name(),
-        gap: settings.gap,
-        device: chosen.name,
-        optimizer: settings.optimizer.name(),
-        runs: vec![],
-        dir: dir.path().to_path_buf(),
-        interrupted: false,
-    };
-    let mut curves = vec![];
-    for cell in cells {
-        let fitted = fit(
-            *cell,
-            settings,
-            &chosen.device,
-            dir.path(),
-            dir.metrics()?,
-            bars.as_ref().map(|bars| bars.renderer(*cell)),
-            interrupter,
-        )?;
-        dir.write_model(*cell, &fitted.model)?;
-        let (metric, value) = report::metric(&*task, fitted.score);
-        let (_, chance) = report::metric(&*task, task.chance());
-        let Fitted {
-            updates, seconds, ..
-        } = fitted;
-        let result = CellSummary {
-            cell: *cell,
-            parameters: fitted.model.num_params(),
-            updates,
-            metric,
-            value,
-            chance,
-            solved: task.solved(fitted.score),
-            seconds,
-        };
-        if let Some(bars) = &bars {
-            let word = match (result.solved, fitted.interrupted) {
-                (true, _) => "solved",
-                (_, true) => "interrupted",
-                _ => "not solved",
-            };
-            let value = report::readable(metric, value);
-            bars.finish(
-                *cell,
-                &format!("{word} after {updates} updates, {metric} {value}"),
-            );
+/// Goes on with the run in a folder from its newest checkpoint.
+pub fn resume(folder: &Path, show: &Show, stop: &Interrupter) -> Result<bool> {
+    let (dir, settings) = RunDir::resume(folder)?;
+    let chosen = device::choose(settings.device)?;
+    let from = checkpoint::newest(&dir, &settings, |warning| {
+        report::say(&format!("warning: {warning}"));
+    })?;
+    match &from {
+        None => report::say(&format!(
+            "{} has no checkpoint yet: starting from the first update",
+            folder.display()
+        )),
+        Some((Checkpoint { state, .. }, file)) => {
+            let (cell, updates) = (state.cell.name(), thousands(state.data.updates));
+            let file = file.display();
+            report::say(&format!(
+                "going on with the {cell} after {updates} updates, from {file}"
+            ));
+            if state.device != chosen.name {
+                report::say(&format!(
+                    "warning: so far the run computed on {}, and now on {}: it won't be the same bit for \
+                     bit as without the break",
+                    state.device, chosen.name
+                ));
+            }
         }
-        summary.runs.push(result);
-        summary.interrupted = fitted.interrupted;
-        curves.push((*cell, fitted.points));
-        // After every cell, so that what a later one does cannot lose it.
-        dir.write_json("summary.json", &summary)?;
-        let svg = plot::loss_curves(settings, &*task, &curves)?;
-        dir.write("curves.svg", svg.as_bytes())?;
-        if fitted.interrupted {
-            break;
+    }
+    Run::new(&settings, &dir, &chosen).go(from, show, stop)
+}
+
+/// A run and what is known of it so far.
+struct Run<'a> {
+    settings: &'a Settings,
+    dir: &'a RunDir,
+    chosen: &'a Chosen,
+    task: std::sync::Arc<dyn Task>,
+    finished: Vec<Finished>,
+    summary: Summary,
+    /// The looks at the held-out data, in the order of the cells.
+    points: Vec<Point>,
+}
+
+impl<'a> Run<'a> {
+    fn new(settings: &'a Settings, dir: &'a RunDir, chosen: &'a Chosen) -> Self {
+        Self {
+            settings,
+            dir,
+            chosen,
+            task: settings.task.with_gap(settings.gap),
+            finished: vec![],
+            summary: Summary {
+                task: settings.task.name(),
+                gap: settings.gap,
+                device: chosen.name,
+                optimizer: settings.optimizer.name(),
+                runs: vec![],
+                dir: dir.path().to_path_buf(),
+                interrupted: false,
+            },
+            points: vec![],
         }
     }
 
-    report::print(&match show.json {
-        true => serde_json::to_string(&summary)?,
-        false => format!(
-            "{}\n{}\nresults: {}",
-            summary.table(),
-            summary.sentence(settings, &*task),
-            dir.path().display()
+    /// Trains the cells that are left, and shows the results.
+    fn go(
+        mut self,
+        from: Option<(Checkpoint, PathBuf)>,
+        show: &Show,
+        stop: &Interrupter,
+    ) -> Result<bool> {
+        let settings = self.settings;
+        report::say(&self.chosen.why);
+        report::say(&format!(
+            "task: {}, gap {} (sequences of {} steps); solved: {}; at most {} updates",
+            settings.task.name(),
+            report::gap(settings.gap),
+            self.task.length(),
+            self.task.criterion(),
+            thousands(settings.updates),
+        ));
+        self.train(from, show, stop)
+            .map_err(|error| with_advice(error, self.dir.path(), settings))?;
+
+        let folder = self.dir.path().display();
+        report::print(&match show.json {
+            true => serde_json::to_string(&self.summary)?,
+            false => format!(
+                "{}\n{}\nresults: {folder}",
+                self.summary.table(),
+                self.summary.sentence(settings, &*self.task),
+            ),
+        })?;
+        if self.summary.interrupted {
+            report::say(&format!("to go on with it: training --resume {folder}"));
+        }
+        Ok(!self.summary.interrupted)
+    }
+
+    fn train(
+        &mut self,
+        mut from: Option<(Checkpoint, PathBuf)>,
+        show: &Show,
+        stop: &Interrupter,
+    ) -> Result<()> {
+        let (settings, dir) = (self.settings, self.dir);
+        let cells = settings.cell.list();
+        let bars = (!show.dashboard || !std::io::stdout().is_terminal())
+            .then(|| Bars::new(cells, settings.updates, self.task.goal()));
+        let mut keep = Prefix::default();
+        if let Some((Checkpoint { state, .. }, _)) = &from {
+            keep = state.metrics;
+            for result in &state.finished {
+                self.reopen(*result)?;
+            }
+        }
+        for cell in &cells[self.finished.len()..] {
+            let (file, points) = dir.metrics(keep)?;
+            let (own, others) = points.into_iter().partition(|point| point.cell == *cell);
+            self.points = others;
+            let from = from.take();
+            let done = from.as_ref().map_or(0, |(at, _)| at.state.data.updates);
+            let fitted = fit(Training {
+                cell: *cell,
+                settings,
+                device: &self.chosen.device,
+                device_name: self.chosen.name,
+                dir,
+                finished: &self.finished,
+                metrics: (file, own),
+                from,
+                detect_anomaly: show.detect_anomaly,
+                renderer: match &bars {
+                    Some(bars) => bars.renderer(*cell, done),
+                    None => default_renderer(stop.clone(), None),
+                },
+                stop,
+            })?;
+            dir.write_model(*cell, &fitted.model)?;
+            let summary = self.add(fitted.result, &fitted.model);
+            if let Some(bars) = &bars {
+                let word = match (summary.solved, fitted.interrupted) {
+                    (true, _) => "solved",
+                    (_, true) => "interrupted",
+                    _ => "not solved",
+                };
+                let value = report::readable(summary.metric, summary.value);
+                bars.finish(
+                    *cell,
+                    &format!(
+                        "{word} after {} updates, {} {value}",
+                        summary.updates, summary.metric
+                    ),
+                );
+            }
+            keep = fitted.metrics;
+            self.points.extend(fitted.points);
+            self.summary.interrupted = fitted.interrupted;
+            // After every cell, so that what a later one does cannot lose it.
+            dir.write_json("summary.json", &self.summary)?;
+            dir.write("curves.svg", self.curves()?.as_bytes())?;
+            if fitted.interrupted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes up the result of a cell that an earlier process has trained.
+    fn reopen(&mut self, result: Finished) -> Result<()> {
+        let (cell, folder) = (result.cell, self.dir.path());
+        let model = self
+            .dir
+            .read_model(cell, self.settings, &self.chosen.device)?;
+        let model = model.with_context(|| {
+            format!(
+                "the trained {} is missing in {}: it was deleted. Start the run anew in another folder, \
+                 with --config and this run's config.json",
+                cell.name(),
+                folder.display()
+            )
+        })?;
+        self.add(result, &model);
+        Ok(())
+    }
+
+    /// Adds the result of a cell to the summary.
+    fn add(&mut self, result: Finished, model: &Model) -> CellSummary {
+        let (metric, value) = report::metric(&*self.task, result.score);
+        let (_, chance) = report::metric(&*self.task, self.task.chance());
+        let summary = CellSummary {
+            cell: result.cell,
+            parameters: model.num_params(),
+            updates: result.updates,
+            metric,
+            value,
+            chance,
+            solved: self.task.solved(result.score),
+            seconds: result.seconds,
+        };
+        self.finished.push(result);
+        self.summary.runs.push(summary.clone());
+        summary
+    }
+
+    fn curves(&self) -> Result<String> {
+        let of = |cell| {
+            let own = self.points.iter().filter(move |point| point.cell == cell);
+            (cell, own.cloned().collect())
+        };
+        let cells = self.finished.iter().map(|result| of(result.cell));
+        plot::loss_curves(self.settings, &*self.task, &cells.collect::<Vec<_>>())
+    }
+}
+
+/// An error of a run that had begun, with what to do about it.
+fn with_advice(error: Error, folder: &Path, settings: &Settings) -> Error {
+    let (dir, checkpoint) = (folder.display(), checkpoint::newest_file(folder, settings));
+    let last = match &checkpoint {
+        Some(file) => format!("The last good checkpoint is {}.", file.display()),
+        None => "There is no checkpoint before it.".to_string(),
+    };
+    match error.downcast_ref::<NotFinite>() {
+        Some(NotFinite { first: None, .. }) => anyhow!(
+            "{error:#}. {last} Start a new run with a lower --lr, or with the gradient's norm bounded \
+             (--clip 1); to learn the first tensor that is not finite: training --resume {dir} \
+             --detect-anomaly"
         ),
-    })?;
-    Ok(!summary.interrupted)
+        Some(_) => anyhow!(
+            "{error:#}. {last} Start a new run with a lower --lr, or with the gradient's norm bounded \
+             (--clip 1)"
+        ),
+        None => anyhow!(
+            "{error:#}. {last} Once the cause is put right, go on with: training --resume {dir}"
+        ),
+    }
 }

@@ -4,48 +4,77 @@
 //! | --- | --- |
 //! | `config.json` | the settings; `--config` reads them |
 //! | `metrics.jsonl` | a line for each look at the held-out data |
+//! | `checkpoints/` | where the run stands; `--resume` reads the newest |
 //! | `lstm.safetensors`, `rnn.safetensors` | the trained models |
 //! | `summary.json` | the results, as printed by `--json` |
 //! | `curves.svg` | held-out loss against updates |
+//! | `run.lock` | locked by the process that trains, whose id it holds |
 
-use crate::config::{CellName, Settings};
+use crate::config::{CellName, Cells, Overrides, Settings};
+use crate::metrics::Point;
+use crate::metrics_file::{MetricsFile, Prefix};
 use crate::model::Model;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Device;
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+const LOCK: &str = "run.lock";
+/// What files are called while they are written.
+const PARTIAL: &str = ".partial-";
 
 /// The folder of a run.
 pub struct RunDir {
     path: PathBuf,
+    /// Locked as long as the run goes on. The system unlocks it when the process ends, however it ends.
+    _lock: Option<File>,
 }
 
 impl RunDir {
-    /// Makes a new folder: `out`, which must not hold anything, or the next free one under `runs/`.
+    /// Makes a new folder for this process alone: `out`, which must not hold anything, or the next free
+    /// one under `runs/`.
     pub fn create(out: Option<&Path>, settings: &Settings) -> Result<Self> {
         let path = match out {
             Some(out) => out.to_path_buf(),
-            None => next_free(settings),
+            None => next_free(settings)?,
         };
-        let taken = path.is_file() || fs::read_dir(&path).is_ok_and(|mut dir| dir.next().is_some());
+        // A process that is about to start there has locked the folder before it is filled.
+        let mut locked = None;
+        if path.join(LOCK).exists() {
+            locked = Some(lock(&path)?);
+        }
         ensure!(
-            !taken,
-            "{} is not empty: choose another folder with --out, or remove it",
+            is_free(&path),
+            "{} is not empty: choose another folder with --out, or remove it; to go on with a run, use \
+             --resume",
             path.display()
         );
         fs::create_dir_all(&path)
             .with_context(|| format!("cannot make the folder {}", path.display()))?;
-        Ok(Self { path })
+        let locked = match locked {
+            Some(locked) => locked,
+            None => lock(&path)?,
+        };
+        Ok(Self {
+            path,
+            _lock: Some(locked),
+        })
     }
 
-    /// Opens the folder of a finished run and reads its settings.
+    /// Opens the folder of a run, to read, and its settings.
     pub fn open(path: &Path) -> Result<(Self, Settings)> {
         let dir = Self {
             path: path.to_path_buf(),
+            _lock: None,
         };
+        ensure!(
+            path.exists(),
+            "there is no {}: is it the folder of a run?",
+            path.display()
+        );
         let config = dir.path.join("config.json");
         let text = fs::read_to_string(&config).with_context(|| {
             format!(
@@ -53,11 +82,32 @@ impl RunDir {
                 config.display()
             )
         })?;
-        let given = serde_json::from_str(&text)
+        let given = Overrides::from_json(&text)
             .with_context(|| format!("cannot understand {}", config.display()))?;
         let settings = Settings::resolve(given)
             .with_context(|| format!("cannot use the settings in {}", config.display()))?;
         Ok((dir, settings))
+    }
+
+    /// Opens the folder of a run to go on with it, in this process alone.
+    pub fn resume(path: &Path) -> Result<(Self, Settings)> {
+        let (dir, settings) = Self::open(path)?;
+        let locked = lock(path)?;
+        remove_partial(path);
+        remove_partial(&path.join("checkpoints"));
+        let dir = Self {
+            _lock: Some(locked),
+            ..dir
+        };
+        Ok((dir, settings))
+    }
+
+    /// Whether there are results that are written after the first checkpoint only.
+    pub fn is_beyond_its_first_checkpoint(&self) -> bool {
+        let metrics = fs::read(self.path.join("metrics.jsonl")).unwrap_or_default();
+        let lines = metrics.iter().filter(|byte| **byte == b'\n').count();
+        let names = Cells::Both.list().iter().map(|cell| model_file(*cell));
+        lines > 1 || names.into_iter().any(|name| self.path.join(name).exists())
     }
 
     /// Where it is.
@@ -65,24 +115,14 @@ impl RunDir {
         &self.path
     }
 
-    /// The file that metrics are appended to.
-    pub fn metrics(&self) -> Result<File> {
-        let path = self.path.join("metrics.jsonl");
-        let file = OpenOptions::new().create(true).append(true).open(&path);
-        file.with_context(|| format!("cannot write {}", path.display()))
+    /// The file that metrics are appended to, cut after `keep`, and what is in it.
+    pub fn metrics(&self, keep: Prefix) -> Result<(MetricsFile, Vec<Point>)> {
+        MetricsFile::open(&self.path.join("metrics.jsonl"), keep)
     }
 
     /// Writes a file whole or not at all.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path.join(name);
-        let write = || -> Result<()> {
-            let mut file = temporary_file().tempfile_in(&self.path)?;
-            file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        write_whole(&self.path.join(name), bytes)
     }
 
     /// Writes a value as JSON.
@@ -122,10 +162,27 @@ impl RunDir {
     }
 }
 
+/// Writes a file whole or not at all, even if the power fails: beside its place first, then to the disk,
+/// then to its place.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut file = temporary_file().tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        // The new name is in the folder; elsewhere than on Unix a folder cannot be synced.
+        #[cfg(unix)]
+        File::open(folder)?.sync_all()?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Temporary files are for their owner alone; results are as readable as other files.
 fn temporary_file() -> tempfile::Builder<'static, 'static> {
-    #[allow(unused_mut)]
     let mut builder = tempfile::Builder::new();
+    builder.prefix(PARTIAL);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -134,17 +191,100 @@ fn temporary_file() -> tempfile::Builder<'static, 'static> {
     builder
 }
 
+/// Removes what a killed process was about to write. Only for the holder of the lock.
+fn remove_partial(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_partial(&entry.file_name())) {
+        // What cannot be removed is in nobody's way.
+        let _ = fs::remove_file(entry.path());
+    }
+}
+
+fn is_partial(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(PARTIAL)
+}
+
+/// Whether a run can start in a folder: it is not there, or holds nothing but what is left of a run that
+/// was killed before it had begun.
+fn is_free(path: &Path) -> bool {
+    if !path.exists() {
+        return true;
+    }
+    let is_nothing = |name: std::ffi::OsString| name == LOCK || is_partial(&name);
+    fs::read_dir(path).is_ok_and(|entries| {
+        entries
+            .into_iter()
+            .all(|entry| entry.is_ok_and(|entry| is_nothing(entry.file_name())))
+    })
+}
+
+/// Locks a folder for this process.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(LOCK);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| {
+            format!(
+                "cannot write in {}: make it writable, or copy the folder to where there is room and \
+                 the right to write",
+                folder.display()
+            )
+        })?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Where locks keep readers out, too, the id stays unknown.
+            let _ = file.read_to_string(&mut pid);
+            let process = match pid.trim() {
+                "" => "another process".to_string(),
+                pid => format!("the process {pid}"),
+            };
+            bail!(
+                "{} is in use by {process}: wait until it ends, or stop it; a new run needs another \
+                 folder",
+                folder.display()
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    let write_id = || -> io::Result<()> {
+        file.set_len(0)?;
+        writeln!(&file, "{}", std::process::id())
+    };
+    write_id().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(file)
+}
+
 fn model_file(cell: CellName) -> String {
     format!("{}.safetensors", cell.name())
 }
 
-fn next_free(settings: &Settings) -> PathBuf {
-    let name = format!("{}-gap{}", settings.task.name(), settings.gap);
-    let numbered = (1..).map(|number| Path::new("runs").join(format!("{name}-{number:03}")));
-    numbered
-        .into_iter()
-        .find(|path| !path.exists())
-        .expect("numbers don't end")
+/// Makes the next free folder under `runs/`; of two processes that start at once, each gets its own.
+fn next_free(settings: &Settings) -> Result<PathBuf> {
+    let name = match settings.gap {
+        0 => settings.task.name().to_string(),
+        gap => format!("{}-gap{gap}", settings.task.name()),
+    };
+    let mut number = 1;
+    loop {
+        let path = Path::new("runs").join(format!("{name}-{number:03}"));
+        let made = fs::create_dir_all("runs").and_then(|()| fs::create_dir(&path));
+        match made {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot make the folder {}", path.display()));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +305,11 @@ mod tests {
     fn a_folder_in_use_is_refused() {
         let out = tempfile::tempdir().unwrap();
         let dir = RunDir::create(Some(out.path()), &settings()).unwrap();
+        let error = RunDir::create(Some(out.path()), &settings()).err().unwrap();
+        let process = format!("in use by the process {}", std::process::id());
+        assert!(error.to_string().contains(&process), "{error}");
         dir.write("config.json", b"{}").unwrap();
+        drop(dir);
         let error = RunDir::create(Some(out.path()), &settings()).err().unwrap();
         assert!(error.to_string().contains("is not empty"), "{error}");
         let file = out.path().join("config.json");

@@ -1,21 +1,51 @@
 //! Fitting one cell: burn-train's learner around the model, the fresh batches and the held-out data.
 
+use crate::checkpoint::{Checkpoint, Finished, Saver, State};
 use crate::config::{CellName, Optimizer, Settings};
-use crate::data::{FreshBatches, HeldOut};
-use crate::metrics::{Accuracy, Point, Record, StopWhenSolved};
+use crate::data::{FreshBatches, HeldOut, Looks, Position, Schedule};
+use crate::failure::Failure;
+use crate::metrics::{Accuracy, End, Meter, Point, Record, TrainLoss};
+use crate::metrics_file::{MetricsFile, Prefix};
 use crate::model::Model;
+use crate::rundir::RunDir;
 use crate::task::Score;
 use anyhow::{Context, Result, bail};
 use burn::data::dataloader::DataLoader;
+use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer, RmsPropConfig, SgdConfig};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
 use burn::train::{InferenceStep, Interrupter, Learner, SupervisedTraining};
-use std::fs::File;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// A cell to be trained.
+pub struct Training<'a> {
+    /// The cell.
+    pub cell: CellName,
+    /// The settings of the run.
+    pub settings: &'a Settings,
+    /// Where to compute.
+    pub device: &'a Device,
+    /// Its name.
+    pub device_name: &'static str,
+    /// The folder of the run.
+    pub dir: &'a RunDir,
+    /// The cells trained before.
+    pub finished: &'a [Finished],
+    /// The metrics file, and the looks of this cell that are in it.
+    pub metrics: (MetricsFile, Vec<Point>),
+    /// Where to go on from, and the file that it was read from.
+    pub from: Option<(Checkpoint, PathBuf)>,
+    /// Whether to name the first tensor that is not finite.
+    pub detect_anomaly: bool,
+    /// Shows the progress.
+    pub renderer: Box<dyn MetricsRenderer>,
+    /// The user's wish to stop.
+    pub stop: &'a Interrupter,
+}
 
 /// A fitted cell.
 pub struct Fitted {
@@ -23,80 +53,141 @@ pub struct Fitted {
     pub model: Model,
     /// The looks at the held-out data on the way.
     pub points: Vec<Point>,
-    /// Updates made.
-    pub updates: usize,
-    /// Seconds of training, looks at the held-out data included.
-    pub seconds: f64,
-    /// The model's score on the held-out data.
-    pub score: Score,
+    /// Updates, score and time.
+    pub result: Finished,
+    /// The metrics file up to here.
+    pub metrics: Prefix,
     /// Whether the user stopped the training.
     pub interrupted: bool,
 }
 
-/// Trains one cell until the task is solved, the updates are used up or `interrupter` says stop.
-///
-/// Metrics go to `metrics`; progress to `renderer`, or to burn-train's dashboard without one.
-pub fn fit(
-    cell: CellName,
-    settings: &Settings,
-    device: &Device,
-    directory: &Path,
-    metrics: File,
-    renderer: Option<Box<dyn MetricsRenderer>>,
-    interrupter: &Interrupter,
-) -> Result<Fitted> {
+/// Trains one cell until the task is solved, the updates are used up or the user says stop, and writes
+/// checkpoints on the way and at the end.
+pub fn fit(training: Training) -> Result<Fitted> {
+    let Training {
+        cell,
+        settings,
+        device,
+        dir,
+        stop,
+        ..
+    } = training;
     let task = settings.task.with_gap(settings.gap);
-    let model = Model::new(cell, settings, &device.clone().autodiff());
-    let held_out = HeldOut::new(task.clone(), settings.seed, device);
-    let (updates, eval_every) = (settings.updates, settings.eval_every);
+    let schedule = Schedule {
+        updates: settings.updates,
+        eval_every: settings.eval_every,
+        checkpoint_every: settings.checkpoint_every,
+    };
+    let failure = Failure::default();
+    let mut model = Model::new(cell, settings, &device.clone().autodiff());
+    model.detect_anomaly = training.detect_anomaly;
+    let mut learner = Learner::new(model, optimizer(settings.optimizer), settings.lr);
+    let (mut position, mut meter, mut seconds_before) =
+        (Position::default(), Meter::default(), 0.0);
+    let mut resumed = None;
+    if let Some((checkpoint, file)) = training.from {
+        learner = load(learner, &checkpoint)
+            .with_context(|| format!("cannot go on from the checkpoint {}", file.display()))?;
+        let state = checkpoint.state;
+        (position, meter, seconds_before) = (state.data, state.meter, state.seconds);
+        resumed = Some(file);
+    }
+
     let fresh = FreshBatches::new(
         task.clone(),
         settings.batch,
-        updates,
-        eval_every,
+        schedule,
         settings.seed,
+        position,
         device,
+        stop,
     );
-    let record = Record::new(cell, updates, eval_every, metrics);
-
-    let mut training = SupervisedTraining::new(
-        directory,
-        Arc::new(fresh.clone()),
-        Arc::new(held_out.clone()),
-    )
-    .num_epochs(updates.div_ceil(eval_every))
-    .metric_train_numeric(LossMetric::new())
-    .metric_valid_numeric(LossMetric::new())
-    .metric_valid_numeric(Accuracy::new())
-    .with_metric_logger(record.clone())
-    .early_stopping(StopWhenSolved { task })
-    .with_interrupter(interrupter.clone())
-    .with_application_logger(None);
-    if let Some(renderer) = renderer {
-        training = training.renderer(renderer);
-    }
+    let held_out = HeldOut::new(task.clone(), settings.seed, device);
+    let looks = Looks {
+        fresh: fresh.clone(),
+        held_out: held_out.clone(),
+    };
+    let (file, points) = training.metrics;
+    let record = Record::new(cell, file, meter, points, failure.clone());
+    let end = End {
+        task,
+        updates: settings.updates,
+        stop: stop.clone(),
+        record: record.clone(),
+    };
 
     let start = Instant::now();
-    let result = training.launch(Learner::new(
-        model,
-        optimizer(settings.optimizer),
-        settings.lr,
-    ));
-    let seconds = start.elapsed().as_secs_f64();
+    let saver = {
+        let (settings, device) = (
+            serde_json::to_string(settings)?,
+            training.device_name.to_string(),
+        );
+        let finished = training.finished.to_vec();
+        let (fresh, record) = (fresh.clone(), record.clone());
+        let state = move || {
+            let file = record.file();
+            let state = State {
+                settings: settings.clone(),
+                device: device.clone(),
+                finished: finished.clone(),
+                cell,
+                data: fresh.position(),
+                meter: record.meter(),
+                metrics: file.prefix(),
+                seconds: seconds_before + start.elapsed().as_secs_f64(),
+            };
+            (state, file)
+        };
+        Saver::new(dir, resumed, failure.clone(), state)
+    };
+    let passes = match end.reached() {
+        true => 0,
+        false => schedule.pauses_after(position.updates),
+    };
+    let result = SupervisedTraining::new(dir.path(), Arc::new(fresh.clone()), Arc::new(looks))
+        .num_epochs(passes)
+        .metric_train_numeric(TrainLoss::new(cell, position.updates, failure.clone()))
+        .metric_valid_numeric(LossMetric::new())
+        .metric_valid_numeric(Accuracy::new())
+        .with_metric_logger(record.clone())
+        .with_custom_checkpointers(saver.model(), saver.optimizer(), saver.learning_rate())
+        .with_checkpointing_strategy(saver)
+        .early_stopping(end.clone())
+        .with_interrupter(failure.interrupter.clone())
+        .with_application_logger(None)
+        .renderer(training.renderer)
+        .launch(learner);
+    let seconds = seconds_before + start.elapsed().as_secs_f64();
+    if let Some(error) = failure.take() {
+        return Err(error);
+    }
     if let Some(error) = result.error {
         bail!("training the {} failed: {error}", cell.name());
     }
-    let points = record
-        .points()
-        .context("cannot write the metrics of the run")?;
+    let model = result.model;
     Ok(Fitted {
-        score: evaluate(&result.model, &held_out)?,
-        model: result.model,
-        points,
-        updates: fresh.updates_made(),
-        seconds,
-        interrupted: result.interrupted.is_some(),
+        result: Finished {
+            cell,
+            updates: fresh.position().updates,
+            score: evaluate(&model, &held_out)?,
+            seconds,
+        },
+        model,
+        points: record.points(),
+        metrics: record.file().prefix(),
+        interrupted: !end.reached(),
     })
+}
+
+/// The learner as it was at a checkpoint.
+fn load(mut learner: Learner<Model>, checkpoint: &Checkpoint) -> Result<Learner<Model>> {
+    let records = &checkpoint.records;
+    // Tried on a copy first: the learner's own way would panic.
+    learner.model().try_load_record(records.model()?)?;
+    learner.load_model(records.model()?);
+    learner.load_optim(records.optimizer()?);
+    learner.load_scheduler(records.learning_rate()?);
+    Ok(learner)
 }
 
 fn optimizer(optimizer: Optimizer) -> ModuleOptimizer {

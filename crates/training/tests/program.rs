@@ -1,25 +1,14 @@
 //! The program as its users run it.
 
+mod common;
+
+use common::{assert_error, assert_success, output, text, training};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
-
-fn training(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_training"));
-    command.args(arguments).env("RUST_BACKTRACE", "1");
-    command
-}
-
-fn output(arguments: &[&str]) -> Output {
-    training(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 /// Runs a small experiment into a new folder; returns the folder and the output.
 fn small_run(arguments: &[&str]) -> (TempDir, Output) {
@@ -33,21 +22,6 @@ fn small_run(arguments: &[&str]) -> (TempDir, Output) {
     let small = ["--hidden", "8", "--updates", "50", "--eval-every", "20"];
     let output = output(&[&all[..], &small[..]].concat());
     (folder, output)
-}
-
-fn assert_success(output: &Output) {
-    assert!(output.status.success(), "{}", text(&output.stderr));
-}
-
-/// The program must end with exit code 1 and one clear line.
-fn assert_error(arguments: &[&str], expected: &str) {
-    let output = output(arguments);
-    let message = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains(expected), "{message}");
-    assert!(message.contains("error: "), "{message}");
-    assert!(!message.contains("panicked"), "{message}");
-    assert!(output.stdout.is_empty());
 }
 
 #[test]
@@ -104,7 +78,14 @@ fn compare_keeps_its_results_and_says_what_it_found() {
         .collect();
     assert!(updates.starts_with(&[20, 40, 50]), "{updates:?}");
     let svg = fs::read_to_string(dir.join("curves.svg")).unwrap();
-    for word in ["<svg", "LSTM", "RNN", "chance", "updates"] {
+    for word in [
+        "<svg",
+        "LSTM",
+        "RNN",
+        "chance",
+        "last number only",
+        "updates",
+    ] {
         assert!(svg.contains(word), "no {word} in the picture");
     }
     assert!(dir.join("lstm.safetensors").exists() && dir.join("rnn.safetensors").exists());
@@ -112,14 +93,24 @@ fn compare_keeps_its_results_and_says_what_it_found() {
 
 #[test]
 fn json_is_all_there_is_on_standard_output() {
-    for (task, metric, chance) in [
-        ("first-symbol", "accuracy", 0.5),
-        ("temporal-order", "accuracy", 0.25),
-        ("adding", "mse", 1.0 / 6.0),
+    for (task, gap, metric, chance) in [
+        ("first-symbol", 2, "accuracy", 0.5),
+        ("temporal-order", 2, "accuracy", 0.25),
+        ("temporal-order-8", 2, "accuracy", 0.125),
+        ("adding", 2, "mse", 1.0 / 6.0),
+        ("two-sequence", 2, "accuracy", 0.5),
+        ("long-lag-noise", 2, "accuracy", 0.5),
+        ("embedded-reber", 0, "accuracy", 0.0),
+        ("copy", 2, "cross-entropy", 10.0 * 8f64.ln() / 22.0),
+        ("digits-pixels", 0, "accuracy", 0.1),
+        ("digits-rows", 0, "accuracy", 0.1),
+        ("digits-pixels-permuted", 0, "accuracy", 0.1),
+        ("digits-rows-permuted", 0, "accuracy", 0.1),
     ] {
-        let arguments = [
-            "train", "--task", task, "--gap", "2", "--device", "flex", "--json",
-        ];
+        let mut arguments = vec!["train", "--task", task, "--device", "flex", "--json"];
+        if gap > 0 {
+            arguments.extend(["--gap", "2"]);
+        }
         let (folder, output) = small_run(&arguments);
         assert_success(&output);
         let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -138,6 +129,9 @@ fn json_is_all_there_is_on_standard_output() {
             "{keys:?}"
         );
         assert_eq!(summary["task"], task);
+        assert_eq!(summary["gap"], gap);
+        let svg = fs::read_to_string(folder.path().join("run/curves.svg")).unwrap();
+        assert_eq!(svg.contains(", gap 2: held-out loss"), gap > 0);
         assert_eq!(summary["dir"], folder.path().join("run").to_str().unwrap());
         assert_eq!(summary["interrupted"], false);
         let run = &summary["runs"][0];
@@ -224,6 +218,138 @@ fn cells_learn_what_is_near() {
     }
 }
 
+/// What is asked at every step, and the end of a sequence of any length, are learned too.
+#[test]
+fn answers_at_many_steps_are_learned() {
+    for (task, gap) in [
+        ("two-sequence", &["--gap", "9"][..]),
+        ("embedded-reber", &[]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let out = out.to_str().unwrap();
+        let arguments = ["--task", task, "--device", "flex", "--json", "--out", out];
+        let output = output(&[&arguments[..], gap].concat());
+        assert_success(&output);
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for run in summary["runs"].as_array().unwrap() {
+            assert_eq!(run["solved"], true, "{task}: {run}");
+        }
+        let evaluated = training(&["eval", "--run", out, "--json"])
+            .output()
+            .unwrap();
+        assert_success(&evaluated);
+        let evaluation: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+        for (k, run) in evaluation["runs"].as_array().unwrap().iter().enumerate() {
+            assert_eq!(run["value"], summary["runs"][k]["value"]);
+        }
+    }
+}
+
+/// Rows of digits are easily learned better than a linear classifier does, and training goes on.
+#[test]
+fn digits_are_recognised_and_all_updates_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let arguments = [
+        "train",
+        "--task",
+        "digits-rows",
+        "--updates",
+        "2000",
+        "--device",
+        "flex",
+        "--out",
+    ];
+    let output = training(&arguments).arg(&out).output().unwrap();
+    assert_success(&output);
+    let printed = text(&output.stdout);
+    let sentence = "For comparison, linear classifier: accuracy 90.8 %.";
+    assert!(printed.contains(sentence), "{printed}");
+    assert!(
+        printed.contains("On digits-rows (sequences of 8), "),
+        "{printed}"
+    );
+    let summary: Value =
+        serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
+    let run = &summary["runs"][0];
+    assert_eq!(
+        (&run["updates"], &run["solved"]),
+        (&2000.into(), &true.into())
+    );
+    let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let solved_before = metrics.lines().take(19).any(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["accuracy"].as_f64().unwrap() > 327.5 / 360.0
+    });
+    assert!(solved_before, "no look before the last would have ended it");
+}
+
+#[test]
+fn matched_cells_have_about_as_many_parameters() {
+    let arguments = [
+        "compare",
+        "--task",
+        "adding",
+        "--gap",
+        "3",
+        "--match-parameters",
+        "--device",
+        "flex",
+    ];
+    let (folder, output) = small_run(&arguments);
+    assert_success(&output);
+    // LSTM: 4·8·(2 + 8 + 1) + 9 = 361; RNN of 17: 17·(2 + 17 + 1) + 18 = 358, of 18: 397.
+    let printed = text(&output.stdout);
+    assert!(printed.contains("8 hidden units (RNN: 17, "), "{printed}");
+    let dir = folder.path().join("run");
+    let json = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(dir.join(name)).unwrap()).unwrap()
+    };
+    let summary = json("summary.json");
+    let parameters = [0, 1].map(|k| summary["runs"][k]["parameters"].as_u64().unwrap());
+    assert_eq!(parameters, [361, 358]);
+    assert_eq!(json("config.json")["match-parameters"], true);
+    // The folder's models are read back in the same sizes.
+    let arguments = ["eval", "--run", dir.to_str().unwrap(), "--json"];
+    let evaluated = training(&arguments).output().unwrap();
+    assert_success(&evaluated);
+    let evaluation: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    assert_eq!(evaluation["runs"][1]["value"], summary["runs"][1]["value"]);
+}
+
+#[test]
+fn a_gap_that_means_nothing_is_refused() {
+    let refused = "means nothing for digits-rows, whose sequences are as they are: leave it out";
+    assert_error(&["--task", "digits-rows", "--gap", "5"], refused);
+    let arguments = ["train", "--task", "digits-rows", "--device", "flex"];
+    let (folder, output) = small_run(&arguments);
+    assert_success(&output);
+    let run = folder.path().join("run");
+    assert_error(
+        &["eval", "--run", run.to_str().unwrap(), "--gap", "5"],
+        refused,
+    );
+
+    // Here the gap is the size of the alphabet too, and a network reads only its own.
+    let arguments = [
+        "train",
+        "--task",
+        "long-lag-noise",
+        "--gap",
+        "4",
+        "--device",
+        "flex",
+    ];
+    let (folder, output) = small_run(&arguments);
+    assert_success(&output);
+    let run = folder.path().join("run");
+    assert_error(
+        &["eval", "--run", run.to_str().unwrap(), "--gap", "4,9"],
+        "long-lag-noise has 11 input features at gap 9 and 6 at gap 4, which the model was trained at",
+    );
+}
+
 #[test]
 fn a_config_file_repeats_a_run() {
     let arguments = [
@@ -291,7 +417,10 @@ fn what_cannot_be_run_is_an_error_that_says_what_to_do() {
 
     let usage = output(&["--task", "sorting"]);
     assert_eq!(usage.status.code(), Some(2));
-    assert!(text(&usage.stderr).contains("first-symbol, temporal-order, adding"));
+    let tasks = "first-symbol, temporal-order, temporal-order-8, adding, two-sequence, long-lag-noise, \
+                 embedded-reber, copy, digits-pixels, digits-rows, digits-pixels-permuted, \
+                 digits-rows-permuted";
+    assert!(text(&usage.stderr).contains(tasks));
 }
 
 #[test]
@@ -349,6 +478,7 @@ fn help_names_every_option() {
         "--cell",
         "--gap",
         "--hidden",
+        "--match-parameters",
         "--updates",
         "--batch",
         "--lr",

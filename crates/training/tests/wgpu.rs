@@ -15,14 +15,15 @@ fn training(arguments: &[&str]) -> Result<String, Failed> {
     }
 }
 
-fn trains_and_evaluates() -> Result<(), Failed> {
+/// `first-symbol` is scored after the last step, `two-sequence` at one of several.
+fn trains_and_evaluates(task: &str) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("run");
     let out = out.to_str().ok_or("a path in UTF-8")?;
     let arguments = [
         "train",
         "--task",
-        "first-symbol",
+        task,
         "--gap",
         "2",
         "--hidden",
@@ -61,9 +62,12 @@ fn main() {
     let devices = training(&["devices"]).unwrap_or_default();
     let missing = devices.contains("no adapter was found");
     let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
-    let trial = match missing && required {
-        true => Trial::test("training [wgpu]", || Err("there is no wgpu adapter".into())),
-        false => Trial::test("training [wgpu]", trains_and_evaluates).with_ignored_flag(missing),
-    };
-    libtest_mimic::run(&arguments, vec![trial]).exit();
+    let trials = ["first-symbol", "two-sequence"].map(|task| {
+        let name = format!("training {task} [wgpu]");
+        match missing && required {
+            true => Trial::test(name, || Err("there is no wgpu adapter".into())),
+            false => Trial::test(name, || trains_and_evaluates(task)).with_ignored_flag(missing),
+        }
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit();
 }

@@ -13,7 +13,7 @@
 //! Source: Arjovsky, Shah & Bengio 2016, *Unitary evolution recurrent neural networks*; in another form
 //! Hochreiter & Schmidhuber 1997, *Long short-term memory*, task 4.
 
-use super::{Goal, Score, Task};
+use super::{Baseline, Goal, Score, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
@@ -52,18 +52,24 @@ impl Task for Adding {
         }
     }
 
-    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32]) -> f32 {
+    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
         for step in input.chunks_exact_mut(FEATURES) {
             step[0] = rng.random();
         }
         let half = self.gap;
-        let mut sum = 0.0;
         for position in [rng.random_range(..half), rng.random_range(half..2 * half)] {
             let step = &mut input[FEATURES * position..][..FEATURES];
             step[1] = 1.0;
-            sum += step[0];
+            target[0] += step[0];
         }
-        sum
+    }
+
+    fn relevant(&self, input: &[f32]) -> Vec<usize> {
+        let steps = input.chunks_exact(FEATURES).enumerate();
+        steps
+            .filter(|(_, step)| step[1] != 0.0)
+            .map(|(t, _)| t)
+            .collect()
     }
 
     fn chance(&self) -> Score {
@@ -72,6 +78,21 @@ impl Task for Adding {
             loss: 2.0 * VARIANCE,
             accuracy: 2.0 * TOLERANCE - TOLERANCE * TOLERANCE,
         }
+    }
+
+    fn baselines(&self) -> Vec<Baseline> {
+        // Who knows only the last number errs by how far the first, uniform, is from 1/2.
+        let last_only = Score {
+            loss: VARIANCE,
+            accuracy: 2.0 * TOLERANCE,
+        };
+        vec![
+            self.chance_baseline(),
+            Baseline {
+                name: "last number only",
+                score: last_only,
+            },
+        ]
     }
 
     fn held_out(&self) -> usize {

@@ -46,7 +46,7 @@ impl Task for FirstSymbol {
         Goal::Class { count: CLASSES }
     }
 
-    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32]) -> f32 {
+    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
         let label = rng.random_range(0..CLASSES);
         let mut steps = input.chunks_exact_mut(SYMBOLS);
         if let Some(first) = steps.next() {
@@ -55,7 +55,11 @@ impl Task for FirstSymbol {
         for step in steps {
             step[rng.random_range(CLASSES..SYMBOLS)] = 1.0;
         }
-        label as f32
+        target[0] = label as f32;
+    }
+
+    fn relevant(&self, _input: &[f32]) -> Vec<usize> {
+        vec![0]
     }
 
     fn chance(&self) -> Score {

@@ -1,19 +1,27 @@
-//! Tell in which order two symbols came.
+//! Tell in which order two or three symbols came.
 //!
-//! Rule: sequences of length `T`, one-hot over six symbols. Two class symbols, X or Y each, stand at
-//! positions drawn uniformly from `[T/10, 2T/10)` and `[5T/10, 6T/10)`; everything else is one of four
-//! distractors. The class, one of the four ordered pairs, is asked for after the last step. For a
-//! given gap, `T` is the shortest length at which the second symbol is always at least `gap` steps
-//! before the last step (about 2.5 times the gap).
+//! Rule: sequences of length `T`, one-hot over six symbols. Class symbols, X or Y each, stand at
+//! positions drawn uniformly from fixed parts of the sequence; everything else is one of four
+//! distractors. The class is the ordered pair or triple, asked for after the last step.
 //!
-//! Baselines: chance: cross-entropy ln 4, accuracy 25 %; a network that remembers only the second
-//! symbol: ln 2, 50 %.
+//! | | classes | parts |
+//! | --- | --- | --- |
+//! | two symbols | 4 | `[.10T, .20T)`, `[.50T, .60T)` |
+//! | three symbols | 8 | `[.10T, .20T)`, `[.33T, .43T)`, `[.66T, .76T)` |
+//!
+//! For a given gap, `T` is the shortest length at which the last class symbol is always at least `gap`
+//! steps before the last step (about 2.5 times the gap for two symbols, 4 times for three).
+//!
+//! Baselines, cross-entropy and accuracy: chance: ln 4, 25 % (three: ln 8, 12.5 %); a network that
+//! remembers only the last symbol: ln 2, 50 % (three: ln 4, 25 %).
 //! Solved: fewer than 1 % of 10,000 held-out sequences wrong.
 //!
 //! Source: Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*,
-//! after task 6a of Hochreiter & Schmidhuber 1997, *Long short-term memory*.
+//! after task 6a of Hochreiter & Schmidhuber 1997, *Long short-term memory*. Three symbols: their task
+//! 6b, whose positions in sequences of 100 to 110 steps are the parts above; they have two symbols more,
+//! which start and end the sequence.
 
-use super::{Goal, Score, Task};
+use super::{Baseline, Goal, Score, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use std::ops::Range;
@@ -22,36 +30,61 @@ use std::ops::Range;
 const MARKS: usize = 2;
 /// Class symbols and distractors together.
 const SYMBOLS: usize = 6;
-/// Ordered pairs of class symbols.
-const CLASSES: usize = MARKS * MARKS;
 
-/// Tell the order of two symbols.
+/// Where the class symbols stand, in hundredths of the length.
+type Parts = &'static [Range<usize>];
+const TWO: Parts = &[10..20, 50..60];
+const THREE: Parts = &[10..20, 33..43, 66..76];
+
+/// Tell the order of two or three symbols.
 #[derive(Clone, Copy, Debug)]
 pub struct TemporalOrder {
+    parts: Parts,
     length: usize,
 }
 
 impl TemporalOrder {
-    /// The task at a gap of at least 1 between the second symbol and the last step.
-    pub fn new(gap: usize) -> Self {
-        // From T = 10 on, both ranges hold at least one position.
-        let length = (10..)
-            .find(|length| {
-                let last_mark = Self { length: *length }.second().end - 1;
-                length - 1 - last_mark >= gap
-            })
-            .expect("the gap grows with the length");
-        Self { length }
+    /// The task with two symbols, at a gap of at least 1 between the second one and the last step.
+    pub fn of_two(gap: usize) -> Self {
+        Self::new(TWO, gap)
     }
 
-    /// Positions of the first class symbol: whole steps in `[.1T, .2T)`.
-    fn first(&self) -> Range<usize> {
-        self.length.div_ceil(10)..(2 * self.length).div_ceil(10)
+    /// The task with three symbols, at a gap of at least 1 between the third one and the last step.
+    pub fn of_three(gap: usize) -> Self {
+        Self::new(THREE, gap)
     }
 
-    /// Positions of the second class symbol: whole steps in `[.5T, .6T)`.
-    fn second(&self) -> Range<usize> {
-        (5 * self.length).div_ceil(10)..(6 * self.length).div_ceil(10)
+    fn new(parts: Parts, gap: usize) -> Self {
+        // From T = 10 on, all parts hold at least one position.
+        let lengths = (10..).map(|length| Self { parts, length });
+        lengths
+            .into_iter()
+            .find(|task| task.least_gap() >= gap)
+            .expect("the gap grows with the length")
+    }
+
+    /// Positions of class symbol number `k`: whole steps in its part.
+    fn positions(&self, k: usize) -> Range<usize> {
+        let Range { start, end } = self.parts[k];
+        (start * self.length).div_ceil(100)..(end * self.length).div_ceil(100)
+    }
+
+    /// Steps from the last position of the last class symbol to the last step.
+    fn least_gap(&self) -> usize {
+        self.length - self.positions(self.parts.len() - 1).end
+    }
+
+    /// Ordered pairs or triples of class symbols.
+    fn classes(&self) -> usize {
+        MARKS.pow(self.parts.len() as u32)
+    }
+}
+
+/// The score of guessing among so many equally likely classes.
+fn guess(classes: usize) -> Score {
+    Score {
+        loss: (classes as f64).ln(),
+        accuracy: 1.0 / classes as f64,
     }
 }
 
@@ -65,14 +98,14 @@ impl Task for TemporalOrder {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class { count: CLASSES }
+        Goal::Class {
+            count: self.classes(),
+        }
     }
 
-    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32]) -> f32 {
-        let positions = [
-            rng.random_range(self.first()),
-            rng.random_range(self.second()),
-        ];
+    fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
+        let parts = 0..self.parts.len();
+        let positions: Vec<_> = parts.map(|k| rng.random_range(self.positions(k))).collect();
         let mut class = 0;
         for (t, step) in input.chunks_exact_mut(SYMBOLS).enumerate() {
             let symbol = if positions.contains(&t) {
@@ -84,14 +117,29 @@ impl Task for TemporalOrder {
             };
             step[symbol] = 1.0;
         }
-        class as f32
+        target[0] = class as f32;
+    }
+
+    fn relevant(&self, input: &[f32]) -> Vec<usize> {
+        let steps = input.chunks_exact(SYMBOLS).enumerate();
+        steps
+            .filter(|(_, step)| step[..MARKS].contains(&1.0))
+            .map(|(t, _)| t)
+            .collect()
     }
 
     fn chance(&self) -> Score {
-        Score {
-            loss: (CLASSES as f64).ln(),
-            accuracy: 1.0 / CLASSES as f64,
-        }
+        guess(self.classes())
+    }
+
+    fn baselines(&self) -> Vec<Baseline> {
+        vec![
+            self.chance_baseline(),
+            Baseline {
+                name: "last symbol only",
+                score: guess(self.classes() / MARKS),
+            },
+        ]
     }
 
     fn held_out(&self) -> usize {
@@ -119,78 +167,101 @@ mod tests {
 
     #[test]
     fn the_gap_is_the_least_distance_and_the_length_the_shortest() {
-        for gap in [1, 4, 10, 20, 50, 100] {
-            let task = TemporalOrder::new(gap);
-            let least = task.length() - task.second().end;
-            assert!(least >= gap, "gap {gap}: T = {}", task.length());
-            if task.length() > 10 {
-                let shorter = TemporalOrder {
-                    length: task.length() - 1,
-                };
-                assert!(shorter.length - shorter.second().end < gap);
+        for parts in [TWO, THREE] {
+            for gap in [1, 4, 10, 20, 50, 100] {
+                let task = TemporalOrder::new(parts, gap);
+                assert!(task.least_gap() >= gap, "gap {gap}: T = {}", task.length());
+                if task.length() > 10 {
+                    let shorter = TemporalOrder {
+                        length: task.length() - 1,
+                        ..task
+                    };
+                    assert!(shorter.least_gap() < gap);
+                }
             }
         }
     }
 
     #[test]
-    fn marks_stand_in_their_ranges_and_reach_both_ends() {
-        let task = TemporalOrder { length: 47 };
-        let (mut first, mut second) = (vec![], vec![]);
-        for (input, _) in draw(&task, 5_000) {
-            let marks = marks(&input);
-            assert_eq!(marks.len(), 2);
-            first.push(marks[0].0);
-            second.push(marks[1].0);
-        }
-        // [4.7, 9.4) and [23.5, 28.2)
-        assert_eq!(
-            (first.iter().min(), first.iter().max()),
-            (Some(&5), Some(&9))
-        );
-        assert_eq!(
-            (second.iter().min(), second.iter().max()),
-            (Some(&24), Some(&28))
-        );
-        for position in 5..=9 {
-            let hits = first.iter().filter(|p| **p == position).count();
-            assert_share("position", hits, first.len(), 0.2);
+    fn every_part_holds_a_position_and_they_do_not_overlap() {
+        for parts in [TWO, THREE] {
+            for length in 10..300 {
+                let task = TemporalOrder { parts, length };
+                let mut end = 0;
+                for k in 0..parts.len() {
+                    let positions = task.positions(k);
+                    assert!(positions.start >= end && !positions.is_empty());
+                    end = positions.end;
+                }
+            }
         }
     }
 
     #[test]
-    fn the_class_is_the_ordered_pair_and_balanced() {
-        let task = TemporalOrder::new(10);
-        let draws = draw(&task, 20_000);
-        let mut counts = [0; CLASSES];
-        for (input, target) in &draws {
-            let marks = marks(input);
-            assert_eq!(*target as usize, MARKS * marks[0].1 + marks[1].1);
-            counts[*target as usize] += 1;
+    fn marks_stand_in_their_parts_and_reach_both_ends() {
+        // Of 47 steps: [4.7, 9.4), [23.5, 28.2); and [4.7, 9.4), [15.51, 20.21), [31.02, 35.72).
+        for (parts, expected) in [
+            (TWO, &[(5, 9), (24, 28)][..]),
+            (THREE, &[(5, 9), (16, 20), (32, 35)]),
+        ] {
+            let task = TemporalOrder { parts, length: 47 };
+            let draws = draw(&task, 5_000);
+            for (k, (low, high)) in expected.iter().enumerate() {
+                let at = draws.iter().map(|(input, _)| {
+                    let marks = marks(input);
+                    assert_eq!(marks.len(), parts.len());
+                    marks[k].0
+                });
+                let at: Vec<usize> = at.collect();
+                assert_eq!((at.iter().min(), at.iter().max()), (Some(low), Some(high)));
+                for position in *low..=*high {
+                    let hits = at.iter().filter(|p| **p == position).count();
+                    assert_share("position", hits, at.len(), 1.0 / (high - low + 1) as f64);
+                }
+            }
         }
-        for count in counts {
-            assert_share("class", count, draws.len(), 0.25);
+    }
+
+    #[test]
+    fn the_class_is_the_order_of_the_relevant_steps_and_balanced() {
+        for task in [TemporalOrder::of_two(10), TemporalOrder::of_three(10)] {
+            let draws = draw(&task, 20_000);
+            let mut counts = vec![0; task.classes()];
+            for (input, target) in &draws {
+                let marks = marks(input);
+                let class = marks.iter().fold(0, |class, (_, mark)| 2 * class + mark);
+                assert_eq!(*target as usize, class);
+                counts[class] += 1;
+                let steps: Vec<_> = marks.iter().map(|(t, _)| *t).collect();
+                assert_eq!(task.relevant(input), steps);
+            }
+            for count in counts {
+                assert_share("class", count, draws.len(), 1.0 / task.classes() as f64);
+            }
         }
     }
 
     #[test]
     fn baselines_come_out_as_computed() {
-        let task = TemporalOrder::new(10);
-        let draws = draw(&task, 20_000);
-        let constant = draws.iter().filter(|(_, target)| *target == 0.0).count();
-        assert_share("always XX", constant, draws.len(), task.chance().accuracy);
-        // Who knows the second symbol only, and says X for the first, is right half the time.
-        let second_only = draws
-            .iter()
-            .filter(|(input, target)| marks(input)[1].1 == *target as usize)
-            .count();
-        assert_share("second symbol only", second_only, draws.len(), 0.5);
-        assert!(!task.solved(Score {
-            loss: 0.0,
-            accuracy: 0.99
-        }));
-        assert!(task.solved(Score {
-            loss: 0.0,
-            accuracy: 0.9901
-        }));
+        for task in [TemporalOrder::of_two(10), TemporalOrder::of_three(10)] {
+            let draws = draw(&task, 20_000);
+            let constant = draws.iter().filter(|(_, target)| *target == 0.0).count();
+            assert_share("always X", constant, draws.len(), task.chance().accuracy);
+            // Who knows the last symbol only, and says X for those before, is right so often:
+            let last_only = draws
+                .iter()
+                .filter(|(input, target)| marks(input).last().unwrap().1 == *target as usize)
+                .count();
+            let expected = task.baselines()[1].score.accuracy;
+            assert_share("last symbol only", last_only, draws.len(), expected);
+            assert!(!task.solved(Score {
+                loss: 0.0,
+                accuracy: 0.99
+            }));
+            assert!(task.solved(Score {
+                loss: 0.0,
+                accuracy: 0.9901
+            }));
+        }
     }
 }

@@ -1,0 +1,218 @@
+//! Diagnostic 1: held-out loss against updates.
+
+use super::figure::{Figure, GREY, colours, legend};
+use super::findings::{Arm, Findings};
+use super::picture::{Axis, Entry, Mark, Picture, Scale, short, whole};
+use crate::stats::median;
+use crate::task::Goal;
+use anyhow::Result;
+
+/// Up to so many looks at the held-out data, each has a dot; a single one would not be seen otherwise.
+const FEW: usize = 12;
+
+/// The loss curves of all arms at a gap.
+pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
+    let Some(run) = findings.arms.iter().find_map(|arm| arm.at(gap).next()) else {
+        return Ok(None);
+    };
+    let task = run.task();
+    let curves: Vec<_> = findings.arms.iter().map(|arm| curve(arm, gap)).collect();
+    let baselines = task.baselines();
+    let chance = task.chance().loss;
+    let updates = curves.iter().flatten().map(|point| point.update as f64);
+    let losses = curves
+        .iter()
+        .flatten()
+        .flat_map(|point| [point.low, point.high])
+        .chain(baselines.iter().map(|baseline| baseline.score.loss))
+        // A diverged run would leave no room for the others.
+        .filter(|loss| *loss < 10.0 * chance);
+    let loss_name = match task.goal() {
+        Goal::Class { .. } | Goal::Steps { .. } => "held-out cross-entropy, nats",
+        Goal::Value { .. } => "held-out mean squared error",
+    };
+    // A run that is solved at once would be a speck beside one that never is.
+    let ends = curves.iter().filter_map(|points| points.last());
+    let ends: Vec<usize> = ends.map(|point| point.update).collect();
+    let (first, last) = (ends.iter().min(), ends.iter().max());
+    let x = match first
+        .zip(last)
+        .is_some_and(|(first, last)| 8 * first < *last)
+    {
+        true => Axis::over("updates", Scale::Log, updates, whole),
+        false => Axis::over("updates", Scale::Linear, updates.chain([0.0]), whole),
+    };
+    let y = Axis::over(loss_name, Scale::Log, losses, short);
+    let (start, end) = x.ends();
+    let mut marks = vec![];
+    let mut entries = legend(findings);
+    for (k, baseline) in baselines.iter().enumerate() {
+        let colour = match k {
+            0 => GREY,
+            _ => plotters::style::RGBColor(170, 170, 170),
+        };
+        marks.push(Mark::Line {
+            points: vec![(start, baseline.score.loss), (end, baseline.score.loss)],
+            colour,
+            dashed: true,
+        });
+        entries.push(Entry {
+            text: baseline.name.to_string(),
+            colour,
+            dashed: true,
+        });
+    }
+    for (points, colour) in curves.iter().zip(colours(findings)) {
+        let band = |point: &Point| (point.update as f64, point.low, point.high);
+        let finite = |point: &&Point| point.high.is_finite();
+        marks.push(Mark::Band {
+            points: points.iter().filter(finite).map(band).collect(),
+            colour,
+        });
+        let line = points
+            .iter()
+            .map(|point| (point.update as f64, point.middle));
+        let line: Vec<_> = line.collect();
+        if line.len() <= FEW {
+            marks.push(Mark::Dots {
+                points: line.clone(),
+                colour,
+                radius: 3,
+            });
+        }
+        marks.push(Mark::Line {
+            points: line,
+            colour,
+            dashed: false,
+        });
+    }
+    let at = at_gap(gap);
+    let picture = Picture {
+        title: format!("{}{at}: loss on held-out sequences", findings.task.name()),
+        x,
+        y,
+        marks,
+        legend: entries,
+    };
+    let ended: Vec<String> = findings
+        .arms
+        .iter()
+        .map(|arm| (arm, arm.solved(gap)))
+        .filter(|(_, (_, runs))| *runs > 0)
+        .map(|(arm, (solved, runs))| format!("{}: {solved} of {runs}", arm.name))
+        .collect();
+    Ok(Some(Figure {
+        file: match gap {
+            0 => "loss".to_string(),
+            gap => format!("loss-gap{gap}"),
+        },
+        title: match gap {
+            0 => "Loss while training".to_string(),
+            gap => format!("Gap {gap}"),
+        },
+        words: format!("Runs that solved it: {}.", ended.join("; ")),
+        svg: picture.svg()?,
+    }))
+}
+
+/// How to read the curves.
+pub fn words(findings: &Findings) -> String {
+    let Some(run) = findings.arms.iter().find_map(|arm| arm.runs.first()) else {
+        return String::new();
+    };
+    let names: Vec<String> = run
+        .task()
+        .baselines()
+        .iter()
+        .map(|baseline| format!("{} ({})", baseline.name, short(baseline.score.loss)))
+        .collect();
+    format!(
+        "The line is the median over seeds, the band goes from the lowest to the highest. A run ends once it \
+         solves the task, and counts with its last loss from there on. Dashed is what one gets without the \
+         memory, or with only a part of it: {}. A line that stays at chance has learned nothing of what lies \
+         further back, within these updates.",
+        names.join("; "),
+    )
+}
+
+/// A gap in a title.
+pub fn at_gap(gap: usize) -> String {
+    match gap {
+        0 => String::new(),
+        gap => format!(", gap {gap}"),
+    }
+}
+
+/// The runs of an arm after so many updates.
+#[derive(Debug, PartialEq)]
+struct Point {
+    update: usize,
+    middle: f64,
+    low: f64,
+    high: f64,
+}
+
+fn curve(arm: &Arm, gap: usize) -> Vec<Point> {
+    let runs: Vec<Vec<(usize, f64)>> = arm
+        .at(gap)
+        .map(|run| {
+            let points = run.result.points.iter();
+            points
+                .map(|point| (point.update, point.held_out.loss))
+                .collect()
+        })
+        .collect();
+    merge(&runs)
+}
+
+/// Median, least and largest at each update; a run that has ended keeps its last value.
+fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<Point> {
+    let mut updates: Vec<usize> = runs.iter().flatten().map(|point| point.0).collect();
+    updates.sort_unstable();
+    updates.dedup();
+    let point = |update: usize| {
+        let values: Vec<f64> = runs
+            .iter()
+            .filter_map(|run| run.iter().rfind(|point| point.0 <= update))
+            .map(|point| point.1)
+            .collect();
+        let high = match values.iter().any(|value| value.is_nan()) {
+            true => f64::INFINITY,
+            false => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        };
+        Point {
+            update,
+            middle: median(&values).unwrap_or(f64::NAN),
+            low: values.iter().copied().fold(f64::INFINITY, f64::min),
+            high,
+        }
+    };
+    updates.into_iter().map(point).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_runs_keep_their_last_value() {
+        let runs = [
+            vec![(100, 0.7), (200, 0.1)],
+            vec![(100, 0.6), (200, 0.5), (300, 0.3)],
+            vec![(100, 0.8), (200, 0.8), (300, 0.9)],
+        ];
+        let point = |update, middle, low, high| Point {
+            update,
+            middle,
+            low,
+            high,
+        };
+        let expected = [
+            point(100, 0.7, 0.6, 0.8),
+            point(200, 0.5, 0.1, 0.8),
+            point(300, 0.3, 0.1, 0.9),
+        ];
+        assert_eq!(merge(&runs), expected);
+        assert!(merge(&[]).is_empty());
+    }
+}

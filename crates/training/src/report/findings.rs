@@ -1,0 +1,239 @@
+//! What a report is about: the runs of a sweep, or those of `training train`, by arm.
+
+use crate::config::{CellName, Cells, Settings};
+use crate::metrics::Point;
+use crate::model::Model;
+use crate::rundir::RunDir;
+use crate::sweep::folder::{self, RunResult};
+use crate::sweep::plan::{Role, conditions};
+use crate::task::{Task, TaskName};
+use anyhow::{Context, Result, bail};
+use burn::module::Module;
+use burn::tensor::Device;
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Everything that is known of a sweep or a run.
+pub struct Findings {
+    /// Name of the sweep or of the run's folder.
+    pub name: String,
+    /// What it is for, if it says so.
+    pub about: String,
+    /// The task.
+    pub task: TaskName,
+    /// What is compared.
+    pub arms: Vec<Arm>,
+    /// The gaps, ascending.
+    pub gaps: Vec<usize>,
+    /// Whether the learning rate was chosen on other seeds.
+    pub tuned: bool,
+}
+
+/// One line of the comparison.
+pub struct Arm {
+    /// Its name.
+    pub name: String,
+    /// Its cell.
+    pub cell: CellName,
+    /// How it was trained, in words.
+    pub conditions: String,
+    /// The runs that are reported.
+    pub runs: Vec<Run>,
+}
+
+/// A run.
+pub struct Run {
+    /// What it found.
+    pub result: RunResult,
+    /// Its folder, which may not be there.
+    folder: PathBuf,
+}
+
+impl Run {
+    /// The task as the run had it.
+    pub fn task(&self) -> Arc<dyn Task> {
+        let settings = &self.result.settings;
+        settings.task.with_gap(settings.gap)
+    }
+
+    /// The trained model, or `None` if it was not kept.
+    pub fn model(&self, cell: CellName, device: &Device) -> Result<Option<Model>> {
+        if !self.folder.join("config.json").exists() {
+            return Ok(None);
+        }
+        let (dir, settings) = RunDir::open(&self.folder)?;
+        dir.read_model(cell, &settings, device)
+    }
+}
+
+impl Arm {
+    /// The runs at a gap.
+    pub fn at(&self, gap: usize) -> impl Iterator<Item = &Run> {
+        self.runs
+            .iter()
+            .filter(move |run| run.result.settings.gap == gap)
+    }
+
+    /// Whether gradients flow back within windows only.
+    pub fn is_truncated(&self) -> bool {
+        let mut settings = self.runs.iter().map(|run| &run.result.settings);
+        settings.any(|settings| settings.truncate.is_some())
+    }
+
+    /// Solved and all runs at a gap.
+    pub fn solved(&self, gap: usize) -> (usize, usize) {
+        let solved = self.at(gap).filter(|run| run.result.solved).count();
+        (solved, self.at(gap).count())
+    }
+}
+
+impl Findings {
+    /// Reads a folder.
+    pub fn read(dir: &Path) -> Result<Self> {
+        match folder::is_sweep(dir) {
+            true => Self::of_sweep(dir),
+            false => Self::of_run(dir),
+        }
+    }
+
+    fn of_sweep(dir: &Path) -> Result<Self> {
+        let (plan, results) = folder::read(dir)?;
+        let mut arms = vec![];
+        for arm in &plan.arms {
+            let own = results.iter().filter(|run| run.arm == arm.name);
+            let runs: Vec<Run> = own
+                .filter(|run| run.role == Role::Reported)
+                .map(|run| Run {
+                    folder: dir.join("runs").join(&run.id),
+                    result: run.clone(),
+                })
+                .collect();
+            arms.extend(Self::arm(&arm.name, runs));
+        }
+        let tuned = !plan.tuning_jobs()?.is_empty();
+        Self::new(plan.name, plan.about, arms, tuned)
+            .with_context(|| format!("no run of the sweep {} has ended yet", dir.display()))
+    }
+
+    fn of_run(dir: &Path) -> Result<Self> {
+        let (run_dir, settings) = RunDir::open(dir)?;
+        let file = dir.join("metrics.jsonl");
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let points: Result<Vec<Point>, _> = text.lines().map(serde_json::from_str).collect();
+        let points = points.with_context(|| format!("cannot understand {}", file.display()))?;
+        let seconds = seconds(dir);
+        let device = burn_device()?;
+        let mut arms = vec![];
+        for cell in settings.cell.list() {
+            let own = points.iter().filter(|point| point.cell == *cell);
+            let own: Vec<Point> = own.cloned().collect();
+            let (Some(last), Some(model)) = (
+                own.last().cloned(),
+                run_dir.read_model(*cell, &settings, &device)?,
+            ) else {
+                continue;
+            };
+            let settings = Settings {
+                cell: Cells::from(*cell),
+                ..settings.clone()
+            };
+            let task = settings.task.with_gap(settings.gap);
+            let name = cell.name().to_uppercase();
+            let run = Run {
+                folder: dir.to_path_buf(),
+                result: RunResult {
+                    id: name.clone(),
+                    arm: name.clone(),
+                    role: Role::Reported,
+                    settings,
+                    parameters: model.num_params(),
+                    updates: last.update,
+                    solved: task.solved(last.held_out),
+                    score: last.held_out,
+                    seconds: seconds
+                        .iter()
+                        .find(|s| s.cell == *cell)
+                        .map_or(0.0, |s| s.seconds),
+                    points: own,
+                },
+            };
+            arms.extend(Self::arm(&name, vec![run]));
+        }
+        let name = dir
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Self::new(name, String::new(), arms, false)
+            .with_context(|| format!("no cell of the run {} is trained yet", dir.display()))
+    }
+
+    fn arm(name: &str, runs: Vec<Run>) -> Option<Arm> {
+        let settings = &runs.first()?.result.settings;
+        Some(Arm {
+            name: name.to_string(),
+            cell: settings.cell.list()[0],
+            conditions: conditions(settings),
+            runs,
+        })
+    }
+
+    fn new(name: String, about: String, arms: Vec<Arm>, tuned: bool) -> Result<Self> {
+        let runs = arms.iter().flat_map(|arm| &arm.runs);
+        let mut gaps: Vec<usize> = runs.map(|run| run.result.settings.gap).collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        let Some(first) = arms.first().and_then(|arm| arm.runs.first()) else {
+            bail!("there are no results");
+        };
+        Ok(Self {
+            task: first.result.settings.task,
+            name,
+            about,
+            gaps,
+            tuned,
+            arms,
+        })
+    }
+
+    /// The gap whose trained models tell the arms apart best: the longest one that some arm solves on
+    /// every seed; if none does, the shortest.
+    pub fn telling_gap(&self) -> usize {
+        let all = |arm: &Arm, gap| {
+            let (solved, runs) = arm.solved(gap);
+            runs > 0 && solved == runs
+        };
+        let solved = self
+            .gaps
+            .iter()
+            .rfind(|gap| self.arms.iter().any(|arm| all(arm, **gap)));
+        solved.or(self.gaps.first()).copied().unwrap_or(0)
+    }
+}
+
+/// The CPU: a report looks into a few small models.
+pub fn burn_device() -> Result<Device> {
+    let name = match cfg!(feature = "flex") {
+        true => crate::device::DeviceName::Flex,
+        false => crate::device::DeviceName::Auto,
+    };
+    Ok(crate::device::choose(name)?.device)
+}
+
+/// What is read of a run's summary.
+#[derive(Deserialize)]
+struct Seconds {
+    cell: CellName,
+    seconds: f64,
+}
+
+fn seconds(dir: &Path) -> Vec<Seconds> {
+    #[derive(Deserialize)]
+    struct Summary {
+        runs: Vec<Seconds>,
+    }
+    // A run that was cut off has no summary, and its time is not known.
+    let text = fs::read_to_string(dir.join("summary.json")).unwrap_or_default();
+    serde_json::from_str(&text).map_or(vec![], |summary: Summary| summary.runs)
+}

@@ -1,0 +1,450 @@
+//! Diagnostics 4 to 6: what the trained networks do. Gradients of the states, gates on one sequence,
+//! answers against targets, and other gaps than the one trained on.
+
+use super::curves::at_gap;
+use super::figure::{Figure, GREY, colours, legend};
+use super::findings::{Arm, Findings, Run, burn_device};
+use super::picture::{Axis, Entry, HeatMaps, Mark, Picture, Scale, percent, short, whole};
+use crate::config::CellName;
+use crate::data::HeldOut;
+use crate::inspect::{Look, look};
+use crate::model::Model;
+use crate::task::{Goal, Metric};
+use crate::train::evaluate;
+use crate::unroll::{Profile, profile};
+use anyhow::Result;
+use burn::tensor::Device;
+use plotters::style::RGBColor;
+use serde::Serialize;
+
+/// Sequences that a gradient profile is the mean over.
+const PROFILE_BATCH: usize = 100;
+
+/// The first run of each arm at a gap whose model was kept.
+fn models<'a>(
+    findings: &'a Findings,
+    gap: usize,
+    device: &Device,
+) -> Result<Vec<(&'a Arm, &'a Run, RGBColor, Model)>> {
+    let mut models = vec![];
+    for (arm, colour) in findings.arms.iter().zip(colours(findings)) {
+        if let Some(run) = arm.at(gap).next()
+            && let Some(model) = run.model(arm.cell, device)?
+        {
+            models.push((arm, run, colour, model));
+        }
+    }
+    Ok(models)
+}
+
+/// Gradient profiles before and after training: of the hidden states, and of the LSTMs' cell states.
+pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
+    let device = burn_device()?.autodiff();
+    let mut curves = vec![];
+    for (arm, run, colour, trained) in models(findings, gap, &device)? {
+        let settings = &run.result.settings;
+        let held_out = HeldOut::new(run.task(), settings.seed, &device);
+        let Some(batch) = held_out.first(PROFILE_BATCH) else {
+            continue;
+        };
+        let fresh = Model::new(arm.cell, settings, &device);
+        let before = profile(&fresh, batch.clone())?;
+        let after = profile(&trained, batch)?;
+        curves.push((colour, before, after));
+    }
+    let mut figures = vec![];
+    let hidden = |profile: &Profile| Some(profile.hidden.clone());
+    figures.extend(profile_figure(findings, gap, "h", &curves, hidden)?);
+    let cell = |profile: &Profile| profile.cell.clone();
+    figures.extend(profile_figure(findings, gap, "c", &curves, cell)?);
+    Ok(figures)
+}
+
+fn profile_figure(
+    findings: &Findings,
+    gap: usize,
+    state: &str,
+    curves: &[(RGBColor, Profile, Profile)],
+    of: impl Fn(&Profile) -> Option<Vec<f64>>,
+) -> Result<Option<Figure>> {
+    /// Below this a float32 gradient is nothing that training could feel.
+    const LEAST: f64 = 1e-12;
+    let mut marks = vec![];
+    let mut all: Vec<(f64, f64)> = vec![];
+    for (colour, before, after) in curves {
+        for (profile, dashed) in [(before, true), (after, false)] {
+            let Some(norms) = of(profile) else {
+                continue;
+            };
+            let last = norms.len() - 1;
+            let points: Vec<(f64, f64)> = norms
+                .iter()
+                .enumerate()
+                .map(|(t, norm)| ((last - t) as f64, norm.max(LEAST)))
+                .collect();
+            all.extend(&points);
+            marks.push(Mark::Line {
+                points,
+                colour: *colour,
+                dashed,
+            });
+        }
+    }
+    if marks.is_empty() {
+        return Ok(None);
+    }
+    let mut entries: Vec<Entry> = legend(findings)
+        .into_iter()
+        .filter(|entry| {
+            let cell = |arm: &&Arm| arm.name == entry.text;
+            let cell = findings.arms.iter().find(cell).map(|arm| arm.cell);
+            state == "h" || cell == Some(CellName::Lstm)
+        })
+        .collect();
+    for (text, dashed) in [("before training", true), ("after training", false)] {
+        entries.push(Entry {
+            text: text.to_string(),
+            colour: GREY,
+            dashed,
+        });
+    }
+    let what = match state {
+        "h" => "hidden state",
+        _ => "memory (cell state)",
+    };
+    let steps = all.iter().map(|point| point.0);
+    let picture = Picture {
+        title: format!(
+            "{}{}: gradient of the {what}",
+            findings.task.name(),
+            at_gap(gap)
+        ),
+        x: Axis::over(
+            "steps before the last one, T - t",
+            Scale::Linear,
+            steps,
+            whole,
+        ),
+        y: Axis::over(
+            &format!("mean norm of dL/d{state}_t"),
+            Scale::Log,
+            all.iter().map(|point| point.1),
+            |value| format!("{value:.0e}"),
+        ),
+        marks,
+        legend: entries,
+    };
+    Ok(Some(Figure {
+        file: format!("gradient-{state}"),
+        title: format!("Gradient of the {what}"),
+        words: format!(
+            "How strongly the loss depends on the {what} of each step, from the last one (left) back to the \
+             first: the mean over {PROFILE_BATCH} held-out sequences of ‖∂L/∂{state}_t‖, computed by \
+             backpropagation through time. Where the line falls off, an update hears next to nothing of \
+             what happened there; that is the vanishing gradient. First seed of each arm; values below \
+             1e-12 are drawn there. After training the loss of a network that solves the task is small, and \
+             so are its gradients: compare the slopes, not the heights.{}",
+            match findings.arms.iter().any(Arm::is_truncated) {
+                true =>
+                    " Where backpropagation is truncated, the line falls to the bottom at the end of the \
+                     window: what lies further back gets no gradient at all.",
+                false => "",
+            }
+        ),
+        svg: picture.svg()?,
+    }))
+}
+
+/// The gates of an LSTM on one sequence, for the page's interactive picture: a character a value.
+#[derive(Serialize)]
+pub struct GateData {
+    name: String,
+    steps: usize,
+    units: usize,
+    relevant: Vec<usize>,
+    /// Units, the one that holds most at the last step first.
+    order: Vec<usize>,
+    i: String,
+    f: String,
+    o: String,
+    /// The memory over its largest absolute value.
+    c: String,
+    largest: f32,
+}
+
+impl GateData {
+    /// Name of the arm.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The largest absolute value of the memory.
+    pub fn largest(&self) -> f32 {
+        self.largest
+    }
+}
+
+/// Gates of every LSTM arm on a held-out sequence.
+pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateData>)> {
+    let device = burn_device()?;
+    let (mut figures, mut data) = (vec![], vec![]);
+    for (arm, run, _, model) in models(findings, gap, &device)? {
+        let task = run.task();
+        let Look {
+            relevant, trace, ..
+        } = look(&model, &task, run.result.settings.seed, 0, &device)?;
+        let Some(memory) = trace.memory else {
+            continue;
+        };
+        let largest = memory
+            .cell
+            .iter()
+            .flatten()
+            .fold(1e-6, |m: f32, v| m.max(v.abs()));
+        let mut cell = memory.cell;
+        for value in cell.iter_mut().flatten() {
+            *value /= largest;
+        }
+        let order = crate::inspect::strongest(&cell, cell.len());
+        let sorted = |rows: &[Vec<f32>]| order.iter().map(|unit| rows[*unit].clone()).collect();
+        let picture = HeatMaps {
+            title: format!(
+                "{}{}: gates of {}",
+                findings.task.name(),
+                at_gap(gap),
+                arm.name
+            ),
+            maps: vec![
+                (
+                    "input gate i: what is written".into(),
+                    sorted(&memory.input),
+                    false,
+                ),
+                (
+                    "forget gate f: what is kept".into(),
+                    sorted(&memory.forget),
+                    false,
+                ),
+                (
+                    "output gate o: what is shown".into(),
+                    sorted(&memory.output),
+                    false,
+                ),
+                (
+                    format!("memory c, from -{largest:.2} (blue) to {largest:.2} (red)"),
+                    sorted(&cell),
+                    true,
+                ),
+            ],
+            ticks: relevant.clone(),
+        };
+        let number = data.len() + 1;
+        let result = match run.result.solved {
+            true => "this run solved the task",
+            false => "this run did not solve the task within its updates",
+        };
+        figures.push(Figure {
+            file: format!("gates-{number}"),
+            title: format!("What the gates do: {}", arm.name),
+            words: format!(
+                "One held-out sequence, read from left to right; each row is a hidden unit, those that hold \
+                 most at the end on top. Gates go from 0 (dark, shut) to 1 (yellow, open). Triangles mark \
+                 the steps whose input must be remembered. Seed {}: {result}.",
+                run.result.settings.seed,
+            ),
+            svg: picture.svg()?,
+        });
+        data.push(GateData {
+            name: arm.name.clone(),
+            steps: task.length(),
+            units: cell.len(),
+            relevant,
+            order,
+            i: characters(&memory.input, 0.0),
+            f: characters(&memory.forget, 0.0),
+            o: characters(&memory.output, 0.0),
+            c: characters(&cell, -1.0),
+            largest,
+        });
+    }
+    Ok((figures, data))
+}
+
+/// Values from `low` to 1 in 64 steps, a character each, unit by unit.
+fn characters(rows: &[Vec<f32>], low: f32) -> String {
+    const CODE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let character = |value: &f32| {
+        let share = (value - low) / (1.0 - low);
+        char::from(CODE[(share * 63.0).round().clamp(0.0, 63.0) as usize])
+    };
+    rows.iter().flatten().map(character).collect()
+}
+
+/// Answers against targets, for tasks whose answer is a number.
+pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
+    const SHOWN: usize = 250;
+    let device = burn_device()?;
+    let mut figures = vec![];
+    for (arm, run, colour, model) in models(findings, gap, &device)? {
+        let task = run.task();
+        let Goal::Value { tolerance } = task.goal() else {
+            continue;
+        };
+        let held_out = HeldOut::new(task, run.result.settings.seed, &device);
+        let Some(batch) = held_out.first(SHOWN) else {
+            continue;
+        };
+        let crate::data::Target::Value(target) = batch.target else {
+            continue;
+        };
+        let answer = model.forward(batch.input).into_data();
+        let target = target.into_data();
+        let points: Vec<(f64, f64)> = target.iter::<f64>().zip(answer.iter::<f64>()).collect();
+        let both = || points.iter().flat_map(|point| [point.0, point.1]);
+        let x = Axis::over("target", Scale::Linear, both(), short);
+        let (low, high) = (
+            x.moved(both().fold(f64::MAX, f64::min), 0.0),
+            both().fold(0.0, f64::max),
+        );
+        let y = Axis::over("the network's answer", Scale::Linear, both(), short);
+        let picture = Picture {
+            title: format!("{}{}: {}", findings.task.name(), at_gap(gap), arm.name),
+            x,
+            y,
+            marks: vec![
+                Mark::Line {
+                    points: vec![(low, low), (high, high)],
+                    colour: GREY,
+                    dashed: true,
+                },
+                Mark::Dots {
+                    points,
+                    colour,
+                    radius: 3,
+                },
+            ],
+            legend: vec![],
+        };
+        figures.push(Figure {
+            file: format!("answers-{}", figures.len() + 1),
+            title: format!("Answer against target: {}", arm.name),
+            words: format!(
+                "A dot for each of {SHOWN} held-out sequences; on the dashed line the answer is exact, and \
+                 it counts as right within {tolerance} of it. A flat cloud is a network that always says \
+                 the mean. Seed {}.",
+                run.result.settings.seed
+            ),
+            svg: picture.svg()?,
+        });
+    }
+    Ok(figures)
+}
+
+/// How networks trained at one gap do at others.
+pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
+    if gap == 0 {
+        return Ok(None);
+    }
+    let device = burn_device()?;
+    let longest = findings.task.longest_gap().unwrap_or(0);
+    let mut gaps: Vec<usize> = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0]
+        .map(|factor| ((gap as f64 * factor).round() as usize).clamp(1, longest.max(1)))
+        .to_vec();
+    gaps.dedup();
+    let mut marks = vec![];
+    let mut metric = Metric::Accuracy;
+    let mut values = vec![];
+    for (_, run, colour, model) in models(findings, gap, &device)? {
+        let mut points = vec![];
+        for other in &gaps {
+            let task = findings.task.with_gap(*other);
+            if task.d_input() != run.task().d_input() {
+                continue; // a task whose alphabet grows with the gap
+            }
+            metric = task.metric();
+            let held_out = HeldOut::new(task, run.result.settings.seed, &device);
+            let value = metric.of(evaluate(&model, &held_out)?);
+            values.push(value);
+            points.push((*other as f64, value));
+        }
+        marks.push(Mark::Line {
+            points: points.clone(),
+            colour,
+            dashed: false,
+        });
+        marks.push(Mark::Dots {
+            points,
+            colour,
+            radius: 4,
+        });
+    }
+    if values.len() < 2 || marks.is_empty() {
+        return Ok(None);
+    }
+    let chance = metric.of(findings.task.with_gap(gap).chance());
+    let ticks: Vec<f64> = gaps.iter().map(|gap| *gap as f64).collect();
+    let x = Axis::over(
+        "gap tested, steps",
+        Scale::Log,
+        ticks.iter().copied(),
+        whole,
+    );
+    let (start, end) = x.ends();
+    let y = match metric {
+        Metric::Accuracy => {
+            Axis::over("accuracy", Scale::Linear, [0.0, 1.0], percent).between(-0.05, 1.05)
+        }
+        _ => Axis::over(
+            metric.name(),
+            Scale::Log,
+            values.into_iter().chain([chance]),
+            short,
+        ),
+    };
+    let bottom_and_top = match metric {
+        Metric::Accuracy => vec![(gap as f64, -0.05), (gap as f64, 1.05)],
+        _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
+    };
+    marks.push(Mark::Line {
+        points: vec![(start, chance), (end, chance)],
+        colour: GREY,
+        dashed: true,
+    });
+    marks.push(Mark::Line {
+        points: bottom_and_top,
+        colour: GREY,
+        dashed: false,
+    });
+    let mut entries = legend(findings);
+    entries.push(Entry {
+        text: "chance".to_string(),
+        colour: GREY,
+        dashed: true,
+    });
+    entries.push(Entry {
+        text: format!("trained at gap {gap}"),
+        colour: GREY,
+        dashed: false,
+    });
+    let picture = Picture {
+        title: format!(
+            "{}: trained at gap {gap}, tested at others",
+            findings.task.name()
+        ),
+        x: x.with_ticks(&ticks),
+        y,
+        marks,
+        legend: entries,
+    };
+    Ok(Some(Figure {
+        file: "other-gaps".to_string(),
+        title: "At other gaps than the one trained on".to_string(),
+        words: format!(
+            "Each network was trained at a gap of {gap} steps only (upright line; first seed) and is tested \
+             on {} fresh sequences at shorter and longer gaps. One that has learned a rule keeps its answer \
+             as the gap grows; one that has learned a timing does not.",
+            whole(findings.task.with_gap(gap).held_out() as f64),
+        ),
+        svg: picture.svg()?,
+    }))
+}

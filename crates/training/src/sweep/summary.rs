@@ -1,0 +1,162 @@
+//! What a sweep found, in numbers: for programs, and as a table for people.
+
+use super::folder::RunResult;
+use super::plan::{Plan, Role, conditions};
+use crate::report::{table, thousands};
+use crate::stats::{median_until_solved, wilson};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// The results of a sweep, as printed by `--json`.
+#[derive(Serialize)]
+pub struct Summary {
+    /// Name of the plan.
+    pub plan: String,
+    /// Name of the task.
+    pub task: &'static str,
+    /// An entry for each arm at each gap that has results.
+    pub cells: Vec<Cell>,
+    /// The folder of the sweep.
+    pub dir: PathBuf,
+    /// How each arm was trained, in words.
+    #[serde(skip)]
+    conditions: Vec<(String, String)>,
+    #[serde(skip)]
+    gaps: Vec<usize>,
+    #[serde(skip)]
+    tuned: bool,
+}
+
+/// One arm at one gap.
+#[derive(Clone, Serialize)]
+pub struct Cell {
+    /// Name of the arm.
+    pub arm: String,
+    /// The gap.
+    pub gap: usize,
+    /// Steps of a sequence.
+    pub length: usize,
+    /// The learning rate chosen.
+    pub lr: f64,
+    /// Updates at most.
+    pub budget: usize,
+    /// Runs reported.
+    pub runs: usize,
+    /// How many of them solved the task within the budget.
+    pub solved: usize,
+    /// The 95 % Wilson interval of the share that solves it.
+    pub interval: (f64, f64),
+    /// Median of the updates it took, the runs that did not solve it counting as longest; `None` if half of
+    /// them or more did not.
+    pub median_updates: Option<f64>,
+    /// Updates of each run that solved the task.
+    pub updates: Vec<usize>,
+}
+
+/// The reported runs of each arm at each gap, in the plan's order.
+pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
+    let mut cells = vec![];
+    for arm in &plan.arms {
+        let mut gaps = plan.gaps.clone();
+        gaps.sort_unstable();
+        for gap in gaps {
+            let runs: Vec<_> = results
+                .iter()
+                .filter(|run| run.role == Role::Reported)
+                .filter(|run| run.arm == arm.name && run.settings.gap == gap)
+                .collect();
+            let Some(first) = runs.first() else {
+                continue;
+            };
+            let updates: Vec<usize> = runs
+                .iter()
+                .filter(|run| run.solved)
+                .map(|run| run.updates)
+                .collect();
+            cells.push(Cell {
+                arm: arm.name.clone(),
+                gap,
+                length: first.settings.task.with_gap(gap).length(),
+                lr: first.settings.lr,
+                budget: first.settings.updates,
+                runs: runs.len(),
+                solved: updates.len(),
+                interval: wilson(updates.len(), runs.len()),
+                median_updates: median_until_solved(&updates, runs.len()),
+                updates,
+            });
+        }
+    }
+    cells
+}
+
+impl Summary {
+    /// The summary of what has been run.
+    pub fn new(plan: &Plan, results: &[RunResult], dir: &Path) -> Self {
+        let of_arm = |name: &str| results.iter().find(|run| run.arm == name);
+        let conditions = plan.arms.iter().filter_map(|arm| {
+            let first = of_arm(&arm.name)?;
+            Some((arm.name.clone(), conditions(&first.settings)))
+        });
+        let mut gaps = plan.gaps.clone();
+        gaps.sort_unstable();
+        Self {
+            plan: plan.name.clone(),
+            task: results.first().map_or("", |run| run.settings.task.name()),
+            cells: cells(plan, results),
+            dir: dir.to_path_buf(),
+            conditions: conditions.collect(),
+            gaps,
+            tuned: results.iter().any(|run| run.role == Role::Tuning),
+        }
+    }
+
+    /// Runs solved of runs done, by arm and gap; below, the median of the updates they took.
+    pub fn table(&self) -> String {
+        let gaps: Vec<String> = self.gaps.iter().map(|gap| format!("gap {gap}")).collect();
+        let header: Vec<&str> = ["solved (median updates)"]
+            .into_iter()
+            .chain(gaps.iter().map(String::as_str))
+            .collect();
+        let rows = self.conditions.iter().map(|(arm, _)| {
+            let mut row = vec![arm.clone()];
+            for gap in &self.gaps {
+                let cell = self
+                    .cells
+                    .iter()
+                    .find(|cell| cell.arm == *arm && cell.gap == *gap);
+                row.push(cell.map_or_else(String::new, Cell::words));
+            }
+            row
+        });
+        table(&header, rows.collect())
+    }
+
+    /// What was shown, and under which conditions.
+    pub fn sentences(&self) -> String {
+        let mut lines = vec![format!(
+            "On {}, runs that solved the task within their updates, of all runs; not solved means not \
+             within these updates, not never.{}",
+            self.task,
+            match self.tuned {
+                true =>
+                    " The learning rate was chosen from the same grid for each arm and gap, on other seeds.",
+                false => "",
+            }
+        )];
+        for (arm, conditions) in &self.conditions {
+            lines.push(format!("{arm}: {conditions}."));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Cell {
+    fn words(&self) -> String {
+        let Self { solved, runs, .. } = self;
+        match self.median_updates {
+            Some(updates) => format!("{solved}/{runs} ({})", thousands(updates as usize)),
+            None => format!("{solved}/{runs}"),
+        }
+    }
+}
