@@ -25,7 +25,9 @@ impl Host for Flex {
 }
 
 impl RecurrentBackend for Flex {
-    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+    fn recurrence(
+        inputs: Inputs<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         host::recurrence(&inputs)
     }
 }

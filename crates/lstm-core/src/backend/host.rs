@@ -1,7 +1,9 @@
 //! The kernels for every backend whose tensors lie in this machine's memory.
 
-use super::cpu::{Buffer, Cell, Lstm, Recurrence, Rnn, Sequence, Simd, Sizes, Wanted, Weights};
-use crate::ops::{Inputs, Kind, Memory, RecurrentBackend, RecurrentKernels};
+use super::cpu::{
+    self, Buffer, Cell, Lstm, Recurrence, Rnn, Sequence, Simd, Sizes, Wanted, Weights,
+};
+use crate::ops::{Inputs, Kind, Memory, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::TensorData;
@@ -128,12 +130,14 @@ impl<'a> Read<'a> {
 }
 
 /// [`RecurrentBackend::recurrence`] of a [`Host`].
-pub(crate) fn recurrence<B: Host>(inputs: &Inputs<B>) -> FloatTensor<B> {
-    forward(inputs, false).0
+pub(crate) fn recurrence<B: Host>(
+    inputs: &Inputs<B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    forward(inputs, false).0.into_tuple()
 }
 
-fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Buffer) {
-    fn run<B: Host, C: Cell>(read: Read, cell: C, keep: bool) -> (FloatTensor<B>, Buffer) {
+fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Buffer) {
+    fn run<B: Host, C: Cell>(read: Read, cell: C, keep: bool) -> (Outputs<B>, Buffer) {
         let forward = read.recurrence(cell).forward(keep);
         let Sizes {
             batch,
@@ -141,9 +145,14 @@ fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Buffer) 
             hidden,
             ..
         } = read.sizes;
-        let steps = time + usize::from(C::MEMORY);
-        let output = TensorData::new(forward.output, [batch, steps, hidden]);
-        (B::from_data(output), forward.kept)
+        let output = TensorData::new(forward.output, [batch, time, hidden]);
+        let state = |numbers| B::from_data(TensorData::new(numbers, [batch, hidden]));
+        let outputs = Outputs {
+            output: B::from_data(output),
+            hidden: state(forward.hidden),
+            memory: C::MEMORY.then(|| state(forward.memory)),
+        };
+        (outputs, forward.kept)
     }
     let read = Read::new(inputs);
     match inputs.kind {
@@ -156,22 +165,29 @@ fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (FloatTensor<B>, Buffer) 
 impl<B: Host + RecurrentBackend> RecurrentKernels for B {
     type Kept = Arc<Buffer>;
 
-    fn forward(inputs: &Inputs<B>) -> (FloatTensor<B>, Arc<Buffer>) {
-        let (output, kept) = forward(inputs, true);
-        (output, Arc::new(kept))
+    fn forward(inputs: &Inputs<B>) -> (Outputs<B>, Arc<Buffer>) {
+        let (outputs, kept) = forward(inputs, true);
+        (outputs, Arc::new(kept))
     }
 
     fn backward(
         inputs: &Inputs<B>,
         output: &FloatTensor<B>,
         kept: &Arc<Buffer>,
-        upstream: &FloatTensor<B>,
+        upstream: &Upstream<B>,
         wanted: &[bool],
     ) -> Vec<Option<FloatTensor<B>>> {
         let read = Read::new(inputs);
         let output = Steps::of::<B>(output);
-        let upstream = Steps::of::<B>(upstream);
-        let (upstream, output) = (upstream.sequence(), output.sequence());
+        let of_steps = upstream.output.as_option().map(Steps::of::<B>);
+        let [of_hidden, of_memory] =
+            [&upstream.hidden, &upstream.memory].map(|state| state.as_option().map(numbers::<B>));
+        let upstream = cpu::Upstream {
+            output: of_steps.as_ref().map(Steps::sequence),
+            hidden: of_hidden.as_deref(),
+            memory: of_memory.as_deref(),
+        };
+        let output = output.sequence();
         let only = Wanted {
             input: wanted[0],
             weights: wanted[1..4].contains(&true),

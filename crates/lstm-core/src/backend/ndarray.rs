@@ -35,7 +35,9 @@ impl Host for NdArray {
 }
 
 impl RecurrentBackend for NdArray {
-    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+    fn recurrence(
+        inputs: Inputs<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         host::recurrence(&inputs)
     }
 }

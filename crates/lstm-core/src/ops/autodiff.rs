@@ -1,12 +1,19 @@
-//! The one backward node of a recurrence.
+//! The backward nodes of a recurrence.
+//!
+//! An autodiff node has one output. So the recurrence's node has the hidden states of all steps, and the
+//! final states hang on it as nodes of their own, which on the way back leave their gradients where the
+//! recurrence's node finds them. (Packed into one output they would have to be sliced out of it, and the
+//! way back through a slice fills and adds a tensor as large as the whole.)
 
-use super::{Inputs, Memory, RecurrentBackend, RecurrentKernels};
-use burn::backend::Autodiff;
+use super::{Inputs, Memory, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{Device, FloatTensor};
+use burn::backend::{Autodiff, Backend, TensorMetadata};
+use burn::tensor::{DType, Shape};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 struct Recurrence;
@@ -16,7 +23,26 @@ struct State<B: RecurrentKernels> {
     inputs: Inputs<B>,
     output: FloatTensor<B>,
     kept: B::Kept,
+    of_states: OfStates<B>,
 }
+
+/// The gradients of the final states, hidden and cell, on the way back.
+#[derive(Clone, Debug)]
+struct OfStates<B: Backend>(Arc<Mutex<[Option<FloatTensor<B>>; 2]>>);
+
+impl<B: Backend> OfStates<B> {
+    fn none() -> Self {
+        Self(Arc::new(Mutex::new([None, None])))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Option<FloatTensor<B>>; 2]> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The shape of the zero that a final state registers as gradient of the hidden states, so that the
+/// recurrence's node has one where no other is.
+const NOTHING: [usize; 3] = [1; 3];
 
 impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
     type State = State<B>;
@@ -27,12 +53,21 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let upstream = grads.consume::<B>(&ops.node);
+        let gradient = grads.consume::<B>(&ops.node);
         let State {
             inputs,
             output,
             kept,
+            of_states,
         } = ops.state;
+        let [hidden, memory] = std::mem::take(&mut *of_states.lock());
+        let of_states = hidden.is_some() || memory.is_some();
+        let nothing = of_states && gradient.shape() == Shape::from(NOTHING);
+        let upstream = Upstream {
+            output: (!nothing).then_some(gradient).into(),
+            hidden: hidden.into(),
+            memory: memory.into(),
+        };
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let gradients = B::backward(&inputs, &output, &kept, &upstream, &wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
@@ -43,8 +78,36 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
     }
 }
 
+/// A final state, by its place in [`OfStates`].
+#[derive(Debug)]
+struct FinalState(usize);
+
+impl<B: Backend> Backward<B, 1> for FinalState {
+    type State = (OfStates<B>, Device<B>, DType);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (of_states, device, dtype) = ops.state;
+        let mut of_states = of_states.lock();
+        let first = of_states.iter().all(Option::is_none);
+        of_states[self.0] = Some(gradient);
+        let [recurrence] = ops.parents;
+        if let (Some(recurrence), true) = (recurrence, first) {
+            let zero = B::float_zeros(Shape::from(NOTHING), &device, dtype.into());
+            grads.register::<B>(recurrence.id, zero);
+        }
+    }
+}
+
 impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B, C> {
-    fn recurrence(inputs: Inputs<Self>) -> FloatTensor<Self> {
+    fn recurrence(
+        inputs: Inputs<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (input, input_node) = inputs.input.into_parts();
         let (input_weight, input_weight_node) = inputs.input_weight.into_parts();
         let (bias, bias_node) = inputs.bias.into_parts();
@@ -74,10 +137,11 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             recurrent_weight_node,
             hidden_node,
         ];
-        match memory_node {
+        let outputs = match memory_node {
             None => node::<B, C, 5>(inputs, [a, b, c, d, e]),
             Some(f) => node::<B, C, 6>(inputs, [a, b, c, d, e, f]),
-        }
+        };
+        outputs.into_tuple()
     }
 }
 
@@ -85,18 +149,45 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
 fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
     inputs: Inputs<B>,
     parents: [NodeGuard; N],
-) -> FloatTensor<Autodiff<B, C>> {
+) -> Outputs<Autodiff<B, C>> {
+    let has_memory = matches!(inputs.memory, Memory::Cell(_));
+    let of_states = OfStates::none();
     let prepared = Backward::<B, N>::prepare::<C>(Recurrence, parents);
-    match prepared.compute_bound().stateful() {
+    let (output, hidden, memory) = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (output, kept) = B::forward(&inputs);
+            let (outputs, kept) = B::forward(&inputs);
             let state = State {
                 inputs,
-                output: output.clone(),
+                output: outputs.output.clone(),
                 kept,
+                of_states: of_states.clone(),
             };
-            prepared.finish(state, output)
+            let output = prepared.finish(state, outputs.output);
+            (output, outputs.hidden, outputs.memory)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(B::recurrence(inputs)),
+        OpsKind::UnTracked(prepared) => {
+            let (output, hidden, memory) = B::recurrence(inputs);
+            (
+                prepared.finish(output),
+                hidden,
+                has_memory.then_some(memory),
+            )
+        }
+    };
+    let final_state = |place: usize, state: FloatTensor<B>| {
+        let (_, recurrence) = output.clone().into_parts();
+        let prepared = Backward::<B, 1>::prepare::<C>(FinalState(place), [recurrence]);
+        match prepared.compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => {
+                let (device, dtype) = (state.device(), state.dtype());
+                prepared.finish((of_states.clone(), device, dtype), state)
+            }
+            OpsKind::UnTracked(prepared) => prepared.finish(state),
+        }
+    };
+    Outputs {
+        hidden: final_state(0, hidden),
+        memory: memory.map(|memory| final_state(1, memory)),
+        output,
     }
 }

@@ -1,7 +1,8 @@
 //! Whole sequences as one operation, where the backend has kernels for it, and by the
 //! [reference](crate::reference) everywhere else.
 //!
-//! The operation has handwritten backpropagation through time and is one autodiff node.
+//! The operation has handwritten backpropagation through time and is one autodiff node, with a small one
+//! for each final state.
 
 // NdArray is deprecated upstream and still supported here; the macro names it in all it generates.
 #![allow(deprecated)]
@@ -11,6 +12,8 @@ mod tensor;
 
 pub(crate) use tensor::{lstm, rnn};
 
+#[cfg(feature = "wgpu")]
+use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use std::fmt::Debug;
@@ -25,20 +28,26 @@ use std::fmt::Debug;
     Fusion: cfg(feature = "wgpu")
 )]
 pub trait RecurrentBackend: Backend {
-    /// The hidden states of all steps, aligned with the input, and behind them the final cell state, if
-    /// the cell has one: `[B, T, H]` or `[B, T + 1, H]`. (An autodiff node has one output.)
-    #[fusion(meta = output_spec)]
-    fn recurrence(#[extension_type] inputs: Inputs<Self>) -> FloatTensor<Self>;
+    /// The hidden states of all steps, aligned with the input, `[B, T, H]`, and the hidden and the cell
+    /// state after the last step read, `[B, H]`. A cell without cell state gives the hidden state twice.
+    #[fusion(meta = output_specs)]
+    fn recurrence(
+        #[extension_type] inputs: Inputs<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// What [`RecurrentBackend::recurrence`] gives, before it is run.
 #[cfg(feature = "wgpu")]
-fn output_spec(inputs: &InputsMetadata) -> burn::backend::fusion::custom::TensorSpec {
+fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = inputs.input.shape.dims();
     let [_, hidden] = inputs.hidden.shape.dims();
-    let steps = time + usize::from(matches!(inputs.memory, MemoryMetadata::Cell(_)));
-    let shape = burn::tensor::Shape::from([batch, steps, hidden]);
-    burn::backend::fusion::custom::TensorSpec::new(shape, inputs.input.dtype)
+    let state = inputs.hidden.clone();
+    let shape = burn::tensor::Shape::from([batch, time, hidden]);
+    (
+        TensorSpec::new(shape, inputs.input.dtype),
+        state.clone(),
+        state,
+    )
 }
 
 /// A backend with kernels: the recurrence as autodiff needs it.
@@ -47,17 +56,78 @@ pub trait RecurrentKernels: RecurrentBackend {
     type Kept: Clone + Debug + Send + 'static;
 
     /// As [`RecurrentBackend::recurrence`], and what the way back needs.
-    fn forward(inputs: &Inputs<Self>) -> (FloatTensor<Self>, Self::Kept);
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept);
 
-    /// The gradients of the tensors among `inputs`, in their order, from `upstream`, that of `output`;
-    /// `wanted` says of each whether it is, and what isn't may be missing.
+    /// The gradients of the tensors among `inputs`, in their order, from those of what
+    /// [`forward`](Self::forward) gave; `output` are its hidden states of all steps. `wanted` says of each
+    /// whether it is, and what isn't may be missing.
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
         kept: &Self::Kept,
-        upstream: &FloatTensor<Self>,
+        upstream: &Upstream<Self>,
         wanted: &[bool],
     ) -> Vec<Option<FloatTensor<Self>>>;
+}
+
+/// What a recurrence gives; see [`RecurrentBackend::recurrence`].
+#[derive(Clone, Debug)]
+pub struct Outputs<B: Backend> {
+    /// The hidden states of all steps, `[B, T, H]`.
+    pub output: FloatTensor<B>,
+    /// `h` after the last step read, `[B, H]`.
+    pub hidden: FloatTensor<B>,
+    /// `c` after the last step read, `[B, H]`, if the cell has one.
+    pub memory: Option<FloatTensor<B>>,
+}
+
+impl<B: Backend> Outputs<B> {
+    /// As [`RecurrentBackend::recurrence`] gives them.
+    pub(crate) fn into_tuple(self) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+        let memory = self.memory.unwrap_or_else(|| self.hidden.clone());
+        (self.output, self.hidden, memory)
+    }
+}
+
+/// The gradients of [`Outputs`].
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "wgpu"))]
+pub struct Upstream<B: Backend> {
+    /// Of the hidden states of all steps, `[B, T, H]`.
+    #[extension_type]
+    pub output: Gradient<B>,
+    /// Of the final hidden state, `[B, H]`.
+    #[extension_type]
+    pub hidden: Gradient<B>,
+    /// Of the final cell state, `[B, H]`.
+    #[extension_type]
+    pub memory: Gradient<B>,
+}
+
+/// A gradient, which is zero where the loss doesn't see the tensor.
+#[derive(Clone, Debug, ExtensionType)]
+#[extension_type(fusion: cfg(feature = "wgpu"))]
+pub enum Gradient<B: Backend> {
+    /// The loss doesn't see it.
+    Zero,
+    /// The gradient.
+    Of(FloatTensor<B>),
+}
+
+impl<B: Backend> Gradient<B> {
+    /// The gradient, if it isn't zero.
+    pub(crate) fn as_option(&self) -> Option<&FloatTensor<B>> {
+        match self {
+            Self::Zero => None,
+            Self::Of(gradient) => Some(gradient),
+        }
+    }
+}
+
+impl<B: Backend> From<Option<FloatTensor<B>>> for Gradient<B> {
+    fn from(gradient: Option<FloatTensor<B>>) -> Self {
+        gradient.map_or(Self::Zero, Self::Of)
+    }
 }
 
 /// The cells that there are kernels for.

@@ -7,7 +7,7 @@ use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Tensor, s};
+use burn::tensor::{DType, Tensor};
 
 /// Runs an LSTM cell over a sequence; shapes as in [`reference::lstm`].
 pub(crate) fn lstm(
@@ -24,8 +24,7 @@ pub(crate) fn lstm(
     if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
         return reference::lstm(cell, input, state, reverse);
     }
-    let [_, time, _] = input.dims();
-    let packed = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
+    let (output, hidden, memory) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
         input_weight: cell.input_weight.val().into_dispatch(),
@@ -34,11 +33,9 @@ pub(crate) fn lstm(
         memory: Memory::Cell(state.cell.into_dispatch()),
         kind: Kind::Lstm,
         reverse,
-    }));
-    let output = packed.clone().slice(s![.., ..time, ..]);
-    let hidden = last_step(&output, reverse);
-    let cell = packed.slice(s![.., time, ..]).squeeze_dim(1);
-    (output, LstmState::new(cell, hidden))
+    });
+    let state = LstmState::new(Tensor::from_dispatch(memory), Tensor::from_dispatch(hidden));
+    (Tensor::from_dispatch(output), state)
 }
 
 /// Runs an RNN cell over a sequence; shapes as in [`reference::rnn`].
@@ -57,7 +54,7 @@ pub(crate) fn rnn(
         Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
         _ => return reference::rnn(cell, input, state, reverse),
     };
-    let output = Tensor::<3>::from_dispatch(Dispatch::recurrence(Inputs {
+    let (output, hidden, _) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
         input_weight: cell.input_weight.val().into_dispatch(),
@@ -66,9 +63,9 @@ pub(crate) fn rnn(
         memory: Memory::Nothing,
         kind,
         reverse,
-    }));
-    let hidden = last_step(&output, reverse);
-    (output, RnnState::new(hidden))
+    });
+    let state = RnnState::new(Tensor::from_dispatch(hidden));
+    (Tensor::from_dispatch(output), state)
 }
 
 /// The bias `[G·H]` of a cell with the recurrent weights `[H, G·H]`.
@@ -81,25 +78,20 @@ fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> 
     bias.unwrap_or_else(zeros).into_dispatch()
 }
 
-/// The hidden state `[B, H]` after the last step read, from those of all steps.
-fn last_step(output: &Tensor<3>, reverse: bool) -> Tensor<2> {
-    let [_, time, _] = output.dims();
-    let last = if reverse { 0 } else { time - 1 };
-    output.clone().slice(s![.., last, ..]).squeeze_dim(1)
-}
-
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
 fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
     let [batch, time, _] = tensor.dims();
-    let size = [batch, time, units];
-    let fits = match tensor.device().without_autodiff().as_dispatch() {
+    let (dtype, size) = (tensor.dtype(), [batch, time, units]);
+    let on_cpu = dtype == DType::F32 && !size.contains(&0);
+    match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => true,
+        burn::backend::DispatchDevice::Flex(_) => on_cpu,
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => true,
+        burn::backend::DispatchDevice::NdArray(_) => on_cpu,
         #[cfg(feature = "wgpu")]
-        burn::backend::DispatchDevice::Cube(device) => crate::backend::cube::fits(device, size),
+        burn::backend::DispatchDevice::Cube(device) => {
+            crate::backend::cube::fits(device, dtype, size)
+        }
         _ => false,
-    };
-    fits && tensor.dtype() == DType::F32 && !size.contains(&0)
+    }
 }

@@ -10,7 +10,7 @@ use super::memory::{Buffer, Shared, written};
 use super::product::{Left, PANEL_VECTORS, Product, Start};
 use super::team::{Member, shares};
 use super::weights::{Panels, WeightGradients, columns, padded};
-use super::{Recurrence, Sequence, Sizes, pieces, scatter};
+use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter};
 use std::ops::Range;
 
 /// Rows of a chunk, times steps.
@@ -22,6 +22,17 @@ pub(crate) struct Wanted {
     pub input: bool,
     /// Any of the weights.
     pub weights: bool,
+}
+
+/// The gradients of what [`Forward`](super::forward::Forward) has, of that which the loss sees.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream<'a> {
+    /// Of the hidden states of all steps, `[B, T, H]`.
+    pub output: Option<Sequence<'a>>,
+    /// Of the final hidden state, `[B, H]`.
+    pub hidden: Option<&'a [f32]>,
+    /// Of the final cell state, `[B, H]`.
+    pub memory: Option<&'a [f32]>,
 }
 
 /// The gradients of a loss.
@@ -51,7 +62,7 @@ struct Walk<'a, C> {
     /// See [`Forward`](super::forward::Forward).
     output: Sequence<'a>,
     kept: Kept<'a>,
-    upstream: Sequence<'a>,
+    upstream: Upstream<'a>,
     /// `c` before the first step, `[B, padded H]`.
     memory: Shared<'a>,
     /// The gradients of `h` and `c` between two steps, `[B, padded H]` each.
@@ -66,10 +77,10 @@ struct Walk<'a, C> {
 }
 
 impl<C: Cell> Recurrence<'_, C> {
-    /// From `upstream`, the gradient of [`Forward::output`](super::forward::Forward::output).
+    /// From the gradients `upstream`; `output` are the hidden states of all steps.
     pub fn backward(
         &self,
-        upstream: Sequence,
+        upstream: Upstream,
         output: Sequence,
         kept: &Buffer,
         wanted: Wanted,
@@ -128,17 +139,15 @@ impl<C: Cell> Recurrence<'_, C> {
                 },
             )
         };
-        let gather = |state: &mut Buffer, count: usize| -> Vec<f32> {
+        let state = |state: &mut Buffer, batch| {
             // SAFETY: it was zeros, and the threads are done.
-            let state = unsafe { state.share().read(0..count * padded(hidden)) };
-            let rows = state.chunks_exact(padded(hidden));
-            rows.flat_map(|row| &row[..hidden]).copied().collect()
+            unsafe { gather(&state.share(), batch, hidden) }
         };
         Gradients {
             input,
             weights: weight_gradients,
-            hidden: gather(&mut hidden_gradient, batch),
-            memory: gather(&mut memory_gradient, batch * usize::from(C::MEMORY)),
+            hidden: state(&mut hidden_gradient, batch),
+            memory: state(&mut memory_gradient, batch * usize::from(C::MEMORY)),
         }
     }
 }
@@ -194,8 +203,9 @@ impl<C: Cell> Walk<'_, C> {
             // SAFETY: no other thread has these rows and units.
             unsafe {
                 scatter(recurrence.memory, hidden, &self.memory, member);
-                let real = member.real_units(hidden);
-                self.start_from_upstream(&self.memory_gradient, &member.rows(), &real, time);
+                if let Some(upstream) = self.upstream.memory {
+                    scatter(upstream, hidden, &self.memory_gradient, member);
+                }
             }
         }
         let chunk = chunk_rows(member.rows().len(), time);
@@ -290,7 +300,8 @@ impl<C: Cell> Walk<'_, C> {
         // units, before the team meets and after.
         unsafe {
             if k + 1 == sizes.time {
-                self.start_from_upstream(&self.hidden_gradient, rows, &real, t);
+                self.start_from_upstream(rows, &real, t);
+                self.add_upstream_of_final(rows, &real);
             }
             for panel in self.panels.of_members[member.place()].clone() {
                 let width = self.panels.width(panel);
@@ -322,11 +333,7 @@ impl<C: Cell> Walk<'_, C> {
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = match k {
                 0 => Start::Zero,
-                _ => {
-                    let t = sizes.step(k - 1);
-                    self.start_from_upstream(&self.hidden_gradient, rows, &real, t);
-                    Start::There
-                }
+                _ => self.start_from_upstream(rows, &real, sizes.step(k - 1)),
             };
             self.left(member, first, &mut scratch.left);
             let depth = self.panels.len(1);
@@ -373,25 +380,59 @@ impl<C: Cell> Walk<'_, C> {
         }
     }
 
-    /// Puts the upstream gradient of time step `t`, or behind the last of the final cell state, where the
-    /// gradient of a state is.
+    /// Puts the upstream gradient of time step `t`, if there is one, where the gradient of the hidden
+    /// state is; returns how what else comes to it starts.
     ///
     /// # Safety
     ///
     /// No other thread may have these rows and units.
     unsafe fn start_from_upstream(
         &self,
-        gradient: &Shared,
         rows: &Range<usize>,
         units: &Range<usize>,
         t: usize,
-    ) {
-        let padded = padded(self.recurrence.sizes.hidden);
+    ) -> Start {
+        let Some(upstream) = self.upstream.output else {
+            return Start::Zero;
+        };
         for row in rows.clone() {
-            let start = row * padded;
             // SAFETY: the caller's promise.
-            let gradient = unsafe { gradient.write(start + units.start..start + units.end) };
-            gradient.copy_from_slice(&self.upstream.of(row, t)[units.clone()]);
+            let gradient = unsafe { self.hidden_gradient_of(row, units) };
+            gradient.copy_from_slice(&upstream.of(row, t)[units.clone()]);
+        }
+        Start::There
+    }
+
+    /// Adds the upstream gradient of the final hidden state, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// As [`start_from_upstream`](Self::start_from_upstream).
+    unsafe fn add_upstream_of_final(&self, rows: &Range<usize>, units: &Range<usize>) {
+        let Some(upstream) = self.upstream.hidden else {
+            return;
+        };
+        let upstream = upstream.chunks_exact(self.recurrence.sizes.hidden);
+        for (row, upstream) in rows.clone().zip(upstream.skip(rows.start)) {
+            // SAFETY: the caller's promise.
+            let gradient = unsafe { self.hidden_gradient_of(row, units) };
+            let pairs = gradient.iter_mut().zip(&upstream[units.clone()]);
+            pairs.for_each(|(gradient, upstream)| *gradient += upstream);
+        }
+    }
+
+    /// The gradients of some hidden units of a row.
+    ///
+    /// # Safety
+    ///
+    /// As [`start_from_upstream`](Self::start_from_upstream).
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn hidden_gradient_of(&self, row: usize, units: &Range<usize>) -> &mut [f32] {
+        let start = row * padded(self.recurrence.sizes.hidden);
+        // SAFETY: the caller's promise; the buffer was made of zeros.
+        unsafe {
+            self.hidden_gradient
+                .write(start + units.start..start + units.end)
         }
     }
 

@@ -5,7 +5,7 @@ use super::memory::{Buffer, Shared, written};
 use super::product::{Left, PANEL_VECTORS, Product, Start};
 use super::team::Member;
 use super::weights::{Panels, padded};
-use super::{Recurrence, Sizes, pieces, scatter};
+use super::{Recurrence, Sizes, gather, pieces, scatter};
 use std::ops::Range;
 
 /// Rows whose sums stay in the innermost cache until the nonlinearities have them.
@@ -13,9 +13,12 @@ const SUMS: usize = 48;
 
 /// What a recurrence gives.
 pub(crate) struct Forward {
-    /// The hidden states of all steps, aligned with the input, and behind them the final cell state, if
-    /// the cell has one: `[B, T, H]` or `[B, T + 1, H]`.
+    /// The hidden states of all steps, aligned with the input, `[B, T, H]`.
     pub output: Vec<f32>,
+    /// `h` after the last step read, `[B, H]`.
+    pub hidden: Vec<f32>,
+    /// `c` after the last step read, `[B, H]`, or empty for a cell that has none.
+    pub memory: Vec<f32>,
     /// What the way back needs, if it is to be kept; see [`Kept`].
     pub kept: Buffer,
 }
@@ -46,16 +49,15 @@ impl<C: Cell> Recurrence<'_, C> {
         } = self.sizes;
         let plan = self.plan();
         let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
-        let output_size = batch * (time + usize::from(C::MEMORY)) * hidden;
         let kept_size = Kept::size::<C>(self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
         let mut packed = Buffer::room(panels.len(self.sizes.depth()));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
         let mut memory = Buffer::zeros(batch * padded(hidden) * usize::from(C::MEMORY));
         let [before, after] = &mut states;
-        // SAFETY: the walk writes all rows, units and steps, and behind them the final cell state.
+        // SAFETY: the walk writes all rows, units and steps.
         let output = unsafe {
-            written(output_size, |output| {
+            written(batch * time * hidden, |output| {
                 let walk = Walk {
                     recurrence: self,
                     panels: &panels,
@@ -68,7 +70,16 @@ impl<C: Cell> Recurrence<'_, C> {
                 plan.run(|member| walk.run(&member));
             })
         };
-        Forward { output, kept }
+        let state = |state: &mut Buffer, batch| {
+            // SAFETY: it was zeros, and the threads are done.
+            unsafe { gather(&state.share(), batch, hidden) }
+        };
+        Forward {
+            output,
+            hidden: state(&mut states[time % 2], batch),
+            memory: state(&mut memory, batch * usize::from(C::MEMORY)),
+            kept,
+        }
     }
 }
 
@@ -169,21 +180,14 @@ impl<C: Cell> Walk<'_, C> {
             }
         }
         let real = member.real_units(hidden);
-        let steps = time + usize::from(C::MEMORY);
         for row in rows {
             // SAFETY: no other thread has these rows and units.
             unsafe {
-                let copy = |state: &Shared, step: usize| {
-                    let start = row * padded;
-                    let state = state.read(start + real.start..start + real.end);
-                    let start = (row * steps + step) * hidden;
-                    let output = self.output.write(start + real.start..start + real.end);
-                    output.copy_from_slice(state);
-                };
-                copy(&after, t);
-                if C::MEMORY && k + 1 == time {
-                    copy(&self.memory, time);
-                }
+                let start = row * padded;
+                let state = after.read(start + real.start..start + real.end);
+                let start = (row * time + t) * hidden;
+                let output = self.output.write(start + real.start..start + real.end);
+                output.copy_from_slice(state);
             }
         }
     }

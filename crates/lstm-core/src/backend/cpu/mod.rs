@@ -19,7 +19,7 @@ mod simd;
 mod team;
 mod weights;
 
-pub(crate) use backward::Wanted;
+pub(crate) use backward::{Upstream, Wanted};
 pub(crate) use cell::Cell;
 pub(crate) use lstm::Lstm;
 pub use memory::Buffer;
@@ -129,4 +129,16 @@ unsafe fn scatter(from: &[f32], hidden: usize, to: &Shared, member: &Member) {
         let to = unsafe { to.write(start + real.start..start + real.end) };
         to.copy_from_slice(&from[row * hidden..][real.clone()]);
     }
+}
+
+/// The states `[B, H]` out of `[B, padded H]`.
+///
+/// # Safety
+///
+/// All of `from` must be written, and no thread may write it any more.
+unsafe fn gather(from: &Shared, batch: usize, hidden: usize) -> Vec<f32> {
+    // SAFETY: the caller's promise.
+    let from = unsafe { from.read(0..batch * padded(hidden)) };
+    let rows = from.chunks_exact(padded(hidden));
+    rows.flat_map(|row| &row[..hidden]).copied().collect()
 }

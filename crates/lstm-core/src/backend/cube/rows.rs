@@ -1,41 +1,103 @@
-//! The rows of a batch that a workgroup has: a number of each, side by side in a vector.
+//! A few rows of a batch at once: a number of each, side by side in a vector.
 //!
 //! So every weight that is read serves several rows. Behind the last row of the batch the last one stands
-//! in for those there aren't, and what comes of it is not written.
+//! in for those there aren't, and what comes of it is not written. Whatever lies in memory, the kernels
+//! compute in float32.
 
+use crate::ops::Upstream;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::{self, prelude::*};
 
-/// The numbers at `offset` of each row, rows being `stride` apart.
+/// The numbers at `offset` of the rows from `first` on, rows being `stride` apart.
 #[cube]
 pub fn read<F: Float, N: Size>(
     from: &[F],
+    first: usize,
     batch: usize,
     stride: usize,
     offset: usize,
-) -> Vector<F, N> {
-    let mut numbers = Vector::new(F::new(0.0));
+) -> Vector<f32, N> {
+    let mut numbers = Vector::new(0.0f32);
     #[unroll]
     for row in 0..N::value() {
-        let row_of_batch = (CUBE_POS * N::value() + row).min(batch - 1);
-        numbers.insert(row, from[row_of_batch * stride + offset]);
+        let row_of_batch = (first + row).min(batch - 1);
+        numbers.insert(row, f32::cast_from(from[row_of_batch * stride + offset]));
     }
     numbers
 }
 
-/// Writes the numbers at `offset` of each row, rows being `stride` apart.
+/// As [`read`], or zeros where there is nothing to be read.
 #[cube]
-pub fn write<F: Float, N: Size>(
-    to: &mut [F],
+pub fn read_if<F: Float, N: Size>(
+    from: &[F],
+    first: usize,
     batch: usize,
     stride: usize,
     offset: usize,
-    numbers: Vector<F, N>,
+    #[comptime] there: bool,
+) -> Vector<f32, N> {
+    let mut numbers = Vector::new(0.0f32);
+    if comptime!(there) {
+        numbers = read::<F, N>(from, first, batch, stride, offset);
+    }
+    numbers
+}
+
+/// Which gradients of a recurrence's outputs there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct There {
+    /// Of the hidden states of all steps.
+    pub output: bool,
+    /// Of the final hidden state.
+    pub hidden: bool,
+    /// Of the final cell state.
+    pub memory: bool,
+}
+
+impl There {
+    /// Those of `upstream`.
+    pub fn of(upstream: &Upstream<CubeBackend>) -> Self {
+        let [output, hidden, memory] = [&upstream.output, &upstream.hidden, &upstream.memory]
+            .map(|gradient| gradient.as_option().is_some());
+        Self {
+            output,
+            hidden,
+            memory,
+        }
+    }
+}
+
+/// Writes the numbers at `offset` of the rows from `first` on, rows being `stride` apart.
+#[cube]
+pub fn write<F: Float, N: Size>(
+    to: &mut [F],
+    first: usize,
+    batch: usize,
+    stride: usize,
+    offset: usize,
+    numbers: Vector<f32, N>,
 ) {
     #[unroll]
     for row in 0..N::value() {
-        let row_of_batch = CUBE_POS * N::value() + row;
+        let row_of_batch = first + row;
         if row_of_batch < batch {
-            to[row_of_batch * stride + offset] = numbers.extract(row);
+            to[row_of_batch * stride + offset] = F::cast_from(numbers.extract(row));
         }
     }
+}
+
+/// A weight, for all rows.
+#[cube]
+pub fn weight<F: Float, N: Size>(from: &[F], at: usize) -> Vector<f32, N> {
+    Vector::new(f32::cast_from(from[at]))
+}
+
+/// The step that is the `k`-th to be read.
+#[cube]
+pub fn step_read(k: usize, time: usize, #[comptime] reverse: bool) -> usize {
+    let mut step = k;
+    if comptime!(reverse) {
+        step = time - 1 - k;
+    }
+    step
 }

@@ -1,0 +1,205 @@
+//! The steps of a sequence as operations of a backend.
+
+// A recurrence reads and gives many tensors, and an operation's arguments can't be gathered in a struct
+// without the types that stand for it in every backend.
+#![allow(clippy::too_many_arguments, clippy::type_complexity)]
+
+use super::buffers::if_kept;
+use super::strategy::Strategy;
+use super::{lstm, rnn};
+use crate::ops::{Upstream, UpstreamMetadata};
+use burn::backend::fusion::custom::TensorSpec;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata, backend_extension};
+use burn::tensor::Shape;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+
+/// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
+#[backend_extension(Cube, Fusion)]
+pub trait SequenceKernels: Backend {
+    /// From `projected`, `x W`, `[B, T, 4H]`: the hidden states of all steps, `[B, T, H]`, the hidden and
+    /// the cell state after the last step read, `[B, H]`, and, for [`lstm_back`](Self::lstm_back), what is
+    /// kept, `[B, T, 5H]`, and the hidden states before each step, `[B, T, H]`. If it isn't to `keep`
+    /// them, these two are of no use.
+    #[fusion(meta = lstm_specs)]
+    fn lstm(
+        projected: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        memory: FloatTensor<Self>,
+        reverse: bool,
+        keep: bool,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    );
+
+    /// From the gradients of the hidden states and of the final states: those of the gates' sums,
+    /// `[B, T, 4H]`, and of the first hidden and cell state, `[B, H]`.
+    #[fusion(meta = lstm_back_specs)]
+    fn lstm_back(
+        #[extension_type] upstream: Upstream<Self>,
+        kept: FloatTensor<Self>,
+        memory: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        reverse: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// As [`lstm`](Self::lstm), from `[B, T, H]`: the hidden states of all steps, the one after the last
+    /// step read and, for [`rnn_back`](Self::rnn_back), those before each step.
+    #[fusion(meta = rnn_specs)]
+    fn rnn(
+        projected: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        relu: bool,
+        reverse: bool,
+        keep: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// From the gradients of the hidden states and of the final one: those of the sums, `[B, T, H]`, and
+    /// of the first hidden state, `[B, H]`.
+    #[fusion(meta = rnn_back_specs)]
+    fn rnn_back(
+        #[extension_type] upstream: Upstream<Self>,
+        output: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        relu: bool,
+        reverse: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl SequenceKernels for CubeBackend {
+    fn lstm(
+        projected: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        memory: FloatTensor<Self>,
+        reverse: bool,
+        keep: bool,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+    ) {
+        let strategy = strategy(&hidden, 4);
+        lstm::launch::forward(
+            strategy, projected, bias, recurrent, hidden, memory, reverse, keep,
+        )
+    }
+
+    fn lstm_back(
+        upstream: Upstream<Self>,
+        kept: FloatTensor<Self>,
+        memory: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        reverse: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let strategy = strategy(&memory, 4);
+        lstm::launch::backward(strategy, upstream, kept, memory, recurrent, reverse)
+    }
+
+    fn rnn(
+        projected: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        hidden: FloatTensor<Self>,
+        relu: bool,
+        reverse: bool,
+        keep: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let strategy = strategy(&hidden, 1);
+        rnn::launch::forward(
+            strategy, projected, bias, recurrent, hidden, relu, reverse, keep,
+        )
+    }
+
+    fn rnn_back(
+        upstream: Upstream<Self>,
+        output: FloatTensor<Self>,
+        recurrent: FloatTensor<Self>,
+        relu: bool,
+        reverse: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [batch, _, units] = output.shape().dims();
+        let strategy = Strategy::of(&output.client, batch, units, 1);
+        rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
+    }
+}
+
+/// For a cell of so many gates and the state `[B, H]`.
+fn strategy(state: &CubeTensor, gates: usize) -> Strategy {
+    let [batch, units] = state.shape().dims();
+    Strategy::of(&state.client, batch, units, gates)
+}
+
+fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
+    TensorSpec::new(Shape::from(shape), like.dtype)
+}
+
+fn lstm_specs(
+    projected: &TensorSpec,
+    _bias: &TensorSpec,
+    _recurrent: &TensorSpec,
+    hidden: &TensorSpec,
+    memory: &TensorSpec,
+    _reverse: &bool,
+    keep: &bool,
+) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
+    let [batch, time, _] = projected.shape.dims();
+    let [_, units] = hidden.shape.dims();
+    (
+        with_shape(projected, [batch, time, units]),
+        hidden.clone(),
+        memory.clone(),
+        with_shape(projected, if_kept(*keep, [batch, time, 5 * units])),
+        with_shape(projected, if_kept(*keep, [batch, time, units])),
+    )
+}
+
+fn lstm_back_specs(
+    _upstream: &UpstreamMetadata,
+    kept: &TensorSpec,
+    memory: &TensorSpec,
+    _recurrent: &TensorSpec,
+    _reverse: &bool,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    let [batch, time, _] = kept.shape.dims();
+    let [_, units] = memory.shape.dims();
+    let sums = with_shape(kept, [batch, time, 4 * units]);
+    (sums, memory.clone(), memory.clone())
+}
+
+fn rnn_specs(
+    projected: &TensorSpec,
+    _bias: &TensorSpec,
+    _recurrent: &TensorSpec,
+    hidden: &TensorSpec,
+    _relu: &bool,
+    _reverse: &bool,
+    keep: &bool,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    let before = if_kept(*keep, projected.shape.dims::<3>());
+    let before = with_shape(projected, before);
+    (projected.clone(), hidden.clone(), before)
+}
+
+fn rnn_back_specs(
+    _upstream: &UpstreamMetadata,
+    output: &TensorSpec,
+    _recurrent: &TensorSpec,
+    _relu: &bool,
+    _reverse: &bool,
+) -> (TensorSpec, TensorSpec) {
+    let [batch, _, units] = output.shape.dims();
+    (output.clone(), with_shape(output, [batch, units]))
+}

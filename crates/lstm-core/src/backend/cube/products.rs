@@ -1,0 +1,131 @@
+//! A recurrence forwards and back: the products of whole sequences with the weights, which need no order,
+//! are the backend's own; the steps between them are [`SequenceKernels`].
+
+use super::operations::SequenceKernels;
+use crate::ops::{Inputs, Kind, Memory, Outputs, Upstream};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::Shape;
+
+/// A sequence `[B, T, _]` as a matrix `[B·T, _]`.
+fn rows<B: Backend>(sequence: FloatTensor<B>) -> FloatTensor<B> {
+    let [batch, time, features] = sequence.shape().dims();
+    B::float_reshape(sequence, Shape::from([batch * time, features]))
+}
+
+/// `x W`, `[B, T, G·H]`.
+fn projected<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
+    let [batch, time, _] = inputs.input.shape().dims();
+    let product = B::float_matmul(rows::<B>(inputs.input.clone()), inputs.input_weight.clone());
+    let [_, width] = product.shape().dims();
+    B::float_reshape(product, Shape::from([batch, time, width]))
+}
+
+/// What the way back needs beside inputs and output.
+#[derive(Clone, Debug)]
+pub struct Kept<B: Backend> {
+    /// What [`SequenceKernels::lstm`] keeps.
+    gates: Option<FloatTensor<B>>,
+    /// The hidden states before each step, `[B, T, H]`.
+    before: FloatTensor<B>,
+}
+
+/// What the recurrence gives; what is to be kept is there only if it is to `keep` it.
+pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Kept<B>) {
+    let projected = projected::<B>(inputs);
+    let Inputs {
+        bias,
+        recurrent_weight,
+        hidden,
+        memory,
+        kind,
+        reverse,
+        ..
+    } = inputs.clone();
+    match memory {
+        Memory::Cell(cell) => {
+            let (output, hidden, cell, gates, before) = B::lstm(
+                projected,
+                bias,
+                recurrent_weight,
+                hidden,
+                cell,
+                reverse,
+                keep,
+            );
+            let (memory, gates) = (Some(cell), Some(gates));
+            let outputs = Outputs {
+                output,
+                hidden,
+                memory,
+            };
+            (outputs, Kept { gates, before })
+        }
+        Memory::Nothing => {
+            let relu = kind == Kind::ReluRnn;
+            let (output, hidden, before) = B::rnn(
+                projected,
+                bias,
+                recurrent_weight,
+                hidden,
+                relu,
+                reverse,
+                keep,
+            );
+            let (memory, gates) = (None, None);
+            let outputs = Outputs {
+                output,
+                hidden,
+                memory,
+            };
+            (outputs, Kept { gates, before })
+        }
+    }
+}
+
+/// The gradients, as [`RecurrentKernels::backward`](crate::ops::RecurrentKernels::backward) gives them.
+pub fn backward<B: SequenceKernels>(
+    inputs: &Inputs<B>,
+    output: &FloatTensor<B>,
+    kept: &Kept<B>,
+    upstream: &Upstream<B>,
+    wanted: &[bool],
+) -> Vec<Option<FloatTensor<B>>> {
+    let recurrent = inputs.recurrent_weight.clone();
+    let reverse = inputs.reverse;
+    let upstream = upstream.clone();
+    let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
+        (Memory::Cell(cell), Some(gates)) => {
+            let (gates, cell) = (gates.clone(), cell.clone());
+            let (sums, hidden, memory) = B::lstm_back(upstream, gates, cell, recurrent, reverse);
+            (sums, hidden, Some(memory))
+        }
+        _ => {
+            let relu = inputs.kind == Kind::ReluRnn;
+            let output = output.clone();
+            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse);
+            (sums, hidden, None)
+        }
+    };
+    let sums = rows::<B>(sums);
+    let transposed = |matrix: FloatTensor<B>| B::float_swap_dims(matrix, 0, 1);
+    let weight =
+        |left: &FloatTensor<B>| B::float_matmul(transposed(rows::<B>(left.clone())), sums.clone());
+    let input = wanted[0].then(|| {
+        let weight = transposed(inputs.input_weight.clone());
+        let gradient = B::float_matmul(sums.clone(), weight);
+        B::float_reshape(gradient, inputs.input.shape())
+    });
+    let bias = wanted[2].then(|| {
+        let sum = B::float_sum_dim(sums.clone(), 0);
+        B::float_reshape(sum, inputs.bias.shape())
+    });
+    vec![
+        input,
+        wanted[1].then(|| weight(&inputs.input)),
+        bias,
+        wanted[3].then(|| weight(&kept.before)),
+        Some(hidden),
+        memory,
+    ]
+}

@@ -1,0 +1,198 @@
+//! The launches of the plain RNN's kernels.
+
+use super::{sequence, step};
+use crate::backend::cube::buffers::{if_kept, or_any, room, room_for, transposed};
+use crate::backend::cube::rows::There;
+use crate::backend::cube::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
+use crate::ops::Upstream;
+use burn::backend::TensorMetadata;
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::DType;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::{cast, into_contiguous};
+use burn_cubecl::tensor::CubeTensor;
+
+/// As [`SequenceKernels::rnn`](crate::backend::cube::operations::SequenceKernels::rnn).
+#[allow(clippy::too_many_arguments)] // those of the operation
+pub fn forward(
+    strategy: Strategy,
+    projected: CubeTensor,
+    bias: CubeTensor,
+    recurrent: CubeTensor,
+    hidden: CubeTensor,
+    relu: bool,
+    reverse: bool,
+    keep: bool,
+) -> (CubeTensor, CubeTensor, CubeTensor) {
+    let [batch, time, units] = projected.shape().dims();
+    let client = projected.client.clone();
+    let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
+    let output = room(&projected, [batch, time, units]);
+    let before = room(&projected, if_kept(keep, [batch, time, units]));
+    let [projected, bias, hidden] = [projected, bias, hidden].map(into_contiguous);
+    match strategy {
+        Strategy::Sequence {
+            steps,
+            rows,
+            threads,
+        } => {
+            let recurrent = into_contiguous(recurrent);
+            let last_hidden = room_for(DType::F32, &hidden, [batch, units]);
+            for (begin, end) in launches(time, steps) {
+                let (count, workgroup) = grid(batch, rows, threads);
+                // SAFETY: the buffers are as large as the kernel takes them to be.
+                unsafe {
+                    sequence::forward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        rows,
+                        projected.clone().into_buffer_arg(),
+                        bias.clone().into_buffer_arg(),
+                        recurrent.clone().into_buffer_arg(),
+                        hidden.clone().into_buffer_arg(),
+                        output.clone().into_buffer_arg(),
+                        before.clone().into_buffer_arg(),
+                        last_hidden.clone().into_buffer_arg(),
+                        batch,
+                        time,
+                        begin,
+                        end,
+                        units,
+                        relu,
+                        keep,
+                        reverse,
+                        dtype,
+                    );
+                }
+            }
+            (output, cast(last_hidden, float), before)
+        }
+        Strategy::Step => {
+            let hidden = hidden.copy();
+            for k in 0..time {
+                let product = CubeBackend::float_matmul(hidden.clone(), recurrent.clone());
+                let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                // SAFETY: the buffers are as large as the kernel takes them to be.
+                unsafe {
+                    step::forward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        ROWS_OF_A_STEP,
+                        projected.clone().into_buffer_arg(),
+                        bias.clone().into_buffer_arg(),
+                        into_contiguous(product).into_buffer_arg(),
+                        hidden.clone().into_buffer_arg(),
+                        output.clone().into_buffer_arg(),
+                        before.clone().into_buffer_arg(),
+                        batch,
+                        time,
+                        k,
+                        units,
+                        relu,
+                        keep,
+                        reverse,
+                        dtype,
+                    );
+                }
+            }
+            (output, hidden, before)
+        }
+    }
+}
+
+/// As [`SequenceKernels::rnn_back`](crate::backend::cube::operations::SequenceKernels::rnn_back).
+pub fn backward(
+    strategy: Strategy,
+    upstream: Upstream<CubeBackend>,
+    output: CubeTensor,
+    recurrent: CubeTensor,
+    relu: bool,
+    reverse: bool,
+) -> (CubeTensor, CubeTensor) {
+    let [batch, time, units] = output.shape().dims();
+    let client = output.client.clone();
+    let (float, dtype) = (output.dtype, dtype_to_storage_type(output.dtype));
+    let sums = room(&output, [batch, time, units]);
+    let output = into_contiguous(output);
+    let there = There::of(&upstream);
+    let [of_output, of_hidden] =
+        [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &output));
+    match strategy {
+        Strategy::Sequence {
+            steps,
+            rows,
+            threads,
+        } => {
+            let transposed = into_contiguous(transposed(recurrent));
+            let d_hidden = room_for(DType::F32, &output, [batch, units]);
+            for (begin, end) in launches(time, steps) {
+                let (count, workgroup) = grid(batch, rows, threads);
+                // SAFETY: the buffers are as large as the kernel takes them to be.
+                unsafe {
+                    sequence::backward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        rows,
+                        of_output.clone().into_buffer_arg(),
+                        of_hidden.clone().into_buffer_arg(),
+                        output.clone().into_buffer_arg(),
+                        transposed.clone().into_buffer_arg(),
+                        sums.clone().into_buffer_arg(),
+                        d_hidden.clone().into_buffer_arg(),
+                        batch,
+                        time,
+                        begin,
+                        end,
+                        units,
+                        there,
+                        relu,
+                        reverse,
+                        dtype,
+                    );
+                }
+            }
+            (sums, cast(d_hidden, float))
+        }
+        Strategy::Step => {
+            let transposed = transposed(recurrent);
+            let of_step = room(&output, [batch, units]);
+            let mut d_hidden = of_hidden;
+            for k in 0..time {
+                let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                let there = There {
+                    hidden: k > 0 || there.hidden,
+                    ..there
+                };
+                // SAFETY: the buffers are as large as the kernel takes them to be.
+                unsafe {
+                    step::backward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        ROWS_OF_A_STEP,
+                        of_output.clone().into_buffer_arg(),
+                        output.clone().into_buffer_arg(),
+                        d_hidden.into_buffer_arg(),
+                        sums.clone().into_buffer_arg(),
+                        of_step.clone().into_buffer_arg(),
+                        batch,
+                        time,
+                        k,
+                        units,
+                        there,
+                        relu,
+                        reverse,
+                        dtype,
+                    );
+                }
+                let product = CubeBackend::float_matmul(of_step.clone(), transposed.clone());
+                d_hidden = into_contiguous(product);
+            }
+            (sums, d_hidden)
+        }
+    }
+}
