@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Times the layers side by side with burn::nn's, PyTorch's and JAX's, on the CPU.
+"""Times the layers side by side with burn::nn's, PyTorch's and JAX's, on the CPU or on a GPU.
 
 Builds the program, then runs for each shape `training bench` and each peer in turn, each in a process
 of its own, for several rounds. Takes the median over the rounds of each one's medians, and says how many
 times as long as lstm-core it takes. Writes a dated record (.md, .json and, with matplotlib, .svg) and
 puts the table into README.md.
+
+On the GPU (`--device wgpu`) the peer is PyTorch with cuDNN on the same machine's NVIDIA GPU, with TF32 and
+without; burn::nn and lstm-core run through wgpu. README.md is left alone then.
 
 The peers are optional: `pip install torch jax flax matplotlib`. Those that are missing are skipped, and
 named. Python 3.9 or newer. Close other programs first: they take time from whichever is being timed.
@@ -30,6 +33,8 @@ START, END = "<!-- bench:start -->", "<!-- bench:end -->"
 
 DEFAULT_SHAPES = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
 OTHER_SHAPES = ["23,51,3,100", "1,200,64,256", "512,16,32,128", "4,1000,16,128", "7,33,5,37", "100,30,300,80"]
+# The last is published for an H100: FlashRNN's paper has nn.LSTM, its own kernels and plain PyTorch at it.
+GPU_SHAPES = [*DEFAULT_SHAPES, "16,1024,768,768"]
 DEFAULT_GROUP, OTHER_GROUP, CHOSEN_GROUP = "default", "not tuned for", "chosen"
 
 GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=128, H=256, where a call's fixed 0.1 ms is little
@@ -37,8 +42,9 @@ GROWTH_HIDDEN = [32, 64, 128, 256, 512, 1024]  # at B=32, T=50, I=H
 GROWTH_THREADS = [1, 2]
 MEMORY_BATCH, MEMORY_INPUT, MEMORY_HIDDEN, MEMORY_TIMES = 64, 2, 256, (100, 400)
 
-PEERS = ["torch", "jax"]
-TITLES = {"torch": "PyTorch", "jax": "JAX"}
+PEERS = {"flex": ["torch", "jax"], "wgpu": ["torch-cuda", "torch-cuda-tf32"]}
+ALL_PEERS = [peer for peers in PEERS.values() for peer in peers]
+TITLES = {"torch": "PyTorch", "jax": "JAX", "torch-cuda": "PyTorch, cuDNN", "torch-cuda-tf32": "PyTorch, cuDNN, TF32"}
 MODES = [("infer_ms", "inference"), ("train_ms", "forward + backward")]
 BOTH = "lstm-core and burn::nn"
 WARM_UP = 3
@@ -49,31 +55,49 @@ class Failure(Exception):
     """What happened and what to do, for the user."""
 
 
+class Missing(Exception):
+    """Why a peer can't run here."""
+
+
 # --- the peers, each in a process of its own ---------------------------------------------------------
 
 
-def torch_peer(cell, threads):
-    """PyTorch's version, threads, and what makes a shape's two functions."""
+def torch_peer(cell, threads, device="cpu", tf32=False):
+    """PyTorch's version, threads or GPU, and what makes a shape's two functions."""
     import torch
 
     if threads:
         torch.set_num_threads(threads)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Missing("PyTorch finds no CUDA device")
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+
+    def wait():
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     def functions(b, t, i, h):
-        net = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](i, h, batch_first=True)
-        x = torch.randn(b, t, i)
+        net = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](i, h, batch_first=True).to(device)
+        x = torch.randn(b, t, i, device=device)
 
         def infer():
             with torch.no_grad():
                 net(x)
+            wait()
 
         def train():
             net.zero_grad(set_to_none=True)
             (net(x)[0] ** 2).mean().backward()
+            wait()
 
         return infer, train
 
-    return {"version": torch.__version__, "threads": torch.get_num_threads()}, functions
+    about = {"version": torch.__version__, "threads": torch.get_num_threads()}
+    if device == "cuda":
+        cudnn = torch.backends.cudnn.version()
+        about = {"version": torch.__version__, "gpu": torch.cuda.get_device_name(), "cudnn": cudnn, "tf32": tf32}
+    return about, functions
 
 
 def jax_peer(cell, threads):
@@ -118,8 +142,14 @@ def be_peer(args):
     """Prints a line of JSON about the peer, and one per shape."""
     os.environ["JAX_PLATFORMS"] = "cpu"
     try:
-        about, functions = {"torch": torch_peer, "jax": jax_peer}[args.peer](args.cell, args.threads)
-    except ImportError as error:
+        make = {
+            "torch": torch_peer,
+            "jax": jax_peer,
+            "torch-cuda": lambda *of: torch_peer(*of, "cuda"),
+            "torch-cuda-tf32": lambda *of: torch_peer(*of, "cuda", tf32=True),
+        }
+        about, functions = make[args.peer](args.cell, args.threads)
+    except (ImportError, Missing) as error:
         print(error, file=sys.stderr)
         return NOT_INSTALLED
     print(json.dumps({"impl": args.peer, **about}), flush=True)
@@ -215,10 +245,11 @@ class Runner:
     def __init__(self, args, program):
         self.args, self.program = args, program
         self.peers, self.skipped = {}, {}
-        for peer in PEERS:
+        self.adapter = None
+        for peer in PEERS[args.device]:
             status, lines, errors, _ = child(self.peer_command(peer, 1, []))
             if status == NOT_INSTALLED:
-                self.skipped[peer] = f"not installed ({errors.splitlines()[-1]})"
+                self.skipped[peer] = f"not here ({errors.splitlines()[-1]})"
                 note(f"skipped: {peer}, {self.skipped[peer]}")
             elif status != 0:
                 self.skipped[peer] = f"does not start, exit status {status}"
@@ -232,14 +263,14 @@ class Runner:
         return command + (["--threads", str(threads)] if threads else []) + shapes
 
     def own_command(self, runs, shape, implementation=None):
-        command = [self.program, "bench", "--device", "flex", "--json", "--cell", self.args.cell]
+        command = [self.program, "bench", "--device", self.args.device, "--json", "--cell", self.args.cell]
         command += ["--runs", str(runs), "--shapes", shape]
         return command + (["--impl", implementation] if implementation else [])
 
     def lines(self, name, shape, runs, threads=None, measure=False):
         """Times a shape with `both` (lstm-core and burn::nn), one of them, or a peer."""
         environment = {}
-        if name in PEERS:
+        if name in ALL_PEERS:
             command = self.peer_command(name, runs, [shape], threads)
         else:
             command = self.own_command(runs, shape, None if name == "both" else name.replace("::", "-"))
@@ -258,6 +289,7 @@ class Runner:
                     at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
                     note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
                     for line in self.lines(name, shape, self.args.runs, threads)[0]:
+                        self.adapter = line.get("adapter", self.adapter)
                         each = rounds.setdefault((shape, line["impl"]), {key: [] for key, _ in MODES})
                         for key, _ in MODES:
                             each[key].append(line[key])
@@ -401,6 +433,7 @@ def about(runner):
         "burn": burn.group(1) if burn else None,
         "python": platform.python_version(),
         "peers": runner.peers,
+        "adapter": None,
         "skipped": runner.skipped,
         "cell": runner.args.cell,
         "rounds": runner.args.rounds,
@@ -413,7 +446,7 @@ def command_line(args):
     """How to get the record again; without the folder, which is this machine's."""
     parts = ["python3 scripts/bench.py"]
     parts += ["--shapes " + " ".join(args.shapes)] if args.shapes else []
-    for name, default in (("cell", "lstm"), ("rounds", 3), ("runs", 15)):
+    for name, default in (("device", "flex"), ("cell", "lstm"), ("rounds", 3), ("runs", 15)):
         if getattr(args, name) != default:
             parts.append(f"--{name} {getattr(args, name)}")
     parts += [f"--{name}" for name in ("growth", "memory") if getattr(args, name)]
@@ -539,25 +572,37 @@ def versions(info, short=False):
         threads = about_peer.get("threads")
         extra = [f"{threads} threads"] if threads else []
         extra += [f"flax {about_peer['flax']}"] if "flax" in about_peer else []
+        extra += [f"{about_peer['gpu']}, cuDNN {about_peer['cudnn']}"] if "gpu" in about_peer else []
         peers.append(f"{TITLES[peer]} {about_peer['version']}" + (f" ({', '.join(extra)})" if extra else ""))
     return ", ".join([f"Burn {info['burn']}", *peers])
+
+
+def adapter_of(info):
+    """wgpu's adapter and its driver; of a software adapter, what its times are worth."""
+    if not info["adapter"]:
+        return None
+    name = f"{info['adapter']['name']}, {info['adapter'].get('driver') or 'driver unknown'}"
+    software = any(word in name.lower() for word in ("llvmpipe", "lavapipe", "swiftshader"))
+    return name + (" — computes on the CPU: this shows launches saved, not a GPU's speed" if software else "")
 
 
 def record(info, rows, means, grown, kept, picture):
     """The record as a page."""
     machine = f"{info['cpu']}, {info['cores']} cores" + (f", {info['vectors']}" if info.get("vectors") else "")
     own = info["rayon_num_threads"]
+    threads = f"RAYON_NUM_THREADS={own}" if own else "as many as Rayon takes by itself"
     facts = [
         ("Date", info["date"]),
         ("CPU", f"{machine}; {info['system']}"),
-        ("Threads", f"lstm-core and burn::nn: {'RAYON_NUM_THREADS=' + own if own else 'as many as Rayon takes by itself'}"),
+        ("Adapter", adapter_of(info)),
+        ("Threads", None if info["adapter"] else f"lstm-core and burn::nn: {threads}"),
         ("Versions", f"{info['rustc']}; {versions(info)}; Python {info['python']}"),
         ("Commit", info["commit"]),
         ("Skipped", "; ".join(f"{peer}: {why}" for peer, why in info["skipped"].items())),
         ("Command", f"`{info['command']}`"),
     ]
     parts = [
-        f"# {info['cell'].upper()} layers on the CPU, {info['date']}",
+        f"# {info['cell'].upper()} layers {'through wgpu' if info['adapter'] else 'on the CPU'}, {info['date']}",
         "\n".join(f"- {name}: {value}" for name, value in facts if value),
         f"Medians over {info['rounds']} round{'s'[: info['rounds'] - 1]} of the median of {info['runs']} runs, in turn, each in a process of its "
         "own (lstm-core and burn::nn share one and take turns in it). Float32. Inference is forward without "
@@ -646,6 +691,7 @@ def plot(info, rows):
     others = [impl for impl in implementations(rows) if impl != "lstm-core"]
     shapes = list(dict.fromkeys((row["group"], joined(row["shape"])) for row in rows))
     colours = {"burn::nn": "#d95f02", "torch": "#7570b3", "jax": "#1b9e77"}
+    colours |= {"torch-cuda": "#7570b3", "torch-cuda-tf32": "#e7298a"}
     labels = {peer: f"{TITLES[peer]} {of['version'].split('+')[0]}" for peer, of in info["peers"].items()}
     labels["burn::nn"] = f"burn::nn {info['burn']}"
     figure, axes = pyplot.subplots(2, 1, figsize=(max(6, 1.15 * len(shapes) + 1), 8), sharex=True, facecolor="white")
@@ -700,7 +746,11 @@ def arguments():
         type=shape_argument,
         metavar="B,T,I,H",
         help="compare at these sizes instead: batch, time steps, input features, hidden units; README.md is left "
-        f"alone then [default: {' '.join(DEFAULT_SHAPES)}, and as a second group, not tuned for, {' '.join(OTHER_SHAPES)}]",
+        f"alone then [default: {' '.join(DEFAULT_SHAPES)}, and as a second group, not tuned for, {' '.join(OTHER_SHAPES)}; "
+        f"with --device wgpu {' '.join(GPU_SHAPES)}]",
+    )
+    parser.add_argument(
+        "--device", choices=list(PEERS), default="flex", help="the CPU (flex), or a GPU through wgpu, beside PyTorch with cuDNN [default: flex]"
     )
     parser.add_argument("--cell", choices=["lstm", "rnn"], default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
     parser.add_argument("--rounds", type=positive, default=3, help="how often each implementation has its turn [default: 3]")
@@ -712,17 +762,20 @@ def arguments():
         type=Path,
         default=ROOT / "assets",
         metavar="DIR",
-        help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn); a record of the "
+        help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn, bench-wgpu-… for "
+        "--device wgpu); a record of the "
         "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
     )
     parser.add_argument("--no-readme", action="store_true", help="leave README.md alone")
     peer = parser.add_argument_group("what it runs itself as, a process for each peer")
-    peer.add_argument("--peer", choices=PEERS, help="time this one at the SHAPEs and print lines of JSON")
+    peer.add_argument("--peer", choices=ALL_PEERS, help="time this one at the SHAPEs and print lines of JSON")
     peer.add_argument("--threads", type=positive, help="torch.set_num_threads, with --peer torch")
     peer.add_argument("shape", nargs="*", type=shape_argument, metavar="SHAPE", help="B,T,I,H, with --peer")
     args = parser.parse_args()
     if not args.peer and (args.shape or args.threads):
         parser.error("SHAPE and --threads go with --peer; without it, give the shapes after --shapes")
+    if args.device == "wgpu" and (args.growth or args.memory):
+        parser.error("--growth and --memory measure the CPU: leave them out, or --device wgpu")
     return args
 
 
@@ -730,9 +783,13 @@ def main():
     args = arguments()
     if args.peer:
         return be_peer(args)
-    groups = {CHOSEN_GROUP: args.shapes} if args.shapes else {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES}
+    defaults = {
+        "flex": {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES},
+        "wgpu": {DEFAULT_GROUP: GPU_SHAPES},
+    }
+    groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults[args.device]
     in_assets = args.out.resolve() == ROOT / "assets"
-    readme = not (args.no_readme or args.shapes) and args.cell == "lstm" and in_assets
+    readme = not (args.no_readme or args.shapes) and (args.device, args.cell) == ("flex", "lstm") and in_assets
     # What can be wrong is found out before the clock runs for minutes.
     if readme:
         with_block(README.read_text(encoding="utf-8"), "")
@@ -740,6 +797,7 @@ def main():
     runner = Runner(args, build())
     info = about(runner)
     rows = compare(runner, groups)
+    info["adapter"] = runner.adapter
     means = geometric_means(rows)
     print(comparison_table(rows), means_table(means), sep="\n\n", flush=True)
     grown = growth(runner) if args.growth else None
@@ -749,7 +807,8 @@ def main():
     if kept:
         print("", *memory_text(kept), sep="\n\n", flush=True)
 
-    name = f"bench-cpu-{'rnn-' if args.cell == 'rnn' else ''}{info['date']}"
+    where = {"flex": "cpu", "wgpu": "wgpu"}[args.device]
+    name = f"bench-{where}-{'rnn-' if args.cell == 'rnn' else ''}{info['date']}"
     found = {"about": info, "comparison": rows, "geometric_means": means, "growth": grown, "memory": kept}
     drawn = plot(info, rows)
     picture = f"{name}.svg" if drawn else None

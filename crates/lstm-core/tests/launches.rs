@@ -4,6 +4,7 @@
 //! Ignored, by name, where there is no adapter; a failure there with `LSTM_CORE_REQUIRE_WGPU` set.
 
 use burn::module::Module;
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, DeviceType, Distribution, Tensor};
 use libtest_mimic::{Arguments, Failed, Trial};
 use log::{LevelFilter, Log, Metadata, Record};
@@ -73,35 +74,148 @@ fn count(device: &Device, work: impl FnOnce()) -> Asked {
     }
 }
 
-fn main() {
-    let arguments = Arguments::from_args();
-    log::set_logger(&CALLS).unwrap();
-    let device = Device::enumerate(DeviceType::Wgpu)
-        .into_vec()
-        .into_iter()
-        .next()
-        .unwrap();
-    let device = device.autodiff();
-    for (h, b) in [(64, 8), (257, 4)] {
-        let layer = LstmConfig::new(5, h, true).init(&device);
-        let x = Tensor::<3>::random([b, TIME, 5], Distribution::Default, &device);
-        for i in 0..4 {
-            let asked = count(&device, || {
-                let (y, _) = layer.valid().forward(x.clone().inner(), None);
-                drop(y);
-            });
-            println!("{h} {i} infer {asked:?}");
-            let asked = count(&device, || {
-                let (y, _) = layer.forward(x.clone(), None);
-                y.sum().backward();
-            });
-            println!("{h} {i} train {asked:?}");
-            let asked = count(&device, || {
-                let (y, s) = layer.forward(x.clone(), None);
-                s.hidden.sum().backward();
-                y.sum().into_scalar::<f32>();
-            });
-            println!("{h} {i} read {asked:?}");
+/// Forward and backward with gradients of everything, warmed up; of an inference, forward alone.
+fn launches(device: &Device, layer: &Layer, [batch, input]: [usize; 2]) -> [usize; 2] {
+    let x = Tensor::<3>::random([batch, TIME, input], Distribution::Default, device);
+    let inference = layer.valid();
+    let mut launches = [0; 2];
+    // Matrix products are tuned in the first run.
+    for _ in 0..2 {
+        let forward = count(device, || drop(inference.forward(x.clone().inner())));
+        let both = count(device, || {
+            // The gradient of the output is all ones: one launch that isn't the layer's.
+            drop(layer.forward(x.clone().require_grad()).backward());
+        });
+        launches = [forward.launches, both.launches - 1];
+    }
+    launches
+}
+
+fn at_most(what: &str, got: usize, bound: usize) -> Result<(), Failed> {
+    println!("{what}: {got} launches, bound {bound}");
+    match got <= bound {
+        true => Ok(()),
+        false => Err(format!("{what}: {got} launches, at most {bound} expected").into()),
+    }
+}
+
+/// Up to 256 units: one launch for all steps in either direction, and the products.
+fn sequence_kernels(device: &Device) -> Result<(), Failed> {
+    for [batch, input, hidden] in [[32, 2, 64], [5, 7, 128], [1, 16, 256]] {
+        for layer in Layer::both([input, hidden], device) {
+            let [forward, both] = launches(device, &layer, [batch, input]);
+            let what = format!("{} of {hidden} units", layer.name());
+            at_most(&format!("{what}, inference"), forward, 4)?;
+            at_most(&format!("{what}, forward and backward"), both, 12)?;
         }
     }
+    Ok(())
+}
+
+/// More units: for each step a product and a launch for everything else.
+fn step_kernels(device: &Device) -> Result<(), Failed> {
+    for [batch, input, hidden] in [[4, 3, 257], [16, 8, 300]] {
+        for layer in Layer::both([input, hidden], device) {
+            let [forward, both] = launches(device, &layer, [batch, input]);
+            let what = format!("{} of {hidden} units", layer.name());
+            at_most(&format!("{what}, inference"), forward, 2 * TIME + 12)?;
+            at_most(
+                &format!("{what}, forward and backward"),
+                both,
+                4 * TIME + 24,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Training waits for the GPU only where somebody reads the loss.
+fn training_reads_the_loss_only(device: &Device) -> Result<(), Failed> {
+    let mut layer = LstmConfig::new(2, 8, true).init(device);
+    let mut optimizer = SgdConfig::new().init();
+    let x = Tensor::<3>::random([4, TIME, 2], Distribution::Default, device);
+    let mut loss = Tensor::zeros([1], device);
+    // Matrix products are tuned in the first steps.
+    for steps in [2, 5] {
+        let asked = count(device, || {
+            for _ in 0..steps {
+                let (_, state) = layer.forward(x.clone(), None);
+                loss = state.hidden.square().mean();
+                let gradients = GradientsParams::from_grads(loss.backward(), &layer);
+                layer = optimizer.step(0.1, layer.clone(), gradients);
+            }
+        });
+        if steps == 5 && asked.reads > 0 {
+            return Err(format!("{steps} steps read {} times", asked.reads).into());
+        }
+    }
+    let asked = count(device, || {
+        loss.clone().into_scalar::<f32>();
+    });
+    match asked.reads {
+        1 => Ok(()),
+        reads => Err(format!("the loss was read in {reads} times").into()),
+    }
+}
+
+/// A layer whose output is all that counts.
+#[allow(clippy::large_enum_variant)] // there are two of them
+enum Layer {
+    Lstm(Lstm),
+    Rnn(Rnn),
+}
+
+impl Layer {
+    fn both([input, hidden]: [usize; 2], device: &Device) -> [Self; 2] {
+        [
+            Self::Lstm(LstmConfig::new(input, hidden, true).init(device)),
+            Self::Rnn(RnnConfig::new(input, hidden, true).init(device)),
+        ]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Lstm(_) => "LSTM",
+            Self::Rnn(_) => "RNN",
+        }
+    }
+
+    fn valid(&self) -> Self {
+        match self {
+            Self::Lstm(lstm) => Self::Lstm(lstm.valid()),
+            Self::Rnn(rnn) => Self::Rnn(rnn.valid()),
+        }
+    }
+
+    fn forward(&self, input: Tensor<3>) -> Tensor<3> {
+        match self {
+            Self::Lstm(lstm) => lstm.forward(input, None).0,
+            Self::Rnn(rnn) => rnn.forward(input, None).0,
+        }
+    }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    log::set_logger(&CALLS).expect("there is no other");
+    let adapter = Device::enumerate(DeviceType::Wgpu)
+        .into_vec()
+        .into_iter()
+        .next();
+    let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
+    type Test = fn(&Device) -> Result<(), Failed>;
+    let tests: [(&str, Test); 3] = [
+        ("sequence_kernels", sequence_kernels),
+        ("step_kernels", step_kernels),
+        ("training_reads_the_loss_only", training_reads_the_loss_only),
+    ];
+    let trials = tests.map(|(name, test)| {
+        let name = format!("{name} [wgpu]");
+        match adapter.clone() {
+            Some(device) => Trial::test(name, move || test(&device.autodiff())),
+            None if required => Trial::test(name, || Err("there is no wgpu adapter".into())),
+            None => Trial::test(name, || Ok(())).with_ignored_flag(true),
+        }
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit();
 }

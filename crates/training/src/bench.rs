@@ -2,7 +2,7 @@
 //! or one of them alone.
 
 use crate::config::CellName;
-use crate::device::{self, DeviceName};
+use crate::device::{self, AdapterName, DeviceName};
 use crate::report;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
@@ -87,6 +87,9 @@ pub struct Timing {
     r#impl: &'static str,
     cell: CellName,
     device: &'static str,
+    /// The adapter, of wgpu.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<AdapterName>,
     /// `[B, T, I, H]`
     shape: [usize; 4],
     /// Median milliseconds of forward without gradients.
@@ -165,6 +168,7 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
             r#impl: timed.implementation.name(),
             cell: request.cell,
             device: chosen.name,
+            adapter: chosen.adapter.clone(),
             shape: [batch, time, input, hidden],
             infer_ms,
             infer_ms_min,

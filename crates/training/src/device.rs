@@ -6,6 +6,8 @@ use burn::tensor::Device;
 use burn::tensor::{DeviceKind, DeviceType};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "wgpu")]
+use std::collections::HashMap;
 
 /// The devices by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -29,6 +31,17 @@ pub struct Chosen {
     pub device: Device,
     /// One line for the user.
     pub why: String,
+    /// The adapter's name and driver, of wgpu.
+    pub adapter: Option<AdapterName>,
+}
+
+/// An adapter for records.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterName {
+    /// What it calls itself.
+    pub name: String,
+    /// See [`Adapter::driver`].
+    pub driver: Option<String>,
 }
 
 /// An adapter that wgpu finds.
@@ -37,6 +50,8 @@ pub struct Adapter {
     pub device: Device,
     /// What it calls itself.
     pub name: String,
+    /// The driver, its version and the API it is reached by, where wgpu tells.
+    pub driver: Option<String>,
     /// Whether it computes on the CPU.
     pub software: bool,
 }
@@ -46,20 +61,41 @@ pub struct Adapter {
 pub fn adapters() -> Vec<Adapter> {
     // With no adapter at all, using a wgpu device panics inside the runtime; listing them does not.
     let software = Device::wgpu(DeviceKind::Cpu);
+    let drivers = drivers();
     let mut adapters: Vec<Adapter> = Device::enumerate(DeviceType::Wgpu)
         .into_vec()
         .into_iter()
-        .map(|device| Adapter {
-            name: match device.identity() {
+        .map(|device| {
+            let name = match device.identity() {
                 Some(identity) => identity.name,
                 None => format!("{device:?}"),
-            },
-            software: device == software,
-            device,
+            };
+            Adapter {
+                driver: drivers.get(&name).cloned(),
+                name,
+                software: device == software,
+                device,
+            }
         })
         .collect();
     adapters.sort_by_key(|adapter| adapter.software);
     adapters
+}
+
+/// The drivers of the adapters by name, which Burn does not tell.
+#[cfg(feature = "wgpu")]
+fn drivers() -> HashMap<String, String> {
+    use burn::backend::wgpu::wgpu::{Backends, Instance, InstanceDescriptor};
+    let instance = Instance::new(InstanceDescriptor::new_without_display_handle_from_env());
+    let adapters = burn::backend::read_sync(instance.enumerate_adapters(Backends::PRIMARY));
+    let infos = adapters.iter().map(|adapter| adapter.get_info());
+    infos
+        .map(|info| {
+            let driver = format!("{} {}", info.driver, info.driver_info);
+            let driver = format!("{} ({})", driver.trim(), info.backend);
+            (info.name, driver)
+        })
+        .collect()
 }
 
 /// What wgpu finds: nothing, since this program is built without it.
@@ -115,6 +151,10 @@ fn wgpu(adapter: Adapter, why: &str) -> Chosen {
         name: "wgpu",
         device: adapter.device,
         why: format!("device: wgpu, {kind}{} ({why})", adapter.name),
+        adapter: Some(AdapterName {
+            name: adapter.name,
+            driver: adapter.driver,
+        }),
     }
 }
 
@@ -124,6 +164,7 @@ fn flex(why: &str) -> Result<Chosen> {
         name: "flex",
         device: Device::flex(),
         why: format!("device: flex, the CPU ({why})"),
+        adapter: None,
     })
 }
 
@@ -139,6 +180,7 @@ fn ndarray(why: &str) -> Result<Chosen> {
         name: "ndarray",
         device: Device::ndarray(),
         why: format!("device: ndarray, the CPU ({why})"),
+        adapter: None,
     })
 }
 
@@ -170,6 +212,12 @@ pub fn list() -> String {
             false => "GPU",
         };
         lines.push(format!("wgpu      {} ({kind})", adapter.name));
+        lines.extend(
+            adapter
+                .driver
+                .iter()
+                .map(|driver| format!("          driver: {driver}")),
+        );
     }
     if adapters.is_empty() {
         let why = match cfg!(feature = "wgpu") {

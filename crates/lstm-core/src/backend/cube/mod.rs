@@ -12,6 +12,8 @@ mod products;
 mod rnn;
 mod rows;
 mod strategy;
+#[cfg(test)]
+mod tests;
 
 use crate::ops::{Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::fusion::{Fusion, FusionBackend};
