@@ -92,7 +92,7 @@ fn compare_keeps_its_results_and_says_what_it_found() {
 }
 
 #[test]
-fn json_is_all_there_is_on_standard_output() {
+fn every_task_runs_and_json_is_all_there_is_on_standard_output() {
     for (task, gap, metric, chance) in [
         ("first-symbol", 2, "accuracy", 0.5),
         ("temporal-order", 2, "accuracy", 0.25),
@@ -145,6 +145,16 @@ fn json_is_all_there_is_on_standard_output() {
             assert!(run[number].is_number(), "{number} in {run}");
         }
         assert!(run["solved"].is_boolean());
+
+        let dir = summary["dir"].as_str().unwrap();
+        let evaluated = training(&["eval", "--run", dir, "--json"])
+            .output()
+            .unwrap();
+        assert_success(&evaluated);
+        let evaluation: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+        let at = &evaluation["runs"][0];
+        assert_eq!((&at["metric"], &at["gap"]), (&metric.into(), &gap.into()));
+        assert_eq!(at["value"], run["value"]);
     }
 }
 
@@ -246,7 +256,7 @@ fn answers_at_many_steps_are_learned() {
     }
 }
 
-/// Rows of digits are easily learned better than a linear classifier does, and training goes on.
+/// Training goes on after a look at the test images that is better than a linear classifier.
 #[test]
 fn digits_are_recognised_and_all_updates_made() {
     let folder = tempfile::tempdir().unwrap();
@@ -273,10 +283,8 @@ fn digits_are_recognised_and_all_updates_made() {
     let summary: Value =
         serde_json::from_slice(&fs::read(out.join("summary.json")).unwrap()).unwrap();
     let run = &summary["runs"][0];
-    assert_eq!(
-        (&run["updates"], &run["solved"]),
-        (&2000.into(), &true.into())
-    );
+    assert_eq!(run["updates"], 2000);
+    assert!(run["value"].as_f64().unwrap() > 0.85, "{run}");
     let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
     let solved_before = metrics.lines().take(19).any(|line| {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -4,8 +4,9 @@
 //! one feature) or row by row (8 steps of eight), from the top left. In the permuted tasks the 64 pixels
 //! are first shuffled, all images in the same way ([`PERMUTATION`]), so that neighbours are far apart. The
 //! digit is asked for after the last step. The first 1,437 images are trained on, drawn at random for
-//! every batch; the last 360 are the test. The file is in the order of its 13 writers, so nearly all test
-//! images are by people that training never saw, which is harder than a shuffled split. There is no gap:
+//! every batch; the last 360 are the test. The file repeats one form of about 128 digits fourteen times, so
+//! it seems to go from writer to writer: of 254 test images nothing from the same form is trained on, and
+//! the split is harder than a shuffled one, on which a linear classifier gets 96.6 % right. There is no gap:
 //! every pixel may count.
 //!
 //! Baselines: always the digit most frequent in training: cross-entropy about ln 10, accuracy about 10 %;
