@@ -273,8 +273,7 @@ fn go_on(run: &Path) -> Child {
     }
 }
 
-/// No more than two intervals of work may lie between a checkpoint and the metrics beyond it: one that is
-/// being written, and one that goes on meanwhile.
+/// Beyond a checkpoint there may be the line of the next pause, whose checkpoint was not yet written.
 fn assert_little_is_lost(run: &Path, cell: &str, updates: usize) {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = metrics
@@ -284,7 +283,7 @@ fn assert_little_is_lost(run: &Path, cell: &str, updates: usize) {
     let own = points.filter(|point| point["cell"] == cell);
     let last = own.filter_map(|point| point["update"].as_u64()).max();
     assert!(
-        last.unwrap_or(0) as usize <= updates + 20,
+        last.unwrap_or(0) as usize <= updates + 10,
         "{last:?} {updates}"
     );
 }
