@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Starts the program, and does not wait for its end.
 fn begin(arguments: &[&str]) -> Child {
@@ -231,7 +231,7 @@ fn two_hundred_kills_lose_nothing_but_the_work_since_the_last_checkpoint() {
 fn survive(kills: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     small_run_into(&whole, &[]);
     let duration = start.elapsed().as_secs_f64();
 
@@ -246,7 +246,11 @@ fn survive(kills: usize, seed: u64) {
             // After the last kill it is left alone.
             let ended = match survived < kills {
                 true => {
-                    std::thread::sleep(Duration::from_secs_f64(rng.random_range(0.0..duration)));
+                    let moment = Duration::from_secs_f64(rng.random_range(0.0..duration));
+                    let begun = Instant::now();
+                    while begun.elapsed() < moment && child.try_wait().unwrap().is_none() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
                     let ended = child.try_wait().unwrap();
                     child.kill().unwrap(); // SIGKILL; nothing if it has ended
                     ended
