@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// The version of checkpoint files that this program writes and reads.
 const VERSION: u32 = 1;
@@ -224,10 +224,11 @@ fn age(path: &Path, settings: &Settings) -> Option<(usize, usize)> {
 ///
 /// burn-train asks [`CheckpointingStrategy`] at each pause, on the thread that trains and when all metrics
 /// are in: that is when the state is taken. It then hands each record to a thread of its own, which calls
-/// [`Checkpointer::save`], while the training goes on.
+/// [`Checkpointer::save`]; [`Saver::wait`] lets the training go on when the file is written.
 #[derive(Clone)]
 pub struct Saver {
     shared: Arc<Mutex<Shared>>,
+    written: Arc<Condvar>,
 }
 
 struct Shared {
@@ -279,7 +280,15 @@ impl Saver {
         };
         Self {
             shared: Arc::new(Mutex::new(shared)),
+            written: Arc::default(),
         }
+    }
+
+    /// Waits until what was handed over is on the disk, or has failed.
+    pub fn wait(&self) {
+        let is_pending = |shared: &mut Shared| !shared.pending.is_empty();
+        let waited = self.written.wait_while(self.shared(), is_pending);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Takes the model's records.
@@ -327,12 +336,18 @@ impl CheckpointingStrategy for Saver {
 
 impl<R: BurnRecord> Checkpointer<R> for PartSaver {
     fn save(&self, pass: usize, record: R) -> Result<(), CheckpointerError> {
-        let bytes = record
-            .checkpoint_into_bytes()
-            .map_err(CheckpointerError::Record)?;
+        let bytes = record.checkpoint_into_bytes();
         let mut shared = self.saver.shared();
-        if let Err(error) = shared.add(pass, self.part, bytes.to_vec()) {
+        let added = match bytes {
+            Ok(bytes) => shared.add(pass, self.part, bytes.to_vec()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = added {
+            shared.pending.clear();
             shared.failure.stop(error);
+        }
+        if shared.pending.is_empty() {
+            self.saver.written.notify_all();
         }
         Ok(())
     }
@@ -351,8 +366,9 @@ impl<R: BurnRecord> Checkpointer<R> for PartSaver {
 
 impl Shared {
     fn add(&mut self, pass: usize, part: Part, bytes: Vec<u8>) -> Result<()> {
+        // Nothing is there once another part has failed.
         let Some(pending) = self.pending.get_mut(&pass) else {
-            bail!("a part of a checkpoint that was not asked for");
+            return Ok(());
         };
         pending.records[part as usize] = Some(bytes);
         if pending.records.iter().any(Option::is_none) {

@@ -4,7 +4,7 @@ use crate::config::CellName;
 use crate::failure::{Failure, NotFinite, Place};
 use crate::metrics_file::MetricsFile;
 use crate::model::{Measured, Update};
-use crate::task::{Score, Task};
+use crate::task::Score;
 use burn::tensor::{Tensor, TensorReadError};
 use burn::train::logger::MetricLogger;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -13,7 +13,6 @@ use burn::train::metric::{
     Adaptor, LossInput, Metric, MetricAttributes, MetricDefinition, MetricId, MetricMetadata,
     MetricName, Numeric, NumericAttributes, NumericEntry, SerializedEntry,
 };
-use burn::train::{EarlyStoppingStrategy, Interrupter};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -394,34 +393,4 @@ impl MetricLogger for Record {
 /// behind, which run on one more thread; a question to that thread is answered when it has caught up.
 pub fn settle(store: &EventStoreClient, pass: usize) {
     store.find_metric(LOSS, pass, Aggregate::Mean, &Split::Train);
-}
-
-/// Ends the training once the task is solved on the held-out data, if the task allows it, the updates are used up, or the
-/// user says stop; after the checkpoint in each case.
-#[derive(Clone)]
-pub struct End {
-    /// The task whose criterion counts.
-    pub task: Arc<dyn Task>,
-    /// Updates at most.
-    pub updates: usize,
-    /// The user's wish.
-    pub stop: Interrupter,
-    /// What is known.
-    pub record: Record,
-}
-
-impl End {
-    /// Whether there is nothing left to train.
-    pub fn reached(&self) -> bool {
-        let Meter { updates, look, .. } = self.record.meter();
-        let solved = |score| self.task.stops_when_solved() && self.task.solved(score);
-        updates >= self.updates || look.is_some_and(solved)
-    }
-}
-
-impl EarlyStoppingStrategy for End {
-    fn should_stop(&mut self, pass: usize, store: &EventStoreClient) -> bool {
-        settle(store, pass);
-        self.reached() || self.stop.should_stop()
-    }
 }

@@ -4,19 +4,20 @@ use crate::checkpoint::{Checkpoint, Finished, Saver, State};
 use crate::config::{CellName, Optimizer, Settings};
 use crate::data::{FreshBatches, HeldOut, Looks, Position, Schedule};
 use crate::failure::Failure;
-use crate::metrics::{Accuracy, End, Meter, Point, Record, TrainLoss};
+use crate::metrics::{Accuracy, Meter, Point, Record, TrainLoss, settle};
 use crate::metrics_file::{MetricsFile, Prefix};
 use crate::model::Model;
 use crate::rundir::RunDir;
-use crate::task::Score;
+use crate::task::{Score, Task};
 use anyhow::{Context, Result, bail};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer, RmsPropConfig, SgdConfig};
 use burn::tensor::Device;
 use burn::train::metric::LossMetric;
+use burn::train::metric::store::EventStoreClient;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{InferenceStep, Interrupter, Learner, SupervisedTraining};
+use burn::train::{EarlyStoppingStrategy, InferenceStep, Interrupter, Learner, SupervisedTraining};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -109,13 +110,6 @@ pub fn fit(training: Training) -> Result<Fitted> {
     };
     let (file, points) = training.metrics;
     let record = Record::new(cell, file, meter, points, failure.clone());
-    let end = End {
-        task,
-        updates: settings.updates,
-        stop: stop.clone(),
-        record: record.clone(),
-    };
-
     let start = Instant::now();
     let saver = {
         let (settings, device) = (
@@ -139,6 +133,13 @@ pub fn fit(training: Training) -> Result<Fitted> {
             (state, file)
         };
         Saver::new(dir, resumed, failure.clone(), state)
+    };
+    let end = End {
+        task,
+        updates: settings.updates,
+        stop: stop.clone(),
+        record: record.clone(),
+        saver: saver.clone(),
     };
     let passes = match end.reached() {
         true => 0,
@@ -188,6 +189,41 @@ fn load(mut learner: Learner<Model>, checkpoint: &Checkpoint) -> Result<Learner<
     learner.load_optim(records.optimizer()?);
     learner.load_scheduler(records.learning_rate()?);
     Ok(learner)
+}
+
+/// Ends the training once the task is solved on the held-out data, if it allows that, the updates are used
+/// up, or the user says stop; after the checkpoint in each case.
+#[derive(Clone)]
+struct End {
+    /// The task whose criterion counts.
+    task: Arc<dyn Task>,
+    /// Updates at most.
+    updates: usize,
+    /// The user's wish.
+    stop: Interrupter,
+    /// What is known.
+    record: Record,
+    /// What writes the checkpoints.
+    saver: Saver,
+}
+
+impl End {
+    /// Whether there is nothing left to train.
+    fn reached(&self) -> bool {
+        let Meter { updates, look, .. } = self.record.meter();
+        let solved = |score| self.task.stops_when_solved() && self.task.solved(score);
+        updates >= self.updates || look.is_some_and(solved)
+    }
+}
+
+impl EarlyStoppingStrategy for End {
+    fn should_stop(&mut self, pass: usize, store: &EventStoreClient) -> bool {
+        // burn-train calls this right after it has handed over the records, whose memory on a GPU is not
+        // safe from the next update: go on when they are written.
+        self.saver.wait();
+        settle(store, pass);
+        self.reached() || self.stop.should_stop()
+    }
 }
 
 fn optimizer(optimizer: Optimizer) -> ModuleOptimizer {

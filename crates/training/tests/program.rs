@@ -379,6 +379,21 @@ fn a_config_file_repeats_a_run() {
 }
 
 #[test]
+fn windows_as_long_as_the_sequence_truncate_nothing() {
+    let metrics = |more: &[&str]| {
+        let arguments = [
+            "train", "--task", "adding", "--gap", "6", "--device", "flex",
+        ];
+        let (folder, output) = small_run(&[&arguments[..], more].concat());
+        assert_success(&output);
+        fs::read(folder.path().join("run/metrics.jsonl")).unwrap()
+    };
+    let whole = metrics(&[]);
+    assert!(metrics(&["--truncate", "12"]) == whole); // sequences have twice the gap's steps
+    assert!(metrics(&["--truncate", "11"]) != whole);
+}
+
+#[test]
 fn what_cannot_be_run_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();

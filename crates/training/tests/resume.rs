@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Starts the program, and does not wait for its end.
 fn begin(arguments: &[&str]) -> Child {
@@ -32,6 +32,18 @@ fn wait_for_checkpoint(folder: &Path, updates: usize) {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("no checkpoint after half a minute");
+}
+
+/// Waits until a process has locked the folder.
+fn wait_for_lock(folder: &Path, process: u32) {
+    for _ in 0..3_000 {
+        let holder = fs::read_to_string(folder.join("run.lock")).unwrap();
+        if holder.trim() == process.to_string() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no lock after half a minute");
 }
 
 #[test]
@@ -176,9 +188,10 @@ fn a_folder_is_for_one_process_and_free_again_when_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
     let out = run.to_str().unwrap();
-    // Long enough to be met at work.
+    // Long enough to be met at work: one hidden unit doesn't solve the task.
     let endless = SMALL.map(|argument| match argument {
         "300" => "1000000",
+        "4" => "1",
         other => other,
     });
     let mut first = begin(&[&endless[..], &["--out", out]].concat());
@@ -194,7 +207,7 @@ fn a_folder_is_for_one_process_and_free_again_when_it_is_killed() {
     first.kill().unwrap();
     first.wait().unwrap();
     let mut second = begin(&["--resume", out]);
-    wait_for_checkpoint(&run, 60);
+    wait_for_lock(&run, second.id());
     let expected = format!("in use by the process {}", second.id());
     assert_error(&["--resume", out], &expected);
     second.kill().unwrap();
@@ -218,7 +231,7 @@ fn two_hundred_kills_lose_nothing_but_the_work_since_the_last_checkpoint() {
 fn survive(kills: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let whole = folder.path().join("whole");
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     small_run_into(&whole, &[]);
     let duration = start.elapsed().as_secs_f64();
 
@@ -230,9 +243,21 @@ fn survive(kills: usize, seed: u64) {
         let mut at = None;
         loop {
             let mut child = go_on(&run);
-            std::thread::sleep(Duration::from_secs_f64(rng.random_range(0.0..duration)));
-            let ended = child.try_wait().unwrap();
-            child.kill().unwrap(); // SIGKILL; nothing if it has ended
+            // After the last kill it is left alone.
+            let ended = match survived < kills {
+                true => {
+                    let moment = Duration::from_secs_f64(rng.random_range(0.0..duration));
+                    let begun = Instant::now();
+                    while begun.elapsed() < moment && child.try_wait().unwrap().is_none() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    let ended = child.try_wait().unwrap();
+                    child.kill().unwrap(); // SIGKILL; nothing if it has ended
+                    ended
+                }
+                // Its few lines fit into the pipe.
+                false => Some(child.wait().unwrap()),
+            };
             let output = child.wait_with_output().unwrap();
             let said = text(&output.stderr);
             assert!(
@@ -273,8 +298,7 @@ fn go_on(run: &Path) -> Child {
     }
 }
 
-/// No more than two intervals of work may lie between a checkpoint and the metrics beyond it: one that is
-/// being written, and one that goes on meanwhile.
+/// Beyond a checkpoint there may be the line of the next pause, whose checkpoint was not yet written.
 fn assert_little_is_lost(run: &Path, cell: &str, updates: usize) {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let lines = metrics
@@ -284,7 +308,7 @@ fn assert_little_is_lost(run: &Path, cell: &str, updates: usize) {
     let own = points.filter(|point| point["cell"] == cell);
     let last = own.filter_map(|point| point["update"].as_u64()).max();
     assert!(
-        last.unwrap_or(0) as usize <= updates + 20,
+        last.unwrap_or(0) as usize <= updates + 10,
         "{last:?} {updates}"
     );
 }
