@@ -16,6 +16,7 @@ use burn::train::metric::{
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Name of burn-train's loss metric, and of [`TrainLoss`].
 pub const LOSS: &str = "Loss";
@@ -35,16 +36,24 @@ impl Adaptor<Update> for Update {
     }
 }
 
-/// The loss of the batches trained on: burn-train's, and a watch over it and the gradient. Both are
-/// read for every update anyway or with it, on the thread that keeps the metrics, so that watching
-/// costs the device no wait of its own; the training is at most a few updates ahead by then, and
-/// writes no checkpoint before it knows.
+/// How long losses stay on the device before they are read; a bar is not drawn more often either.
+const READ_EVERY: Duration = Duration::from_millis(100);
+
+/// The loss of the batches trained on: burn-train's, and a watch over it and the gradient.
+///
+/// To read a number is to wait for the device, so they are read some at a time: on a GPU the training
+/// goes on meanwhile. It may be some updates ahead when something isn't finite, but the end of each pass
+/// reads what is left, and no checkpoint is written before.
 #[derive(Clone)]
 pub struct TrainLoss {
     name: MetricName,
     state: NumericMetricState,
     cell: CellName,
+    /// Updates that are read.
     update: usize,
+    unread: Vec<Update>,
+    read_every: Duration,
+    last_read: Option<Instant>,
     failure: Failure,
 }
 
@@ -56,8 +65,43 @@ impl TrainLoss {
             state: NumericMetricState::default(),
             cell,
             update: updates,
+            unread: vec![],
+            read_every: READ_EVERY,
+            last_read: None,
             failure,
         }
+    }
+
+    /// Reads all that is unread at once.
+    fn read(&mut self) -> Result<(), TensorReadError> {
+        let unread = std::mem::take(&mut self.unread);
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let numbers = unread.iter().map(|update| update.loss_and_norm.clone());
+        let numbers: Vec<f64> = Tensor::cat(numbers.collect(), 0).try_into_vec_as()?;
+        for (update, numbers) in unread.into_iter().zip(numbers.chunks_exact(2)) {
+            self.take_in(&update, numbers[0], numbers[1]);
+        }
+        self.last_read = Some(Instant::now());
+        Ok(())
+    }
+
+    fn take_in(&mut self, update: &Update, loss: f64, norm: f64) {
+        self.update += 1;
+        if !loss.is_finite() || !norm.is_finite() {
+            let place = match loss.is_finite() {
+                true => Place::GradientNorm(norm),
+                false => Place::Loss(loss),
+            };
+            self.failure.stop(NotFinite {
+                cell: self.cell,
+                update: self.update,
+                place,
+                first: update.anomaly.clone(),
+            });
+        }
+        self.state.update(loss, update.sequences);
     }
 
     fn format(&self) -> FormatOptions {
@@ -85,30 +129,21 @@ impl Metric for TrainLoss {
         update: &Update,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.update += 1;
-        let loss_and_norm: Vec<f64> = update.loss_and_norm.clone().try_into_vec_as()?;
-        let (loss, norm) = (loss_and_norm[0], loss_and_norm[1]);
-        if !loss.is_finite() || !norm.is_finite() {
-            let place = match loss.is_finite() {
-                true => Place::GradientNorm(norm),
-                false => Place::Loss(loss),
-            };
-            self.failure.stop(NotFinite {
-                cell: self.cell,
-                update: self.update,
-                place,
-                first: update.anomaly.clone(),
-            });
+        self.unread.push(update.clone());
+        let due = |last: Instant| last.elapsed() >= self.read_every;
+        if self.last_read.is_none_or(due) {
+            self.read()?;
         }
-        self.state.update(loss, update.sequences);
         Ok(self.state.compute_update(self.format()))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
+        self.read()?;
         Ok(self.state.compute_final(self.format()))
     }
 
     fn clear(&mut self) {
+        self.last_read = None;
         self.state.reset();
     }
 }
@@ -393,4 +428,59 @@ impl MetricLogger for Record {
 /// behind, which run on one more thread; a question to that thread is answered when it has caught up.
 pub fn settle(store: &EventStoreClient, pass: usize) {
     store.find_metric(LOSS, pass, Aggregate::Mean, &Split::Train);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::data::dataloader::Progress;
+    use burn::tensor::Device;
+
+    fn feed(metric: &mut TrainLoss, losses: &[f32]) {
+        let metadata = MetricMetadata {
+            progress: Progress {
+                items_processed: 1,
+                items_total: 1,
+                unit: None,
+            },
+            iteration: None,
+            lr: None,
+        };
+        for loss in losses {
+            metric.update(&update(*loss), &metadata).unwrap();
+        }
+    }
+
+    fn update(loss: f32) -> Update {
+        Update {
+            loss_and_norm: Tensor::from_data([loss, 1.0], &Device::flex()),
+            sequences: 2,
+            anomaly: None,
+        }
+    }
+
+    #[test]
+    fn losses_are_read_some_at_a_time_and_none_is_missed() {
+        let failure = Failure::default();
+        let mut metric = TrainLoss {
+            read_every: Duration::from_secs(3600),
+            ..TrainLoss::new(CellName::Lstm, 10, failure.clone())
+        };
+        feed(&mut metric, &[1.0, 2.0, f32::NAN, 4.0]);
+        // The first is shown at once; the others wait.
+        assert_eq!((metric.update, metric.unread.len()), (11, 3));
+        assert!(failure.take().is_none());
+        metric.compute().unwrap();
+        assert_eq!((metric.update, metric.unread.len()), (14, 0));
+        let error = failure.take().unwrap().to_string();
+        assert!(error.contains("loss is NaN at update 13"), "{error}");
+    }
+
+    #[test]
+    fn the_loss_is_the_mean_of_all_sequences() {
+        let mut metric = TrainLoss::new(CellName::Rnn, 0, Failure::default());
+        feed(&mut metric, &[1.0, 2.0, 6.0]);
+        metric.compute().unwrap();
+        assert_eq!(metric.final_value().current(), 3.0);
+    }
 }

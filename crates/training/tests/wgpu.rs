@@ -57,17 +57,37 @@ fn trains_and_evaluates(task: &str) -> Result<(), Failed> {
     }
 }
 
+/// To the same criterion as on the CPU.
+fn learns() -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("run");
+    let out = out.to_str().ok_or("a path in UTF-8")?;
+    let options = "train --task first-symbol --gap 5 --hidden 16 --updates 1000 --eval-every 50";
+    let mut arguments: Vec<&str> = options.split(' ').collect();
+    arguments.extend(["--device", "wgpu", "--json", "--out", out]);
+    let summary: serde_json::Value = serde_json::from_str(&training(&arguments)?)?;
+    match summary["runs"][0]["solved"].as_bool() {
+        Some(true) => Ok(()),
+        _ => Err(format!("not solved: {summary}").into()),
+    }
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let devices = training(&["devices"]).unwrap_or_default();
     let missing = devices.contains("no adapter was found");
     let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
-    let trials = ["first-symbol", "two-sequence"].map(|task| {
-        let name = format!("training {task} [wgpu]");
+    let trial = |name: &str, test: fn() -> Result<(), Failed>| {
+        let name = format!("training {name} [wgpu]");
         match missing && required {
             true => Trial::test(name, || Err("there is no wgpu adapter".into())),
-            false => Trial::test(name, || trains_and_evaluates(task)).with_ignored_flag(missing),
+            false => Trial::test(name, test).with_ignored_flag(missing),
         }
-    });
-    libtest_mimic::run(&arguments, trials.into()).exit();
+    };
+    let trials = vec![
+        trial("first-symbol", || trains_and_evaluates("first-symbol")),
+        trial("two-sequence", || trains_and_evaluates("two-sequence")),
+        trial("learns first-symbol", learns),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
 }
