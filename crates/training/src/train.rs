@@ -147,7 +147,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
     };
     let result = SupervisedTraining::new(dir.path(), Arc::new(fresh.clone()), Arc::new(looks))
         .num_epochs(passes)
-        .metric_train_numeric(TrainLoss::new(cell, position.updates, failure.clone()))
+        .metric_train_numeric(TrainLoss::new(record.clone()))
         .metric_valid_numeric(LossMetric::new())
         .metric_valid_numeric(Accuracy::new())
         .with_metric_logger(record.clone())
