@@ -86,7 +86,7 @@ pub struct Request<'a> {
 pub struct Timing {
     r#impl: &'static str,
     cell: CellName,
-    device: &'static str,
+    device: String,
     /// The adapter, of wgpu.
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<AdapterName>,
@@ -117,7 +117,7 @@ struct Timed {
 /// Times every shape and hands over the timings of its implementations as they come.
 pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
     ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
-    let chosen = device::choose(request.device)?;
+    let chosen = device::choose(&request.device)?;
     eprintln!("{}", chosen.why);
     for shape in request.shapes {
         each(time_shape(request, *shape, &chosen)?)?;
@@ -167,7 +167,7 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
         Timing {
             r#impl: timed.implementation.name(),
             cell: request.cell,
-            device: chosen.name,
+            device: chosen.name.to_string(),
             adapter: chosen.adapter.clone(),
             shape: [batch, time, input, hidden],
             infer_ms,

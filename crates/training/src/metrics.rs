@@ -73,7 +73,10 @@ impl TrainLoss {
         if unread.is_empty() {
             return Ok(());
         }
-        let numbers = unread.iter().map(|update| update.loss_and_norm.clone());
+        // Each is on the device that it was measured on.
+        let device = unread[0].loss_and_norm.device();
+        let numbers = unread.iter();
+        let numbers = numbers.map(|update| update.loss_and_norm.clone().to_device(&device));
         let numbers: Vec<f64> = Tensor::cat(numbers.collect(), 0).try_into_vec_as()?;
         for (update, numbers) in unread.iter().zip(numbers.chunks_exact(2)) {
             self.record.shared().update(update, numbers[0], numbers[1]);
@@ -263,6 +266,9 @@ struct Shared {
     failure: Failure,
     names: HashMap<MetricId, String>,
     meter: Meter,
+    /// Devices that share an update, and how many of them have told of the one at hand.
+    parts: usize,
+    told: usize,
     /// Whether this pass looks at the held-out data.
     looks: bool,
     /// The newest values on the held-out data by name; at the end of a pass, the means.
@@ -271,9 +277,11 @@ struct Shared {
 }
 
 impl Record {
-    /// A record that goes on from `meter` and `points` and appends to `file`.
+    /// A record of updates that so many devices share, which goes on from `meter` and `points` and appends
+    /// to `file`.
     pub fn new(
         cell: CellName,
+        parts: usize,
         file: MetricsFile,
         meter: Meter,
         points: Vec<Point>,
@@ -285,6 +293,8 @@ impl Record {
             failure,
             names: HashMap::new(),
             meter,
+            parts,
+            told: 0,
             looks: false,
             held_out: HashMap::new(),
             points,
@@ -315,13 +325,18 @@ impl Record {
 }
 
 impl Shared {
-    /// An update, which has been read.
+    /// An update, or one device's part of it, which has been read.
     fn update(&mut self, update: &Update, loss: f64, norm: f64) {
         let (sum, sequences) = self.meter.loss;
         let count = update.sequences;
         self.meter.loss = (sum + loss * count as f64, sequences + count);
-        self.meter.updates += 1;
         self.meter.look = None;
+        self.told += 1;
+        let at_hand = self.meter.updates + 1;
+        if self.told == self.parts {
+            self.meter.updates = at_hand;
+            self.told = 0;
+        }
         if !loss.is_finite() || !norm.is_finite() {
             let place = match loss.is_finite() {
                 true => Place::GradientNorm(norm),
@@ -329,11 +344,17 @@ impl Shared {
             };
             self.failure.stop(NotFinite {
                 cell: self.cell,
-                update: self.meter.updates,
+                update: at_hand,
                 place,
                 first: update.anomaly.clone(),
             });
         }
+    }
+
+    /// A value on the held-out data: of a batch, or at the end of a pass the mean over its batches.
+    fn held_out(&mut self, name: String, value: NumericEntry) {
+        self.looks |= matches!(value, NumericEntry::Aggregated { .. });
+        self.held_out.insert(name, value.current());
     }
 
     /// A value on the held-out data: of a batch, or at the end of a pass the mean over its batches.
@@ -450,20 +471,20 @@ mod tests {
         }
     }
 
-    fn record(file: &Path, failure: Failure) -> Record {
+    fn record(file: &Path, parts: usize, failure: Failure) -> Record {
         let (file, points) = MetricsFile::open(file, Prefix::default()).unwrap();
         let meter = Meter {
             updates: 10,
             ..Meter::default()
         };
-        Record::new(CellName::Lstm, file, meter, points, failure)
+        Record::new(CellName::Lstm, parts, file, meter, points, failure)
     }
 
     #[test]
     fn losses_are_read_some_at_a_time_and_none_is_missed() {
         let folder = tempfile::tempdir().unwrap();
         let failure = Failure::default();
-        let record = record(&folder.path().join("metrics.jsonl"), failure.clone());
+        let record = record(&folder.path().join("metrics.jsonl"), 1, failure.clone());
         let mut metric = TrainLoss {
             read_every: Duration::from_secs(3600),
             ..TrainLoss::new(record.clone())
@@ -479,9 +500,22 @@ mod tests {
     }
 
     #[test]
+    fn devices_that_share_an_update_count_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = Failure::default();
+        let record = record(&folder.path().join("metrics.jsonl"), 2, failure.clone());
+        let mut metric = TrainLoss::new(record.clone());
+        feed(&mut metric, &[1.0, 2.0, 3.0, f32::INFINITY]);
+        metric.compute().unwrap();
+        assert_eq!(record.meter().updates, 12);
+        let error = failure.take().unwrap().to_string();
+        assert!(error.contains("loss is inf at update 12"), "{error}");
+    }
+
+    #[test]
     fn the_loss_is_the_mean_of_all_sequences() {
         let folder = tempfile::tempdir().unwrap();
-        let record = record(&folder.path().join("metrics.jsonl"), Failure::default());
+        let record = record(&folder.path().join("metrics.jsonl"), 1, Failure::default());
         let mut metric = TrainLoss::new(record.clone());
         feed(&mut metric, &[1.0, 2.0, 6.0]);
         metric.compute().unwrap();
