@@ -63,7 +63,7 @@ mod readme {}
 
 mod backend;
 pub mod cell;
-mod convert;
+pub mod convert;
 mod display;
 pub mod gates;
 pub mod init;

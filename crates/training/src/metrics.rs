@@ -357,12 +357,6 @@ impl Shared {
         self.held_out.insert(name, value.current());
     }
 
-    /// A value on the held-out data: of a batch, or at the end of a pass the mean over its batches.
-    fn held_out(&mut self, name: String, value: NumericEntry) {
-        self.looks |= matches!(value, NumericEntry::Aggregated { .. });
-        self.held_out.insert(name, value.current());
-    }
-
     fn end_of_pass(&mut self) {
         if !std::mem::take(&mut self.looks) {
             return;
