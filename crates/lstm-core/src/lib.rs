@@ -73,6 +73,6 @@ pub mod reference;
 mod shape;
 
 pub use burn::nn::{LstmState, RnnState};
-pub use cell::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
+pub use cell::{LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
 pub use layer::{BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig};

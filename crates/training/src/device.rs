@@ -6,8 +6,6 @@ use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::{DeviceKind, DeviceType};
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "wgpu")]
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -80,17 +78,8 @@ pub struct Chosen {
     pub device: Device,
     /// One line for the user.
     pub why: String,
-    /// The adapter's name and driver, of wgpu.
-    pub adapter: Option<AdapterName>,
-}
-
-/// An adapter for records.
-#[derive(Clone, Debug, Serialize)]
-pub struct AdapterName {
-    /// What it calls itself.
-    pub name: String,
-    /// See [`Adapter::driver`].
-    pub driver: Option<String>,
+    /// The adapter's name, of wgpu.
+    pub adapter: Option<String>,
 }
 
 /// An adapter that wgpu finds.
@@ -99,8 +88,6 @@ pub struct Adapter {
     pub device: Device,
     /// What it calls itself.
     pub name: String,
-    /// The driver, its version and the API it is reached by, where wgpu tells.
-    pub driver: Option<String>,
     /// Whether it computes on the CPU.
     pub software: bool,
 }
@@ -110,41 +97,40 @@ pub struct Adapter {
 pub fn adapters() -> Vec<Adapter> {
     // With no adapter at all, using a wgpu device panics inside the runtime; listing them does not.
     let software = Device::wgpu(DeviceKind::Cpu);
-    let drivers = drivers();
     let mut adapters: Vec<Adapter> = Device::enumerate(DeviceType::Wgpu)
         .into_vec()
         .into_iter()
-        .map(|device| {
-            let name = match device.identity() {
+        .map(|device| Adapter {
+            name: match device.identity() {
                 Some(identity) => identity.name,
                 None => format!("{device:?}"),
-            };
-            Adapter {
-                driver: drivers.get(&name).cloned(),
-                name,
-                software: device == software,
-                device,
-            }
+            },
+            software: device == software,
+            device,
         })
         .collect();
     adapters.sort_by_key(|adapter| adapter.software);
     adapters
 }
 
-/// The drivers of the adapters by name, which Burn does not tell.
+/// The driver of the adapter of this name, its version and the API it is reached by, where wgpu tells.
+///
+/// Burn does not tell it, so wgpu is asked once more: for lists and records, not to choose a device.
 #[cfg(feature = "wgpu")]
-fn drivers() -> HashMap<String, String> {
+pub fn driver(adapter: &str) -> Option<String> {
     use burn::backend::wgpu::wgpu::{Backends, Instance, InstanceDescriptor};
     let instance = Instance::new(InstanceDescriptor::new_without_display_handle_from_env());
     let adapters = burn::backend::read_sync(instance.enumerate_adapters(Backends::PRIMARY));
-    let infos = adapters.iter().map(|adapter| adapter.get_info());
-    infos
-        .map(|info| {
-            let driver = format!("{} {}", info.driver, info.driver_info);
-            let driver = format!("{} ({})", driver.trim(), info.backend);
-            (info.name, driver)
-        })
-        .collect()
+    let mut infos = adapters.iter().map(|adapter| adapter.get_info());
+    let info = infos.rfind(|info| info.name == adapter)?;
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    Some(format!("{} ({})", driver.trim(), info.backend))
+}
+
+/// The driver of an adapter: there is none, since this program is built without wgpu.
+#[cfg(not(feature = "wgpu"))]
+pub fn driver(_adapter: &str) -> Option<String> {
+    None
 }
 
 /// What wgpu finds: nothing, since this program is built without it.
@@ -226,10 +212,7 @@ fn wgpu(number: usize, adapter: Adapter, why: &str) -> Chosen {
         name: DeviceName::Wgpu(number),
         device: adapter.device,
         why: format!("device: wgpu, {kind}{} ({why})", adapter.name),
-        adapter: Some(AdapterName {
-            name: adapter.name,
-            driver: adapter.driver,
-        }),
+        adapter: Some(adapter.name),
     }
 }
 
@@ -299,12 +282,8 @@ pub fn list() -> String {
             false => "GPU",
         };
         lines.push(format!("{name:8}  {} ({kind})", adapter.name));
-        lines.extend(
-            adapter
-                .driver
-                .iter()
-                .map(|driver| format!("          driver: {driver}")),
-        );
+        let driver = driver(&adapter.name);
+        lines.extend(driver.map(|driver| format!("          driver: {driver}")));
     }
     if adapters.is_empty() {
         let why = match cfg!(feature = "wgpu") {

@@ -130,16 +130,16 @@ impl SequenceKernels for CubeBackend {
         relu: bool,
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [batch, _, units] = output.shape().dims();
-        let strategy = Strategy::of(&output.client, batch, units, 1);
+        let strategy = strategy(&output, 1);
         rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
     }
 }
 
-/// For a cell of so many gates and the state `[B, H]`.
-fn strategy(state: &CubeTensor, gates: usize) -> Strategy {
-    let [batch, units] = state.shape().dims();
-    Strategy::of(&state.client, batch, units, gates)
+/// For a cell of so many gates, and its states, `[B, H]` or `[B, T, H]`.
+fn strategy(states: &CubeTensor, gates: usize) -> Strategy {
+    let shape = states.shape();
+    let (batch, units) = (shape[0], shape[shape.num_dims() - 1]);
+    Strategy::of(&states.client, batch, units, gates)
 }
 
 fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
