@@ -125,7 +125,7 @@ struct Timed {
 pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
     ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
     let chosen = device::choose(&request.device)?;
-    eprintln!("{}", chosen.why);
+    report::say(&chosen.why);
     let adapter = chosen.adapter.as_ref().map(|name| Adapter {
         name: name.clone(),
         driver: device::driver(name),
