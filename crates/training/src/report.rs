@@ -11,6 +11,8 @@ mod png;
 mod published;
 mod success;
 
+pub use curves::at_gap;
+
 use crate::config::{CellName, ForgetBias, Settings};
 use crate::task::{Score, Task};
 use anyhow::{Context, Result};

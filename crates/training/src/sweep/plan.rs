@@ -35,7 +35,8 @@ pub struct Plan {
     /// What the sweep is for, in a sentence.
     #[serde(default)]
     pub about: String,
-    /// The gaps.
+    /// The gaps; `[0]` for a task without one.
+    #[serde(default)]
     pub gaps: Vec<usize>,
     /// The seeds of the runs that are reported.
     pub seeds: Vec<u64>,
@@ -118,6 +119,10 @@ impl Plan {
         if !args.gap.is_empty() {
             plan.gaps.clone_from(&args.gap);
         }
+        let task = args.task.or(plan.settings.task);
+        if plan.gaps.is_empty() && task.is_some_and(|task| task.longest_gap().is_none()) {
+            plan.gaps = vec![0];
+        }
         if !args.lr.is_empty() {
             plan.learning_rates.clone_from(&args.lr);
             for arm in &mut plan.arms {
@@ -179,7 +184,10 @@ impl Plan {
         Self {
             name: task.name().to_string(),
             about: String::new(),
-            gaps: vec![10, 20, 40, 80],
+            gaps: match task.longest_gap() {
+                Some(_) => vec![10, 20, 40, 80],
+                None => vec![],
+            },
             seeds: vec![1, 2, 3],
             tuning_seeds: tuning_seeds(),
             learning_rates: vec![],
@@ -202,10 +210,12 @@ impl Plan {
         }
         lines.push(format!("task:  {task}"));
         lines.push(format!("arms:  {}", arms.join("; ")));
-        lines.push(format!(
-            "gaps:  {}",
-            list(self.gaps.iter().map(usize::to_string).collect())
-        ));
+        if self.gaps != [0] {
+            lines.push(format!(
+                "gaps:  {}",
+                list(self.gaps.iter().map(usize::to_string).collect())
+            ));
+        }
         lines.push(format!(
             "seeds: {}",
             list(self.seeds.iter().map(u64::to_string).collect())
@@ -599,6 +609,32 @@ mod tests {
     }
 
     #[test]
+    fn the_plans_that_are_shipped_are_sound() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sweeps");
+        let mut found = 0;
+        for folder in [folder.clone(), folder.join("published")] {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|kind| kind == "toml") {
+                    let text = path.to_str().unwrap();
+                    plan(&["--plan", text]).unwrap_or_else(|error| panic!("{text}: {error:#}"));
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > PRESETS.len());
+    }
+
+    #[test]
+    fn tasks_without_a_gap_need_none() {
+        let plan = plan(&["--task", "digits-rows", "--cell", "lstm"]).unwrap();
+        assert_eq!((&plan.gaps[..], plan.most_runs()), (&[0][..], 3));
+        let job = &plan.reported_jobs(&plan.arms[0], 0, None).unwrap()[0];
+        assert_eq!(job.settings.gap, 0);
+        assert!(!plan.words().contains("gaps"));
+    }
+
+    #[test]
     fn plans_that_make_no_sense_are_refused() {
         for (arguments, error) in [
             (&["--gap", "3,3"][..], "a gap is named twice"),
@@ -609,6 +645,7 @@ mod tests {
                 "seed 3 is reported and chosen on",
             ),
             (&["--gap", "0"], "at gap 0"),
+            (&["--task", "digits-rows", "--gap", "5"], "at gap 5"),
             (
                 &["--plan", "/nowhere.toml"],
                 "cannot read the plan /nowhere.toml",

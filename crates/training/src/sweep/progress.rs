@@ -3,7 +3,7 @@
 use super::folder::RunResult;
 use super::pace::{Paces, readable};
 use super::plan::{Job, Role};
-use crate::report::{self, thousands};
+use crate::report::{self, at_gap, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -78,8 +78,12 @@ impl<'a> Progress<'a> {
             false => format!("not within {updates} updates"),
         };
         let run = format!(
-            "{}, gap {}, lr {}, seed {}{role}: {word} ({:.1} s)",
-            job.arm, job.settings.gap, job.settings.lr, job.settings.seed, result.seconds,
+            "{}{}, lr {}, seed {}{role}: {word} ({:.1} s)",
+            job.arm,
+            at_gap(job.settings.gap),
+            job.settings.lr,
+            job.settings.seed,
+            result.seconds,
         );
         match self.in_terminal {
             true => {

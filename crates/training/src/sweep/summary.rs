@@ -51,6 +51,11 @@ pub struct Cell {
     pub median_updates: Option<f64>,
     /// Updates of each run that solved the task.
     pub updates: Vec<usize>,
+    /// Share of the held-out data that each run had right in the end.
+    pub accuracies: Vec<f64>,
+    /// Whether runs go on after they have solved the task, so that the accuracy says more.
+    #[serde(skip)]
+    goes_on: bool,
 }
 
 /// The reported runs of each arm at each gap, in the plan's order.
@@ -68,6 +73,7 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
             let Some(first) = runs.first() else {
                 continue;
             };
+            let task = first.settings.task.with_gap(gap);
             let updates: Vec<usize> = runs
                 .iter()
                 .filter(|run| run.solved)
@@ -76,7 +82,7 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
             cells.push(Cell {
                 arm: arm.name.clone(),
                 gap,
-                length: first.settings.task.with_gap(gap).length(),
+                length: task.length(),
                 lr: first.settings.lr,
                 budget: first.settings.updates,
                 runs: runs.len(),
@@ -84,6 +90,8 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
                 interval: wilson(updates.len(), runs.len()),
                 median_updates: median_until_solved(&updates, runs.len()),
                 updates,
+                accuracies: runs.iter().map(|run| run.score.accuracy).collect(),
+                goes_on: !task.stops_when_solved(),
             });
         }
     }
@@ -113,8 +121,16 @@ impl Summary {
 
     /// Runs solved of runs done, by arm and gap; below, the median of the updates they took.
     pub fn table(&self) -> String {
-        let gaps: Vec<String> = self.gaps.iter().map(|gap| format!("gap {gap}")).collect();
-        let header: Vec<&str> = ["solved (median updates)"]
+        let heading = |gap: &usize| match gap {
+            0 => "runs".to_string(),
+            gap => format!("gap {gap}"),
+        };
+        let gaps: Vec<String> = self.gaps.iter().map(heading).collect();
+        let corner = match self.cells.iter().any(|cell| cell.goes_on) {
+            true => "solved, accuracy of each run",
+            false => "solved (median updates)",
+        };
+        let header: Vec<&str> = [corner]
             .into_iter()
             .chain(gaps.iter().map(String::as_str))
             .collect();
@@ -155,6 +171,11 @@ impl Cell {
     fn words(&self) -> String {
         let Self { solved, runs, .. } = self;
         match self.median_updates {
+            _ if self.goes_on => {
+                let percent = |accuracy: &f64| format!("{:.1}", 100.0 * accuracy);
+                let accuracies: Vec<_> = self.accuracies.iter().map(percent).collect();
+                format!("{solved}/{runs}, {} %", accuracies.join(" "))
+            }
             Some(updates) => format!("{solved}/{runs} ({})", thousands(updates as usize)),
             None => format!("{solved}/{runs}"),
         }
