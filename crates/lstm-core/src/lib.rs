@@ -68,6 +68,7 @@ mod display;
 pub mod gates;
 pub mod init;
 pub mod layer;
+mod lengths;
 mod ops;
 pub mod reference;
 mod shape;
@@ -75,4 +76,8 @@ mod shape;
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
-pub use layer::{BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig};
+pub use layer::{
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn,
+    RnnConfig, RnnStack, RnnStackConfig,
+};
+pub use lengths::{Lengths, Padding};

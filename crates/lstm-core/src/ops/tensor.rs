@@ -1,7 +1,8 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::{Inputs, Kind, Memory, RecurrentBackend};
+use super::{Inputs, Kind, Memory, RecurrentBackend, RowLengths};
 use crate::cell::{LstmCell, RnnCell};
+use crate::lengths::Lengths;
 use crate::reference;
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
@@ -15,15 +16,20 @@ pub(crate) fn lstm(
     input: Tensor<3>,
     state: LstmState<2>,
     reverse: bool,
+    lengths: Option<&Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
         && matches!(cell.hidden_activation, Activation::Tanh(_))
         && cell.clip.is_none()
         && !cell.input_forget;
-    if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
-        return reference::lstm(cell, input, state, reverse);
+    if !(usual && has_kernels(&input, state.hidden.dims()[1], lengths)) {
+        return match lengths {
+            Some(lengths) => reference::lstm_with_lengths(cell, input, state, reverse, lengths),
+            None => reference::lstm(cell, input, state, reverse),
+        };
     }
+    let row_lengths = row_lengths(lengths, &input);
     let (output, hidden, memory) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
@@ -33,9 +39,16 @@ pub(crate) fn lstm(
         memory: Memory::Cell(state.cell.into_dispatch()),
         kind: Kind::Lstm,
         reverse,
+        lengths: row_lengths,
     });
     let state = LstmState::new(Tensor::from_dispatch(memory), Tensor::from_dispatch(hidden));
-    (Tensor::from_dispatch(output), state)
+    let output = padded(
+        Tensor::from_dispatch(output),
+        lengths,
+        &state.hidden,
+        reverse,
+    );
+    (output, state)
 }
 
 /// Runs an RNN cell over a sequence; shapes as in [`reference::rnn`].
@@ -44,6 +57,7 @@ pub(crate) fn rnn(
     input: Tensor<3>,
     state: RnnState<2>,
     reverse: bool,
+    lengths: Option<&Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
@@ -51,9 +65,19 @@ pub(crate) fn rnn(
         _ => None,
     };
     let kind = match kind {
-        Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
-        _ => return reference::rnn(cell, input, state, reverse),
+        Some(kind)
+            if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1], lengths) =>
+        {
+            kind
+        }
+        _ => {
+            return match lengths {
+                Some(lengths) => reference::rnn_with_lengths(cell, input, state, reverse, lengths),
+                None => reference::rnn(cell, input, state, reverse),
+            };
+        }
     };
+    let row_lengths = row_lengths(lengths, &input);
     let (output, hidden, _) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
@@ -63,9 +87,35 @@ pub(crate) fn rnn(
         memory: Memory::Nothing,
         kind,
         reverse,
+        lengths: row_lengths,
     });
     let state = RnnState::new(Tensor::from_dispatch(hidden));
-    (Tensor::from_dispatch(output), state)
+    let output = padded(
+        Tensor::from_dispatch(output),
+        lengths,
+        &state.hidden,
+        reverse,
+    );
+    (output, state)
+}
+
+/// The lengths as kernels take them, for an input `[B, T, I]`.
+fn row_lengths(lengths: Option<&Lengths>, input: &Tensor<3>) -> RowLengths {
+    let [_, time, _] = input.dims();
+    lengths.and_then(|lengths| lengths.if_padded(time))
+}
+
+/// The output `[B, T, H]` of the kernels, zero beyond the ends, with what is to be there.
+fn padded(
+    output: Tensor<3>,
+    lengths: Option<&Lengths>,
+    last: &Tensor<2>,
+    reverse: bool,
+) -> Tensor<3> {
+    match lengths {
+        Some(lengths) => lengths.pad(output, last, reverse),
+        None => output,
+    }
 }
 
 /// The bias `[G·H]` of a cell with the recurrent weights `[H, G·H]`.
@@ -79,7 +129,7 @@ fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> 
 }
 
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
-fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
+fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> bool {
     let [batch, time, _] = tensor.dims();
     let (dtype, size) = (tensor.dtype(), [batch, time, units]);
     let on_cpu = dtype == DType::F32 && !size.contains(&0);
@@ -90,7 +140,9 @@ fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
         burn::backend::DispatchDevice::NdArray(_) => on_cpu,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            crate::backend::cube::fits(device, dtype, size)
+            // These kernels don't know lengths.
+            let padded = row_lengths(lengths, tensor).is_some();
+            !padded && crate::backend::cube::fits(device, dtype, size)
         }
         _ => false,
     }

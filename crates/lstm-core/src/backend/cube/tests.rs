@@ -198,6 +198,7 @@ impl Case {
             },
             kind: self.kind,
             reverse: self.reverse,
+            lengths: None,
         }
     }
 
