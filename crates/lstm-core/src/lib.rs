@@ -63,7 +63,7 @@ mod readme {}
 
 mod backend;
 pub mod cell;
-mod convert;
+pub mod convert;
 mod display;
 pub mod gates;
 pub mod init;
@@ -74,7 +74,7 @@ pub mod reference;
 mod shape;
 
 pub use burn::nn::{LstmState, RnnState};
-pub use cell::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
+pub use cell::{LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
     BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn,

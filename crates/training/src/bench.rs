@@ -2,7 +2,7 @@
 //! or one of them alone.
 
 use crate::config::CellName;
-use crate::device::{self, AdapterName, DeviceName};
+use crate::device::{self, DeviceName};
 use crate::report;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
@@ -86,10 +86,10 @@ pub struct Request<'a> {
 pub struct Timing {
     r#impl: &'static str,
     cell: CellName,
-    device: &'static str,
+    device: String,
     /// The adapter, of wgpu.
     #[serde(skip_serializing_if = "Option::is_none")]
-    adapter: Option<AdapterName>,
+    adapter: Option<Adapter>,
     /// `[B, T, I, H]`
     shape: [usize; 4],
     /// Median milliseconds of forward without gradients.
@@ -100,6 +100,13 @@ pub struct Timing {
     train_ms: f64,
     train_ms_min: f64,
     train_ms_max: f64,
+}
+
+/// An adapter of wgpu, for the record.
+#[derive(Clone, Serialize)]
+struct Adapter {
+    name: String,
+    driver: Option<String>,
 }
 
 /// A layer: the output of a sequence.
@@ -117,15 +124,24 @@ struct Timed {
 /// Times every shape and hands over the timings of its implementations as they come.
 pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
     ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
-    let chosen = device::choose(request.device)?;
-    eprintln!("{}", chosen.why);
+    let chosen = device::choose(&request.device)?;
+    report::say(&chosen.why);
+    let adapter = chosen.adapter.as_ref().map(|name| Adapter {
+        name: name.clone(),
+        driver: device::driver(name),
+    });
     for shape in request.shapes {
-        each(time_shape(request, *shape, &chosen)?)?;
+        each(time_shape(request, *shape, &chosen, &adapter)?)?;
     }
     Ok(())
 }
 
-fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Result<Vec<Timing>> {
+fn time_shape(
+    request: &Request,
+    shape: Shape,
+    chosen: &device::Chosen,
+    adapter: &Option<Adapter>,
+) -> Result<Vec<Timing>> {
     let Shape {
         batch,
         time,
@@ -167,8 +183,8 @@ fn time_shape(request: &Request, shape: Shape, chosen: &device::Chosen) -> Resul
         Timing {
             r#impl: timed.implementation.name(),
             cell: request.cell,
-            device: chosen.name,
-            adapter: chosen.adapter.clone(),
+            device: chosen.name.to_string(),
+            adapter: adapter.clone(),
             shape: [batch, time, input, hidden],
             infer_ms,
             infer_ms_min,

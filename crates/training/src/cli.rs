@@ -100,7 +100,7 @@ pub struct EvalArgs {
     pub seed: Option<u64>,
 
     /// Where to compute [default: as in the run]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
 
     /// Print the results as JSON on standard output, and nothing else there
@@ -208,7 +208,7 @@ pub struct SweepArgs {
     pub batch: Option<usize>,
 
     /// Where to compute [default: flex]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
 
     /// Folder for the results: new, or of this sweep to go on with [default: runs/NAME, by the plan's name]
@@ -293,7 +293,7 @@ pub struct BenchArgs {
     pub cell: CellName,
 
     /// Where to compute
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceName,
 
     /// Runs that count, after three that warm up; medians are printed

@@ -87,6 +87,17 @@ impl Optimizer {
     }
 }
 
+/// How several devices share the work; an update is the same on one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// The first device adds up the gradients of all and updates the weights of all
+    MultiDevice,
+    /// Distributed data parallel: the devices exchange gradients, and each updates its own weights; for
+    /// backends with collective operations, which none of those here has
+    Ddp,
+}
+
 /// How weights start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -259,9 +270,24 @@ pub struct Overrides {
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// Where to compute [default: auto]
-    #[arg(long, value_enum)]
+    /// Where to compute: auto, flex, ndarray, wgpu, or wgpu:NUMBER as `training devices` counts them
+    /// [default: auto]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
+
+    /// Compute on several devices: each gets an equal part of the sequences of every update. The same device
+    /// may be named more than once
+    #[arg(
+        long,
+        value_name = "DEVICE,…",
+        value_delimiter = ',',
+        conflicts_with = "device"
+    )]
+    pub devices: Option<Vec<DeviceName>>,
+
+    /// How several devices share the work [default: multi-device]
+    #[arg(long, value_enum)]
+    pub strategy: Option<Strategy>,
 }
 
 impl Overrides {
@@ -294,6 +320,11 @@ impl Overrides {
 
     /// These settings where given, the others' elsewhere.
     pub fn or(self, other: Self) -> Self {
+        // One device and several are one setting.
+        let (device, devices) = match (self.device, self.devices) {
+            (None, None) => (other.device, other.devices),
+            own => own,
+        };
         Self {
             version: self.version.or(other.version),
             task: self.task.or(other.task),
@@ -312,7 +343,9 @@ impl Overrides {
             init: self.init.or(other.init),
             forget_bias: self.forget_bias.or(other.forget_bias),
             seed: self.seed.or(other.seed),
-            device: self.device.or(other.device),
+            device,
+            devices,
+            strategy: self.strategy.or(other.strategy),
         }
     }
 }
@@ -371,8 +404,14 @@ pub struct Settings {
     pub forget_bias: ForgetBias,
     /// Seed of weights and data.
     pub seed: u64,
-    /// Where to compute.
+    /// Where to compute; of several devices, the first.
     pub device: DeviceName,
+    /// The devices, if there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<DeviceName>>,
+    /// How several devices share the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
 }
 
 /// What a task starts from.
@@ -543,7 +582,13 @@ impl Settings {
                 .forget_bias
                 .unwrap_or(ForgetBias::Value(defaults.forget_bias)),
             seed: given.seed.unwrap_or(1),
-            device: given.device.unwrap_or(DeviceName::Auto),
+            device: match (given.device, &given.devices) {
+                (Some(device), _) => device,
+                (None, Some(devices)) if !devices.is_empty() => devices[0].clone(),
+                (None, _) => DeviceName::Auto,
+            },
+            devices: given.devices,
+            strategy: given.strategy,
         };
         settings.check()?;
         Ok(settings)
@@ -591,6 +636,31 @@ impl Settings {
             "--clip must be a positive number, or 0 for no bound, got {}",
             self.clip
         );
+        match &self.devices {
+            None => ensure!(
+                self.strategy.is_none(),
+                "--strategy says how several devices share the work: name them with --devices"
+            ),
+            Some(devices) => {
+                ensure!(
+                    devices.len() >= 2,
+                    "--devices takes several, separated by commas, got {}; for one there is --device",
+                    devices.len()
+                );
+                ensure!(
+                    self.device == devices[0],
+                    "the device, {}, must be the first of the devices, {}: leave one of them out",
+                    self.device,
+                    devices[0]
+                );
+                ensure!(
+                    self.batch >= devices.len(),
+                    "--batch {} is too small for {} devices, each of which needs a sequence of every update",
+                    self.batch,
+                    devices.len()
+                );
+            }
+        }
         if let ForgetBias::Value(bias) = self.forget_bias {
             ensure!(
                 bias.is_finite(),
@@ -598,6 +668,14 @@ impl Settings {
             );
         }
         Ok(())
+    }
+
+    /// The devices, the main one first.
+    pub fn devices(&self) -> &[DeviceName] {
+        match &self.devices {
+            Some(devices) => devices,
+            None => std::slice::from_ref(&self.device),
+        }
     }
 
     /// Hidden units of a cell: `--hidden`, unless the RNN is to have as many as bring its number of
@@ -646,6 +724,7 @@ mod tests {
         for toml in [
             "",
             "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'\ntruncate = 7",
+            "devices = ['flex', 'wgpu:1']\nstrategy = 'multi-device'",
         ] {
             let settings = resolve(toml).unwrap();
             let json = serde_json::to_string(&settings).unwrap();
@@ -682,6 +761,22 @@ mod tests {
                 "--checkpoint-every must be at least 1, got 0",
             ),
             ("truncate = 0", "--truncate must be at least 1, got 0"),
+            (
+                "devices = ['flex']",
+                "--devices takes several, separated by commas, got 1; for one there is --device",
+            ),
+            (
+                "device = 'ndarray'\ndevices = ['flex', 'flex']",
+                "the device, ndarray, must be the first of the devices, flex: leave one of them out",
+            ),
+            (
+                "devices = ['flex', 'flex', 'flex']\nbatch = 2",
+                "--batch 2 is too small for 3 devices, each of which needs a sequence of every update",
+            ),
+            (
+                "strategy = 'ddp'",
+                "--strategy says how several devices share the work: name them with --devices",
+            ),
             ("lr = -1.0", "--lr must be a positive number, got -1"),
             ("lr = nan", "--lr must be a positive number, got NaN"),
             (
@@ -703,6 +798,7 @@ mod tests {
                 "expected a number or chrono, got open",
             ),
             ("gap = -1", "invalid value"),
+            ("device = 'gpu'", "unknown device \"gpu\""),
         ] {
             let message = resolve(toml).unwrap_err().to_string();
             assert!(message.contains(error), "{message}");

@@ -8,6 +8,8 @@ use burn::train::Interrupter;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Streams of a seed's random numbers, so that training and held-out data never overlap.
@@ -72,6 +74,19 @@ impl HostBatch {
             size,
             input,
             target,
+        }
+    }
+
+    /// A batch of some of the sequences.
+    fn rows(&self, rows: Range<usize>) -> Self {
+        let cut = |values: &[f32]| {
+            let width = values.len() / self.size;
+            values[rows.start * width..rows.end * width].to_vec()
+        };
+        Self {
+            size: rows.len(),
+            input: cut(&self.input),
+            target: cut(&self.target),
         }
     }
 
@@ -160,6 +175,9 @@ pub struct Position {
 
 /// Fresh batches for training, never the same twice. Each pass over the loader is the updates until
 /// the next pause of the schedule, or until somebody says stop.
+///
+/// For several devices burn-train slices the loader, and each slice gives its device a part of every
+/// batch: about as many sequences for each. What one update sees is the same on one device or several.
 #[derive(Clone)]
 pub struct FreshBatches {
     task: Arc<dyn Task>,
@@ -168,21 +186,72 @@ pub struct FreshBatches {
     device: Device,
     stop: Interrupter,
     source: Arc<Mutex<Source>>,
+    /// Parts that each batch is cut into, one a device.
+    parts: usize,
+    /// The part that this loader gives.
+    part: usize,
 }
 
-/// What the passes share.
+/// What the passes and the parts share.
 struct Source {
     rng: ChaCha8Rng,
-    made: usize,
+    /// Batches drawn.
+    drawn: usize,
+    /// Batches whose part was handed out, by part.
+    handed_out: Vec<usize>,
+    /// Drawn batches that some part has yet to hand out, oldest first.
+    waiting: VecDeque<Drawn>,
     /// Updates made when the held-out data was last looked at.
     looked: usize,
 }
 
+/// A batch, and the words taken from the stream of random numbers before it.
+struct Drawn {
+    batch: HostBatch,
+    words_before: u128,
+}
+
+impl Source {
+    /// Updates made, as the first part sees it, which is the main device's.
+    fn made(&self) -> usize {
+        self.handed_out[0]
+    }
+
+    /// The rows of the next batch that are the part's, if there is one still.
+    fn next(
+        &mut self,
+        part: usize,
+        draw: impl FnOnce(&mut ChaCha8Rng) -> Option<HostBatch>,
+    ) -> Option<HostBatch> {
+        if self.handed_out[part] == self.drawn {
+            let words_before = self.rng.get_word_pos();
+            let batch = draw(&mut self.rng)?;
+            self.drawn += 1;
+            self.waiting.push_back(Drawn {
+                batch,
+                words_before,
+            });
+        }
+        let oldest = self.drawn - self.waiting.len();
+        let Drawn { batch, .. } = &self.waiting[self.handed_out[part] - oldest];
+        let parts = self.handed_out.len();
+        let row = |part: usize| batch.size * part / parts;
+        let rows = batch.rows(row(part)..row(part + 1));
+        self.handed_out[part] += 1;
+        if self.handed_out.iter().all(|made| *made > oldest) {
+            self.waiting.pop_front();
+        }
+        Some(rows)
+    }
+}
+
 impl FreshBatches {
-    /// Batches from a position on; a pass ends early once `stop` is set.
+    /// Batches from a position on, to be cut into parts for so many devices; a pass ends early once `stop`
+    /// is set.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         task: Arc<dyn Task>,
-        batch: usize,
+        (batch, parts): (usize, usize),
         schedule: Schedule,
         seed: u64,
         from: Position,
@@ -193,7 +262,9 @@ impl FreshBatches {
         rng.set_word_pos(from.words);
         let source = Source {
             rng,
-            made: from.updates,
+            drawn: from.updates,
+            handed_out: vec![from.updates; parts],
+            waiting: VecDeque::new(),
             looked: from.updates,
         };
         Self {
@@ -203,26 +274,39 @@ impl FreshBatches {
             device: device.clone(),
             stop: stop.clone(),
             source: Arc::new(Mutex::new(source)),
+            parts,
+            part: 0,
         }
     }
 
     /// How far the data is used up.
     pub fn position(&self) -> Position {
         let source = self.source();
+        let ahead = source.drawn - source.made();
+        let next = source.waiting.len().checked_sub(ahead);
+        // Other devices may be ahead of the main one, whose checkpoints ask.
+        let next = next.and_then(|index| source.waiting.get(index));
         Position {
-            updates: source.made,
-            words: source.rng.get_word_pos(),
+            updates: source.made(),
+            words: next.map_or(source.rng.get_word_pos(), |drawn| drawn.words_before),
         }
     }
 
     /// Whether it is time to look at the held-out data; yes but once for so many updates.
     fn take_look(&self) -> bool {
         let mut source = self.source();
-        let look = self.schedule.is_look(source.made) && source.made > source.looked;
+        let made = source.made();
+        let look = self.schedule.is_look(made) && made > source.looked;
         if look {
-            source.looked = source.made;
+            source.looked = made;
         }
         look
+    }
+
+    /// Updates until the next pause.
+    fn left(&self) -> usize {
+        let made = self.source().handed_out[self.part];
+        self.schedule.next_pause(made) - made
     }
 
     fn source(&self) -> std::sync::MutexGuard<'_, Source> {
@@ -235,14 +319,13 @@ impl DataLoader<Batch> for FreshBatches {
         Box::new(Pass {
             loader: self,
             done: 0,
-            total: self.num_items(),
+            total: self.left(),
         })
     }
 
-    /// Updates, not sequences: the items of this loader are batches.
+    /// The items of this loader are parts of batches, not sequences.
     fn num_items(&self) -> usize {
-        let made = self.source().made;
-        self.schedule.next_pause(made) - made
+        self.left() * self.parts
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
@@ -252,9 +335,12 @@ impl DataLoader<Batch> for FreshBatches {
         })
     }
 
-    /// Fresh data has no order to cut from: every slice is the whole, from the same source.
-    fn slice(&self, _start: usize, _end: usize) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(self.clone())
+    /// The loader of a part: burn-train cuts the items into as many equal slices as there are devices.
+    fn slice(&self, start: usize, _end: usize) -> Arc<dyn DataLoader<Batch>> {
+        Arc::new(Self {
+            part: start.checked_div(self.left()).unwrap_or(0),
+            ..self.clone()
+        })
     }
 }
 
@@ -269,15 +355,22 @@ impl Iterator for Pass<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let FreshBatches {
-            task, batch, stop, ..
+            task,
+            batch,
+            stop,
+            part,
+            ..
         } = self.loader;
-        if self.done == self.total || stop.should_stop() {
+        if self.done == self.total {
             return None;
         }
+        // A batch that is drawn is one that all devices learn from: a stop comes before it or after.
+        let draw = |rng: &mut _| {
+            let draw = || HostBatch::draw(&**task, *batch, rng);
+            (!stop.should_stop()).then(draw)
+        };
+        let host = self.loader.source().next(*part, draw)?;
         self.done += 1;
-        let mut source = self.loader.source();
-        source.made += 1;
-        let host = HostBatch::draw(&**task, *batch, &mut source.rng);
         Some(Ok(host.to(&**task, &self.loader.device)))
     }
 }
@@ -318,11 +411,8 @@ impl HeldOut {
     }
 
     fn part(&self, start: usize, end: usize) -> Self {
-        let host = self.batches[start..end].iter().map(|batch| HostBatch {
-            size: batch.size,
-            input: batch.input.clone(),
-            target: batch.target.clone(),
-        });
+        let batches = self.batches[start..end].iter();
+        let host = batches.map(|batch| batch.rows(0..batch.size));
         Self {
             batches: Arc::new(host.collect()),
             ..self.clone()
@@ -334,14 +424,8 @@ impl HeldOut {
     /// The first sequences, at most a batch of them.
     pub fn first(&self, count: usize) -> Option<Batch> {
         let host = self.batches.first()?;
-        let count = count.min(host.size);
-        let (input, target) = (host.input.len() / host.size, host.target.len() / host.size);
-        let cut = HostBatch {
-            size: count,
-            input: host.input[..count * input].to_vec(),
-            target: host.target[..count * target].to_vec(),
-        };
-        Some(cut.to(&*self.task, &self.device))
+        let first = host.rows(0..count.min(host.size));
+        Some(first.to(&*self.task, &self.device))
     }
 
     /// Input and target of one sequence.
@@ -350,13 +434,8 @@ impl HeldOut {
     ///
     /// If there are not so many.
     pub fn sequence(&self, index: usize) -> (Vec<f32>, Vec<f32>) {
-        let host = &self.batches[index / Self::BATCH];
-        let row = index % Self::BATCH;
-        let cut = |values: &[f32]| {
-            let width = values.len() / host.size;
-            values[row * width..(row + 1) * width].to_vec()
-        };
-        (cut(&host.input), cut(&host.target))
+        let HostBatch { input, target, .. } = self.row(index);
+        (input, target)
     }
 
     /// A batch of one sequence.
@@ -365,14 +444,12 @@ impl HeldOut {
     ///
     /// If there are not so many.
     pub fn one(&self, index: usize) -> Batch {
-        let (input, target) = self.sequence(index);
-        let size = 1;
-        let host = HostBatch {
-            size,
-            input,
-            target,
-        };
-        host.to(&*self.task, &self.device)
+        self.row(index).to(&*self.task, &self.device)
+    }
+
+    fn row(&self, index: usize) -> HostBatch {
+        let row = index % Self::BATCH;
+        self.batches[index / Self::BATCH].rows(row..row + 1)
     }
 }
 
@@ -480,6 +557,7 @@ impl DataLoader<Batch> for Looks {
 mod tests {
     use super::*;
     use crate::task::TaskName;
+    use burn::data::dataloader::split::split_dataloader;
 
     fn from(position: Position, seed: u64, updates: usize, stop: &Interrupter) -> FreshBatches {
         let schedule = Schedule {
@@ -488,7 +566,15 @@ mod tests {
             checkpoint_every: 2,
         };
         let task = TaskName::Adding.with_gap(5);
-        FreshBatches::new(task, 4, schedule, seed, position, &Device::flex(), stop)
+        FreshBatches::new(
+            task,
+            (4, 1),
+            schedule,
+            seed,
+            position,
+            &Device::flex(),
+            stop,
+        )
     }
 
     fn fresh(seed: u64, updates: usize) -> FreshBatches {
@@ -545,6 +631,80 @@ mod tests {
         let gone_on = from(begun.position(), 1, 7, &Interrupter::new());
         let again: Vec<_> = (0..4).flat_map(|_| inputs(&gone_on)).collect();
         assert_eq!(again, rest);
+    }
+
+    #[test]
+    fn parts_make_up_the_batches_of_one_device() {
+        let stop = Interrupter::new();
+        let whole = fresh(1, 7);
+        let cut = FreshBatches::new(
+            whole.task.clone(),
+            (4, 3),
+            whole.schedule,
+            1,
+            Position::default(),
+            &Device::flex(),
+            &stop,
+        );
+        assert_eq!(cut.num_items(), 2 * 3);
+        let devices = vec![Device::flex(); 3];
+        let parts = split_dataloader(Arc::new(cut.clone()), &devices);
+        for _ in 0..5 {
+            let expected = inputs(&whole);
+            // One after the other: each part may be ahead of the others by a whole pass.
+            let parts: Vec<_> = parts.iter().rev().map(|part| inputs(&**part)).collect();
+            let found: Vec<_> = (0..expected.len())
+                .map(|k| {
+                    parts
+                        .iter()
+                        .rev()
+                        .flat_map(|part| part[k].clone())
+                        .collect()
+                })
+                .collect::<Vec<Vec<f32>>>();
+            assert_eq!(found, expected);
+            assert_eq!(cut.position(), whole.position());
+        }
+        assert!(cut.source().waiting.is_empty());
+    }
+
+    #[test]
+    fn the_position_is_the_main_devices_though_others_are_ahead() {
+        let stop = Interrupter::new();
+        let task = TaskName::Adding.with_gap(5);
+        let schedule = Schedule {
+            updates: 7,
+            eval_every: 7,
+            checkpoint_every: 7,
+        };
+        let cut = FreshBatches::new(
+            task,
+            (4, 2),
+            schedule,
+            1,
+            Position::default(),
+            &Device::flex(),
+            &stop,
+        );
+        let parts = split_dataloader(Arc::new(cut.clone()), &vec![Device::flex(); 2]);
+        let (mut main, mut other) = (parts[0].iter(), parts[1].iter());
+        for _ in 0..3 {
+            other.next().unwrap().unwrap();
+        }
+        assert_eq!(cut.position(), Position::default());
+        main.next().unwrap().unwrap();
+        let position = cut.position();
+        assert_eq!(position.updates, 1);
+        let again = from(position, 1, 7, &stop);
+        let whole = inputs(&fresh(1, 7));
+        assert_eq!(inputs(&again)[0], whole[1]);
+
+        // What the other device has learnt from, the main one must learn from too, and no more.
+        stop.stop(None);
+        assert!(other.next().is_none());
+        assert!(main.next().is_some());
+        assert!(main.next().is_some());
+        assert!(main.next().is_none());
     }
 
     #[test]

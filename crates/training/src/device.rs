@@ -1,47 +1,85 @@
 //! Where to compute: the device asked for, or the best there is.
 
+use crate::config::{Settings, Strategy};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::{DeviceKind, DeviceType};
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "wgpu")]
-use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 
 /// The devices by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
-    /// A GPU where wgpu finds one, else flex
+    /// A GPU where wgpu finds one, else flex.
     Auto,
-    /// The CPU, by Burn's Flex backend
+    /// The CPU, by Burn's Flex backend.
     Flex,
-    /// The CPU, by Burn's NdArray backend
+    /// The CPU, by Burn's NdArray backend.
     Ndarray,
-    /// A GPU through wgpu, or a software adapter where there is no other
-    Wgpu,
+    /// What wgpu finds, by its place in the list of `training devices`: GPUs first, software adapters last.
+    Wgpu(usize),
+}
+
+impl FromStr for DeviceName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || {
+            format!("unknown device {text:?}: expected auto, flex, ndarray, wgpu or wgpu:NUMBER")
+        };
+        Ok(match text.split_once(':') {
+            None => match text {
+                "auto" => Self::Auto,
+                "flex" => Self::Flex,
+                "ndarray" => Self::Ndarray,
+                "wgpu" => Self::Wgpu(0),
+                _ => return Err(unknown()),
+            },
+            Some(("wgpu", number)) => Self::Wgpu(number.parse().map_err(|_| unknown())?),
+            Some(_) => return Err(unknown()),
+        })
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Flex => f.write_str("flex"),
+            Self::Ndarray => f.write_str("ndarray"),
+            Self::Wgpu(0) => f.write_str("wgpu"),
+            Self::Wgpu(number) => write!(f, "wgpu:{number}"),
+        }
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
+    }
 }
 
 /// A device and why it was taken.
 pub struct Chosen {
-    /// `flex`, `ndarray` or `wgpu`
-    pub name: &'static str,
+    /// Its name; never `auto`.
+    pub name: DeviceName,
     /// The device, without autodiff.
     pub device: Device,
     /// One line for the user.
     pub why: String,
-    /// The adapter's name and driver, of wgpu.
-    pub adapter: Option<AdapterName>,
-}
-
-/// An adapter for records.
-#[derive(Clone, Debug, Serialize)]
-pub struct AdapterName {
-    /// What it calls itself.
-    pub name: String,
-    /// See [`Adapter::driver`].
-    pub driver: Option<String>,
+    /// The adapter's name, of wgpu.
+    pub adapter: Option<String>,
 }
 
 /// An adapter that wgpu finds.
@@ -50,8 +88,6 @@ pub struct Adapter {
     pub device: Device,
     /// What it calls itself.
     pub name: String,
-    /// The driver, its version and the API it is reached by, where wgpu tells.
-    pub driver: Option<String>,
     /// Whether it computes on the CPU.
     pub software: bool,
 }
@@ -61,41 +97,40 @@ pub struct Adapter {
 pub fn adapters() -> Vec<Adapter> {
     // With no adapter at all, using a wgpu device panics inside the runtime; listing them does not.
     let software = Device::wgpu(DeviceKind::Cpu);
-    let drivers = drivers();
     let mut adapters: Vec<Adapter> = Device::enumerate(DeviceType::Wgpu)
         .into_vec()
         .into_iter()
-        .map(|device| {
-            let name = match device.identity() {
+        .map(|device| Adapter {
+            name: match device.identity() {
                 Some(identity) => identity.name,
                 None => format!("{device:?}"),
-            };
-            Adapter {
-                driver: drivers.get(&name).cloned(),
-                name,
-                software: device == software,
-                device,
-            }
+            },
+            software: device == software,
+            device,
         })
         .collect();
     adapters.sort_by_key(|adapter| adapter.software);
     adapters
 }
 
-/// The drivers of the adapters by name, which Burn does not tell.
+/// The driver of the adapter of this name, its version and the API it is reached by, where wgpu tells.
+///
+/// Burn does not tell it, so wgpu is asked once more: for lists and records, not to choose a device.
 #[cfg(feature = "wgpu")]
-fn drivers() -> HashMap<String, String> {
+pub fn driver(adapter: &str) -> Option<String> {
     use burn::backend::wgpu::wgpu::{Backends, Instance, InstanceDescriptor};
     let instance = Instance::new(InstanceDescriptor::new_without_display_handle_from_env());
     let adapters = burn::backend::read_sync(instance.enumerate_adapters(Backends::PRIMARY));
-    let infos = adapters.iter().map(|adapter| adapter.get_info());
-    infos
-        .map(|info| {
-            let driver = format!("{} {}", info.driver, info.driver_info);
-            let driver = format!("{} ({})", driver.trim(), info.backend);
-            (info.name, driver)
-        })
-        .collect()
+    let mut infos = adapters.iter().map(|adapter| adapter.get_info());
+    let info = infos.rfind(|info| info.name == adapter)?;
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    Some(format!("{} ({})", driver.trim(), info.backend))
+}
+
+/// The driver of an adapter: there is none, since this program is built without wgpu.
+#[cfg(not(feature = "wgpu"))]
+pub fn driver(_adapter: &str) -> Option<String> {
+    None
 }
 
 /// What wgpu finds: nothing, since this program is built without it.
@@ -109,20 +144,46 @@ pub fn adapters() -> Vec<Adapter> {
 /// # Errors
 ///
 /// If the device is not there, or not built in; the error says what to do.
-pub fn choose(name: DeviceName) -> Result<Chosen> {
+pub fn choose(name: &DeviceName) -> Result<Chosen> {
     match name {
         DeviceName::Auto => auto(),
         DeviceName::Flex => flex("as asked for"),
         DeviceName::Ndarray => ndarray("as asked for"),
-        DeviceName::Wgpu if cfg!(not(feature = "wgpu")) => bail!(not_built_in("wgpu")),
-        DeviceName::Wgpu => match adapters().into_iter().next() {
-            Some(adapter) => Ok(wgpu(adapter, "as asked for")),
-            None => bail!(
-                "--device wgpu: no adapter was found. Install a GPU driver with Vulkan (or, for a \
-                 software adapter on Debian and Ubuntu, mesa-vulkan-drivers), or choose --device flex"
-            ),
-        },
+        DeviceName::Wgpu(_) if cfg!(not(feature = "wgpu")) => bail!(not_built_in("wgpu")),
+        DeviceName::Wgpu(number) => {
+            let mut adapters = adapters();
+            match adapters.len() {
+                0 => bail!(
+                    "--device wgpu: no adapter was found. Install a GPU driver with Vulkan (or, for a \
+                     software adapter on Debian and Ubuntu, mesa-vulkan-drivers), or choose --device flex"
+                ),
+                count if *number >= count => bail!(
+                    "--device wgpu:{number}: wgpu finds {count} here, the first of which is wgpu:0; \
+                     `training devices` lists them"
+                ),
+                _ => Ok(wgpu(*number, adapters.swap_remove(*number), "as asked for")),
+            }
+        }
     }
+}
+
+/// The devices of a run, the main one first.
+pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
+    if settings.strategy == Some(Strategy::Ddp) {
+        // Of Burn's backends, CUDA alone has them in 0.22: CubeCL's wgpu runtime panics when asked.
+        bail!(
+            "--strategy ddp: none of the devices that are built in ({}) has the collective operations that \
+             it needs: leave it out for multi-device, which gives the same losses",
+            built_in()
+        );
+    }
+    settings.devices().iter().map(choose).collect()
+}
+
+/// Their names, separated by commas.
+pub fn names(chosen: &[Chosen]) -> String {
+    let names: Vec<_> = chosen.iter().map(|one| one.name.to_string()).collect();
+    names.join(",")
 }
 
 fn auto() -> Result<Chosen> {
@@ -133,7 +194,7 @@ fn auto() -> Result<Chosen> {
         Some(adapter) if adapter.software => "wgpu finds only a software adapter",
         Some(_) => {
             let gpu = adapters.into_iter().next().expect("there is a first");
-            return Ok(wgpu(gpu, "a GPU that wgpu finds"));
+            return Ok(wgpu(0, gpu, "a GPU that wgpu finds"));
         }
     };
     match cfg!(feature = "flex") {
@@ -142,26 +203,23 @@ fn auto() -> Result<Chosen> {
     }
 }
 
-fn wgpu(adapter: Adapter, why: &str) -> Chosen {
+fn wgpu(number: usize, adapter: Adapter, why: &str) -> Chosen {
     let kind = match adapter.software {
         true => "software adapter ",
         false => "",
     };
     Chosen {
-        name: "wgpu",
+        name: DeviceName::Wgpu(number),
         device: adapter.device,
         why: format!("device: wgpu, {kind}{} ({why})", adapter.name),
-        adapter: Some(AdapterName {
-            name: adapter.name,
-            driver: adapter.driver,
-        }),
+        adapter: Some(adapter.name),
     }
 }
 
 #[cfg(feature = "flex")]
 fn flex(why: &str) -> Result<Chosen> {
     Ok(Chosen {
-        name: "flex",
+        name: DeviceName::Flex,
         device: Device::flex(),
         why: format!("device: flex, the CPU ({why})"),
         adapter: None,
@@ -177,7 +235,7 @@ fn flex(_why: &str) -> Result<Chosen> {
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn ndarray(why: &str) -> Result<Chosen> {
     Ok(Chosen {
-        name: "ndarray",
+        name: DeviceName::Ndarray,
         device: Device::ndarray(),
         why: format!("device: ndarray, the CPU ({why})"),
         adapter: None,
@@ -196,6 +254,17 @@ fn not_built_in(name: &str) -> String {
     )
 }
 
+/// The devices that are built in.
+fn built_in() -> String {
+    let all = [
+        ("flex", cfg!(feature = "flex")),
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("wgpu", cfg!(feature = "wgpu")),
+    ];
+    let names = all.iter().filter(|(_, built_in)| *built_in);
+    names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 /// What `training devices` prints.
 pub fn list() -> String {
     let mut lines = vec![];
@@ -206,18 +275,15 @@ pub fn list() -> String {
         lines.push("ndarray   the CPU, by Burn's NdArray backend".to_string());
     }
     let adapters = adapters();
-    for adapter in &adapters {
+    for (number, adapter) in adapters.iter().enumerate() {
+        let name = DeviceName::Wgpu(number).to_string();
         let kind = match adapter.software {
             true => "software adapter, never chosen by itself",
             false => "GPU",
         };
-        lines.push(format!("wgpu      {} ({kind})", adapter.name));
-        lines.extend(
-            adapter
-                .driver
-                .iter()
-                .map(|driver| format!("          driver: {driver}")),
-        );
+        lines.push(format!("{name:8}  {} ({kind})", adapter.name));
+        let driver = driver(&adapter.name);
+        lines.extend(driver.map(|driver| format!("          driver: {driver}")));
     }
     if adapters.is_empty() {
         let why = match cfg!(feature = "wgpu") {
@@ -231,4 +297,23 @@ pub fn list() -> String {
         Err(error) => lines.push(format!("auto      {error}")),
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_written_alike() {
+        for name in ["auto", "flex", "ndarray", "wgpu", "wgpu:2"] {
+            assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
+        }
+        for name in ["", "gpu", "wgpu:", "wgpu:first", "flex:1", "remote:"] {
+            let error = name.parse::<DeviceName>().unwrap_err();
+            assert!(
+                error.starts_with(&format!("unknown device {name:?}")),
+                "{error}"
+            );
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub struct Request<'a> {
 pub struct Evaluation {
     task: &'static str,
     trained_gap: usize,
-    device: &'static str,
+    device: String,
     runs: Vec<At>,
     dir: PathBuf,
 }
@@ -48,7 +48,7 @@ struct At {
 /// Evaluates every model of a run at every gap.
 pub fn evaluate_run(request: &Request) -> Result<Evaluation> {
     let (dir, trained) = RunDir::open(request.run)?;
-    let chosen = device::choose(request.device.unwrap_or(trained.device))?;
+    let chosen = device::choose(request.device.as_ref().unwrap_or(&trained.device))?;
     let trained_task = trained.task.with_gap(trained.gap);
     let own_gap = [trained.gap];
     let gaps = match request.gaps {
@@ -100,7 +100,7 @@ pub fn evaluate_run(request: &Request) -> Result<Evaluation> {
     Ok(Evaluation {
         task: trained.task.name(),
         trained_gap: trained.gap,
-        device: chosen.name,
+        device: chosen.name.to_string(),
         runs,
         dir: request.run.to_path_buf(),
     })

@@ -109,8 +109,8 @@ pub fn inspect(request: &Request) -> Result<Inspection> {
     settings.check()?;
     // Step by step and one sequence: nothing for a GPU.
     let device = device::choose(match cfg!(feature = "flex") {
-        true => device::DeviceName::Flex,
-        false => settings.device,
+        true => &device::DeviceName::Flex,
+        false => &settings.device,
     })?
     .device;
     let cells = match &request.cell {

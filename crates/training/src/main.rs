@@ -154,7 +154,7 @@ fn sweep(args: SweepArgs) -> Result<ExitCode> {
     let interrupter = stop_on_signals()?;
     let Some(summary) = sweep::run(&sweep, &interrupter)? else {
         if interrupter.should_stop() {
-            eprintln!("interrupted: given again, the same command goes on where it was");
+            report::say("interrupted: given again, the same command goes on where it was");
             return Ok(ExitCode::from(INTERRUPTED));
         }
         return Ok(ExitCode::SUCCESS);

@@ -48,27 +48,22 @@ const READ_EVERY: Duration = Duration::from_millis(100);
 pub struct TrainLoss {
     name: MetricName,
     state: NumericMetricState,
-    cell: CellName,
-    /// Updates that are read.
-    update: usize,
+    record: Record,
     unread: Vec<Update>,
     read_every: Duration,
     last_read: Option<Instant>,
-    failure: Failure,
 }
 
 impl TrainLoss {
-    /// The metric after so many updates; what isn't finite goes to `failure`.
-    pub fn new(cell: CellName, updates: usize, failure: Failure) -> Self {
+    /// The metric, which tells `record` of every update.
+    pub fn new(record: Record) -> Self {
         Self {
             name: Arc::new(LOSS.to_string()),
             state: NumericMetricState::default(),
-            cell,
-            update: updates,
+            record,
             unread: vec![],
             read_every: READ_EVERY,
             last_read: None,
-            failure,
         }
     }
 
@@ -78,30 +73,17 @@ impl TrainLoss {
         if unread.is_empty() {
             return Ok(());
         }
-        let numbers = unread.iter().map(|update| update.loss_and_norm.clone());
+        // Each is on the device that it was measured on.
+        let device = unread[0].loss_and_norm.device();
+        let numbers = unread.iter();
+        let numbers = numbers.map(|update| update.loss_and_norm.clone().to_device(&device));
         let numbers: Vec<f64> = Tensor::cat(numbers.collect(), 0).try_into_vec_as()?;
-        for (update, numbers) in unread.into_iter().zip(numbers.chunks_exact(2)) {
-            self.take_in(&update, numbers[0], numbers[1]);
+        for (update, numbers) in unread.iter().zip(numbers.chunks_exact(2)) {
+            self.record.shared().update(update, numbers[0], numbers[1]);
+            self.state.update(numbers[0], update.sequences);
         }
         self.last_read = Some(Instant::now());
         Ok(())
-    }
-
-    fn take_in(&mut self, update: &Update, loss: f64, norm: f64) {
-        self.update += 1;
-        if !loss.is_finite() || !norm.is_finite() {
-            let place = match loss.is_finite() {
-                true => Place::GradientNorm(norm),
-                false => Place::Loss(loss),
-            };
-            self.failure.stop(NotFinite {
-                cell: self.cell,
-                update: self.update,
-                place,
-                first: update.anomaly.clone(),
-            });
-        }
-        self.state.update(loss, update.sequences);
     }
 
     fn format(&self) -> FormatOptions {
@@ -284,6 +266,9 @@ struct Shared {
     failure: Failure,
     names: HashMap<MetricId, String>,
     meter: Meter,
+    /// Devices that share an update, and how many of them have told of the one at hand.
+    parts: usize,
+    told: usize,
     /// Whether this pass looks at the held-out data.
     looks: bool,
     /// The newest values on the held-out data by name; at the end of a pass, the means.
@@ -292,9 +277,11 @@ struct Shared {
 }
 
 impl Record {
-    /// A record that goes on from `meter` and `points` and appends to `file`.
+    /// A record of updates that so many devices share, which goes on from `meter` and `points` and appends
+    /// to `file`.
     pub fn new(
         cell: CellName,
+        parts: usize,
         file: MetricsFile,
         meter: Meter,
         points: Vec<Point>,
@@ -306,6 +293,8 @@ impl Record {
             failure,
             names: HashMap::new(),
             meter,
+            parts,
+            told: 0,
             looks: false,
             held_out: HashMap::new(),
             points,
@@ -336,25 +325,36 @@ impl Record {
 }
 
 impl Shared {
-    /// One value: of a batch, or at the end of a pass the mean over its batches.
-    fn value(&mut self, name: String, value: NumericEntry, split: &Split) {
-        let of_batch = match value {
-            NumericEntry::Aggregated { count, .. } => Some(count),
-            _ => None,
-        };
-        match (split, of_batch) {
-            (Split::Train, Some(count)) if name == LOSS => {
-                let (sum, sequences) = self.meter.loss;
-                self.meter.loss = (sum + value.current() * count as f64, sequences + count);
-                self.meter.updates += 1;
-                self.meter.look = None;
-            }
-            (Split::Valid, of_batch) => {
-                self.looks |= of_batch.is_some();
-                self.held_out.insert(name, value.current());
-            }
-            _ => {}
+    /// An update, or one device's part of it, which has been read.
+    fn update(&mut self, update: &Update, loss: f64, norm: f64) {
+        let (sum, sequences) = self.meter.loss;
+        let count = update.sequences;
+        self.meter.loss = (sum + loss * count as f64, sequences + count);
+        self.meter.look = None;
+        self.told += 1;
+        let at_hand = self.meter.updates + 1;
+        if self.told == self.parts {
+            self.meter.updates = at_hand;
+            self.told = 0;
         }
+        if !loss.is_finite() || !norm.is_finite() {
+            let place = match loss.is_finite() {
+                true => Place::GradientNorm(norm),
+                false => Place::Loss(loss),
+            };
+            self.failure.stop(NotFinite {
+                cell: self.cell,
+                update: at_hand,
+                place,
+                first: update.anomaly.clone(),
+            });
+        }
+    }
+
+    /// A value on the held-out data: of a batch, or at the end of a pass the mean over its batches.
+    fn held_out(&mut self, name: String, value: NumericEntry) {
+        self.looks |= matches!(value, NumericEntry::Aggregated { .. });
+        self.held_out.insert(name, value.current());
     }
 
     fn end_of_pass(&mut self) {
@@ -393,11 +393,15 @@ impl Shared {
 
 impl MetricLogger for Record {
     fn log(&mut self, update: MetricsUpdate, _epoch: usize, split: &Split) {
+        // Of the training, `TrainLoss` tells itself.
+        if *split != Split::Valid {
+            return;
+        }
         let mut shared = self.shared();
         for metric in update.entries_numeric {
             let name = shared.names.get(&metric.entry.metric_id).cloned();
             if let (Some(name), Some(value)) = (name, metric.numeric_entry) {
-                shared.value(name, value, split);
+                shared.held_out(name, value);
             }
         }
     }
@@ -433,8 +437,10 @@ pub fn settle(store: &EventStoreClient, pass: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics_file::Prefix;
     use burn::data::dataloader::Progress;
     use burn::tensor::Device;
+    use std::path::Path;
 
     fn feed(metric: &mut TrainLoss, losses: &[f32]) {
         let metadata = MetricMetadata {
@@ -459,28 +465,55 @@ mod tests {
         }
     }
 
+    fn record(file: &Path, parts: usize, failure: Failure) -> Record {
+        let (file, points) = MetricsFile::open(file, Prefix::default()).unwrap();
+        let meter = Meter {
+            updates: 10,
+            ..Meter::default()
+        };
+        Record::new(CellName::Lstm, parts, file, meter, points, failure)
+    }
+
     #[test]
     fn losses_are_read_some_at_a_time_and_none_is_missed() {
+        let folder = tempfile::tempdir().unwrap();
         let failure = Failure::default();
+        let record = record(&folder.path().join("metrics.jsonl"), 1, failure.clone());
         let mut metric = TrainLoss {
             read_every: Duration::from_secs(3600),
-            ..TrainLoss::new(CellName::Lstm, 10, failure.clone())
+            ..TrainLoss::new(record.clone())
         };
         feed(&mut metric, &[1.0, 2.0, f32::NAN, 4.0]);
         // The first is shown at once; the others wait.
-        assert_eq!((metric.update, metric.unread.len()), (11, 3));
+        assert_eq!((record.meter().updates, metric.unread.len()), (11, 3));
         assert!(failure.take().is_none());
         metric.compute().unwrap();
-        assert_eq!((metric.update, metric.unread.len()), (14, 0));
+        assert_eq!((record.meter().updates, metric.unread.len()), (14, 0));
         let error = failure.take().unwrap().to_string();
         assert!(error.contains("loss is NaN at update 13"), "{error}");
     }
 
     #[test]
+    fn devices_that_share_an_update_count_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = Failure::default();
+        let record = record(&folder.path().join("metrics.jsonl"), 2, failure.clone());
+        let mut metric = TrainLoss::new(record.clone());
+        feed(&mut metric, &[1.0, 2.0, 3.0, f32::INFINITY]);
+        metric.compute().unwrap();
+        assert_eq!(record.meter().updates, 12);
+        let error = failure.take().unwrap().to_string();
+        assert!(error.contains("loss is inf at update 12"), "{error}");
+    }
+
+    #[test]
     fn the_loss_is_the_mean_of_all_sequences() {
-        let mut metric = TrainLoss::new(CellName::Rnn, 0, Failure::default());
+        let folder = tempfile::tempdir().unwrap();
+        let record = record(&folder.path().join("metrics.jsonl"), 1, Failure::default());
+        let mut metric = TrainLoss::new(record.clone());
         feed(&mut metric, &[1.0, 2.0, 6.0]);
         metric.compute().unwrap();
         assert_eq!(metric.final_value().current(), 3.0);
+        assert_eq!(record.meter().loss, (18.0, 6));
     }
 }

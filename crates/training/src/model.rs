@@ -8,7 +8,8 @@ use crate::task::Goal;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Initializer, Linear, LinearConfig, LstmState, RnnState};
-use burn::optim::GradientsParams;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, ExecutionError, Tensor};
 use burn::train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
@@ -89,6 +90,9 @@ pub struct Model {
     pub truncate: Option<usize>,
     /// Whether to look for the first tensor that is not finite, should the loss or the gradient not be.
     pub detect_anomaly: bool,
+    /// Sequences in a whole batch, where several devices each see a part of it: gradients of parts add up
+    /// to that of the whole.
+    pub whole_batch: Option<usize>,
     #[module(skip)]
     goal: Goal,
 }
@@ -135,6 +139,7 @@ impl Model {
             clip: (settings.clip > 0.0).then_some(settings.clip),
             truncate: settings.truncate,
             detect_anomaly: false,
+            whole_batch: None,
             goal: task.goal(),
         }
     }
@@ -276,14 +281,20 @@ impl TrainStep for Model {
         let sequences = batch.input.dims()[0];
         let input = self.detect_anomaly.then(|| batch.input.clone());
         let Measured { loss, .. } = self.measure(batch);
-        let gradients = GradientsParams::from_grads(loss.backward(), self);
+        let share = match self.whole_batch {
+            Some(whole) => loss.clone() * (sequences as f64 / whole as f64),
+            None => loss.clone(),
+        };
+        let gradients = GradientsParams::from_grads(share.backward(), self);
         let norm = global_norm(self, &gradients);
         let loss_and_norm = Tensor::cat(vec![loss.inner(), norm.clone()], 0);
         let anomaly =
             input.and_then(|input| anomaly::find(self, input, &loss_and_norm, &gradients));
         let grads = match self.clip {
-            Some(bound) => clip_global_norm(self, gradients, norm, bound),
-            None => gradients,
+            Some(bound) if self.whole_batch.is_none() => {
+                clip_global_norm(self, gradients, norm, bound)
+            }
+            _ => gradients,
         };
         let item = Update {
             loss_and_norm,
@@ -291,6 +302,23 @@ impl TrainStep for Model {
             anomaly: anomaly.map(Arc::from),
         };
         TrainOutput { grads, item }
+    }
+
+    /// The gradient of a batch in parts is whole only here, and only now can its norm be bounded.
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        learning_rate: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        let gradients = match self.clip {
+            Some(bound) if self.whole_batch.is_some() => {
+                let norm = global_norm(&self, &gradients);
+                clip_global_norm(&self, gradients, norm, bound)
+            }
+            _ => gradients,
+        };
+        optimizer.step(learning_rate, self, gradients)
     }
 }
 

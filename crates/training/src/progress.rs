@@ -22,13 +22,15 @@ use std::time::Instant;
 /// The bars of all cells of a run.
 pub struct Bars {
     bars: Vec<(CellName, ProgressBar)>,
+    /// Devices that share an update, each of which burn-train counts.
+    parts: usize,
     in_terminal: bool,
     right: String,
 }
 
 impl Bars {
-    /// A bar for each cell, waiting.
-    pub fn new(cells: &[CellName], updates: usize, goal: Goal) -> Self {
+    /// A bar for each cell, waiting; so many devices share an update.
+    pub fn new(cells: &[CellName], updates: usize, parts: usize, goal: Goal) -> Self {
         let in_terminal = std::io::stderr().is_terminal();
         let all = MultiProgress::with_draw_target(match in_terminal {
             true => ProgressDrawTarget::stderr(),
@@ -52,6 +54,7 @@ impl Bars {
         };
         Self {
             bars,
+            parts,
             in_terminal,
             right,
         }
@@ -61,6 +64,7 @@ impl Bars {
     pub fn hidden(cell: CellName) -> Self {
         Self {
             bars: vec![(cell, ProgressBar::hidden())],
+            parts: 1,
             in_terminal: true, // lines are for those who cannot see bars
             right: String::new(),
         }
@@ -74,6 +78,7 @@ impl Bars {
         Box::new(Renderer {
             cell,
             bar,
+            parts: self.parts,
             in_terminal: self.in_terminal,
             right: self.right.clone(),
             start: Instant::now(),
@@ -111,6 +116,7 @@ fn style(template: &str) -> ProgressStyle {
 struct Renderer {
     cell: CellName,
     bar: ProgressBar,
+    parts: usize,
     in_terminal: bool,
     /// What an answer that is right is called.
     right: String,
@@ -210,7 +216,7 @@ impl TrainingProgressLogger for Renderer {
 
     fn update_split(&mut self, items_processed: usize) {
         if self.training {
-            self.done = self.done_before + items_processed;
+            self.done = self.done_before + items_processed / self.parts;
             self.bar.set_position(self.done as u64);
             self.bar.set_message(self.message());
         }

@@ -26,8 +26,8 @@ pub struct Summary {
     pub task: &'static str,
     /// Steps that the relevant input must be remembered for; 0 for tasks without a gap.
     pub gap: usize,
-    /// `flex`, `ndarray` or `wgpu`.
-    pub device: &'static str,
+    /// The device by name; of several, all.
+    pub device: String,
     /// `sgd`, `adam` or `rmsprop`.
     pub optimizer: &'static str,
     /// One entry a cell.

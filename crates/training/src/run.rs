@@ -39,7 +39,7 @@ pub fn start(
     show: &Show,
     stop: &Interrupter,
 ) -> Result<bool> {
-    let chosen = device::choose(settings.device)?;
+    let chosen = device::choose_all(settings)?;
     let dir = RunDir::create(out, settings)?;
     dir.write_json("config.json", settings)?;
     Run::new(settings, &dir, &chosen).go(None, show, stop)
@@ -48,7 +48,7 @@ pub fn start(
 /// Goes on with the run in a folder from its newest checkpoint.
 pub fn resume(folder: &Path, show: &Show, stop: &Interrupter) -> Result<bool> {
     let (dir, settings) = RunDir::resume(folder)?;
-    let chosen = device::choose(settings.device)?;
+    let chosen = device::choose_all(&settings)?;
     let from = checkpoint::newest(&dir, &settings, |warning| {
         report::say(&format!("warning: {warning}"));
     })?;
@@ -63,11 +63,12 @@ pub fn resume(folder: &Path, show: &Show, stop: &Interrupter) -> Result<bool> {
             report::say(&format!(
                 "going on with the {cell} after {updates} updates, from {file}"
             ));
-            if state.device != chosen.name {
+            let now = device::names(&chosen);
+            if state.device != now {
                 report::say(&format!(
                     "warning: so far the run computed on {}, and now on {}: it won't be the same bit for \
                      bit as without the break",
-                    state.device, chosen.name
+                    state.device, now
                 ));
             }
         }
@@ -79,7 +80,7 @@ pub fn resume(folder: &Path, show: &Show, stop: &Interrupter) -> Result<bool> {
 struct Run<'a> {
     settings: &'a Settings,
     dir: &'a RunDir,
-    chosen: &'a Chosen,
+    chosen: &'a [Chosen],
     task: std::sync::Arc<dyn Task>,
     finished: Vec<Finished>,
     summary: Summary,
@@ -88,7 +89,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(settings: &'a Settings, dir: &'a RunDir, chosen: &'a Chosen) -> Self {
+    fn new(settings: &'a Settings, dir: &'a RunDir, chosen: &'a [Chosen]) -> Self {
         Self {
             settings,
             dir,
@@ -98,7 +99,7 @@ impl<'a> Run<'a> {
             summary: Summary {
                 task: settings.task.name(),
                 gap: settings.gap,
-                device: chosen.name,
+                device: device::names(chosen),
                 optimizer: settings.optimizer.name(),
                 runs: vec![],
                 dir: dir.path().to_path_buf(),
@@ -116,7 +117,9 @@ impl<'a> Run<'a> {
         stop: &Interrupter,
     ) -> Result<bool> {
         let settings = self.settings;
-        report::say(&self.chosen.why);
+        for chosen in self.chosen {
+            report::say(&chosen.why);
+        }
         report::say(&format!(
             "task: {}, gap {} (sequences of {} steps); solved: {}; at most {} updates",
             settings.task.name(),
@@ -152,7 +155,7 @@ impl<'a> Run<'a> {
         let (settings, dir) = (self.settings, self.dir);
         let cells = settings.cell.list();
         let bars = (!show.dashboard || !std::io::stdout().is_terminal())
-            .then(|| Bars::new(cells, settings.updates, self.task.goal()));
+            .then(|| Bars::new(cells, settings.updates, self.chosen.len(), self.task.goal()));
         let mut keep = Prefix::default();
         if let Some((Checkpoint { state, .. }, _)) = &from {
             keep = state.metrics;
@@ -169,8 +172,7 @@ impl<'a> Run<'a> {
             let fitted = fit(Training {
                 cell: *cell,
                 settings,
-                device: &self.chosen.device,
-                device_name: self.chosen.name,
+                devices: self.chosen,
                 dir,
                 finished: &self.finished,
                 metrics: (file, own),
@@ -217,7 +219,7 @@ impl<'a> Run<'a> {
         let (cell, folder) = (result.cell, self.dir.path());
         let model = self
             .dir
-            .read_model(cell, self.settings, &self.chosen.device)?;
+            .read_model(cell, self.settings, &self.chosen[0].device)?;
         let model = model.with_context(|| {
             format!(
                 "the trained {} is missing in {}: it was deleted. Start the run anew in another folder, \

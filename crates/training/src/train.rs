@@ -3,6 +3,7 @@
 use crate::checkpoint::{Checkpoint, Finished, Saver, State};
 use crate::config::{CellName, Optimizer, Settings};
 use crate::data::{FreshBatches, HeldOut, Looks, Position, Schedule};
+use crate::device::{self, Chosen};
 use crate::failure::Failure;
 use crate::metrics::{Accuracy, Meter, Point, Record, TrainLoss, settle};
 use crate::metrics_file::{MetricsFile, Prefix};
@@ -13,11 +14,13 @@ use anyhow::{Context, Result, bail};
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer, RmsPropConfig, SgdConfig};
-use burn::tensor::Device;
 use burn::train::metric::LossMetric;
 use burn::train::metric::store::EventStoreClient;
 use burn::train::renderer::MetricsRenderer;
-use burn::train::{EarlyStoppingStrategy, InferenceStep, Interrupter, Learner, SupervisedTraining};
+use burn::train::{
+    EarlyStoppingStrategy, ExecutionStrategy, InferenceStep, Interrupter, Learner,
+    MultiDeviceOptim, SupervisedTraining, TrainingError, TrainingStrategy,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,10 +31,8 @@ pub struct Training<'a> {
     pub cell: CellName,
     /// The settings of the run.
     pub settings: &'a Settings,
-    /// Where to compute.
-    pub device: &'a Device,
-    /// Its name.
-    pub device_name: &'static str,
+    /// Where to compute; the first is the main one.
+    pub devices: &'a [Chosen],
     /// The folder of the run.
     pub dir: &'a RunDir,
     /// The cells trained before.
@@ -68,11 +69,12 @@ pub fn fit(training: Training) -> Result<Fitted> {
     let Training {
         cell,
         settings,
-        device,
+        devices,
         dir,
         stop,
         ..
     } = training;
+    let (device, parts) = (&devices[0].device, devices.len());
     let task = settings.task.with_gap(settings.gap);
     let schedule = Schedule {
         updates: settings.updates,
@@ -82,6 +84,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
     let failure = Failure::default();
     let mut model = Model::new(cell, settings, &device.clone().autodiff());
     model.detect_anomaly = training.detect_anomaly;
+    model.whole_batch = (parts > 1).then_some(settings.batch);
     let mut learner = Learner::new(model, optimizer(settings.optimizer), settings.lr);
     let (mut position, mut meter, mut seconds_before) =
         (Position::default(), Meter::default(), 0.0);
@@ -96,7 +99,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
 
     let fresh = FreshBatches::new(
         task.clone(),
-        settings.batch,
+        (settings.batch, parts),
         schedule,
         settings.seed,
         position,
@@ -109,13 +112,10 @@ pub fn fit(training: Training) -> Result<Fitted> {
         held_out: held_out.clone(),
     };
     let (file, points) = training.metrics;
-    let record = Record::new(cell, file, meter, points, failure.clone());
+    let record = Record::new(cell, parts, file, meter, points, failure.clone());
     let start = Instant::now();
     let saver = {
-        let (settings, device) = (
-            serde_json::to_string(settings)?,
-            training.device_name.to_string(),
-        );
+        let (settings, device) = (serde_json::to_string(settings)?, device::names(devices));
         let finished = training.finished.to_vec();
         let (fresh, record) = (fresh.clone(), record.clone());
         let state = move || {
@@ -146,8 +146,9 @@ pub fn fit(training: Training) -> Result<Fitted> {
         false => schedule.pauses_after(position.updates),
     };
     let result = SupervisedTraining::new(dir.path(), Arc::new(fresh.clone()), Arc::new(looks))
+        .with_training_strategy(strategy(devices))
         .num_epochs(passes)
-        .metric_train_numeric(TrainLoss::new(cell, position.updates, failure.clone()))
+        .metric_train_numeric(TrainLoss::new(record.clone()))
         .metric_valid_numeric(LossMetric::new())
         .metric_valid_numeric(Accuracy::new())
         .with_metric_logger(record.clone())
@@ -163,7 +164,11 @@ pub fn fit(training: Training) -> Result<Fitted> {
         return Err(error);
     }
     if let Some(error) = result.error {
-        bail!("training the {} failed: {error}", cell.name());
+        bail!(
+            "training the {} failed: {}",
+            cell.name(),
+            in_words(&error, devices)
+        );
     }
     let model = result.model;
     Ok(Fitted {
@@ -178,6 +183,28 @@ pub fn fit(training: Training) -> Result<Fitted> {
         metrics: record.file().prefix(),
         interrupted: !end.reached(),
     })
+}
+
+/// One device, or several that share each update.
+fn strategy(devices: &[Chosen]) -> TrainingStrategy<Model> {
+    let all = devices
+        .iter()
+        .map(|chosen| chosen.device.clone().autodiff());
+    // All weights are updated on the main device: the same arithmetic as on one device alone. (Of one
+    // device, burn-train makes a training on one.)
+    ExecutionStrategy::multi(all.collect(), MultiDeviceOptim::OptimMainDevice).into()
+}
+
+/// burn-train's error, with devices by name instead of by number.
+fn in_words(error: &TrainingError, devices: &[Chosen]) -> String {
+    let TrainingError::Workers(failures) = error else {
+        return error.to_string();
+    };
+    let words = failures.iter().map(|failure| {
+        let device = &devices[failure.device_id].name;
+        format!("the device {device} failed: {}", failure.message)
+    });
+    words.collect::<Vec<_>>().join("; ")
 }
 
 /// The learner as it was at a checkpoint.

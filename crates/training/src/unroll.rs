@@ -5,44 +5,7 @@ use crate::data::Batch;
 use crate::model::{Model, Recurrent};
 use anyhow::Result;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::activation::sigmoid;
-use burn::tensor::{Tensor, s};
-use lstm_core::{Gate, LstmCell};
-
-/// The gates of an LSTM at one step, `[B, H]` each.
-struct Gates {
-    input: Tensor<2>,
-    forget: Tensor<2>,
-    candidate: Tensor<2>,
-    output: Tensor<2>,
-}
-
-impl Gates {
-    fn new(cell: &LstmCell, input: Tensor<2>, hidden: Tensor<2>) -> Self {
-        let sums =
-            input.matmul(cell.input_weight.val()) + hidden.matmul(cell.recurrent_weight.val());
-        let sums = match &cell.bias {
-            Some(bias) => sums + bias.val().unsqueeze(),
-            None => sums,
-        };
-        let sum = |gate: Gate| {
-            let columns = gate.columns(cell.d_hidden(), cell.input_forget);
-            let columns = columns.expect("the networks here have all four gates");
-            sums.clone().slice(s![.., columns])
-        };
-        Self {
-            input: sigmoid(sum(Gate::Input)),
-            forget: sigmoid(sum(Gate::Forget)),
-            candidate: sum(Gate::Cell).tanh(),
-            output: sigmoid(sum(Gate::Output)),
-        }
-    }
-
-    /// The memory after the step.
-    fn memory(&self, before: Tensor<2>) -> Tensor<2> {
-        self.forget.clone() * before + self.input.clone() * self.candidate.clone()
-    }
-}
+use burn::tensor::Tensor;
 
 /// Step `t` of `[B, T, I]`.
 fn step(input: &Tensor<3>, t: usize) -> Tensor<2> {
@@ -94,9 +57,9 @@ pub fn trace(model: &Model, input: Tensor<3>) -> Result<Trace> {
             let [mut is, mut fs, mut gs, mut os, mut cs, mut hs] =
                 std::array::from_fn(|_| Vec::with_capacity(time));
             for t in 0..time {
-                let gates = Gates::new(&lstm.cell, step(&input, t), hidden);
-                cell = gates.memory(cell);
-                hidden = gates.output.clone() * cell.clone().tanh();
+                let gates = lstm.cell.gates(step(&input, t), hidden);
+                cell = lstm.cell.cell_state(&gates, cell);
+                hidden = lstm.cell.hidden_state(&gates, cell.clone());
                 is.push(gates.input);
                 fs.push(gates.forget);
                 gs.push(gates.candidate);
@@ -194,10 +157,10 @@ fn state_gradients(model: &Model, batch: Batch) -> StateGradients {
                 if cut_before(t) {
                     state = LstmState::new(state.cell.detach(), state.hidden.detach());
                 }
-                let gates = Gates::new(&lstm.cell, step(&batch.input, t), state.hidden);
+                let gates = lstm.cell.gates(step(&batch.input, t), state.hidden);
                 // Before the hidden state is made of it, so that this way is counted too.
-                let cell = gates.memory(state.cell) + cell_leaf.clone();
-                let hidden = gates.output * cell.clone().tanh() + leaf.clone();
+                let cell = lstm.cell.cell_state(&gates, state.cell) + cell_leaf.clone();
+                let hidden = lstm.cell.hidden_state(&gates, cell.clone()) + leaf.clone();
                 states.push(hidden.clone());
                 state = LstmState::new(cell, hidden);
             }
@@ -333,7 +296,7 @@ mod tests {
                             0 => h.zeros_like(),
                             t => states(&model, &batch, t - 1).1,
                         };
-                        let output = Gates::new(&lstm.cell, step(&batch.input, t), before).output;
+                        let output = lstm.cell.gates(step(&batch.input, t), before).output;
                         let at = |step: f64| {
                             let c = c.clone() + along.clone() * step;
                             let h = output.clone() * c.clone().tanh();

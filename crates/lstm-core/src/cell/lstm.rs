@@ -124,6 +124,19 @@ pub struct LstmCell {
 
 impl_module_display!(LstmCell);
 
+/// The gates of one step after their nonlinearities, `[B, H]` each; see [`LstmCell::gates`].
+#[derive(Clone, Debug)]
+pub struct LstmGates {
+    /// The input gate, `i`.
+    pub input: Tensor<2>,
+    /// The forget gate, `f`; `1 − i` with coupled gates.
+    pub forget: Tensor<2>,
+    /// The candidate, `g`.
+    pub candidate: Tensor<2>,
+    /// The output gate, `o`.
+    pub output: Tensor<2>,
+}
+
 impl LstmCell {
     /// A cell with the given weights, which become its parameters, and the usual activations.
     ///
@@ -230,25 +243,79 @@ impl LstmCell {
 
     /// One step from `projected = x W + b`, `[B, 4H]`.
     pub(crate) fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
-        let sums = projected + state.hidden.matmul(self.recurrent_weight.val());
+        let gates = self.gates_from(projected, state.hidden);
+        let cell = self.cell_state(&gates, state.cell);
+        let hidden = self.hidden_state(&gates, cell.clone());
+        LstmState::new(cell, hidden)
+    }
+
+    /// The gates of one step, to look at what a cell does, or to take the step in parts:
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::LstmCellConfig;
+    ///
+    /// # let device = Device::flex();
+    /// let cell = LstmCellConfig::new(3, 5).init(&device);
+    /// # let (input, zeros) = (Tensor::ones([2, 3], &device), Tensor::zeros([2, 5], &device));
+    /// let gates = cell.gates(input, zeros.clone()); // [2, 3], and the hidden state, [2, 5]
+    /// let memory = cell.cell_state(&gates, zeros);
+    /// let hidden = cell.hidden_state(&gates, memory); // what `forward` gives
+    /// assert_eq!(hidden.dims(), [2, 5]);
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, I]`
+    /// - `hidden`: the hidden state before the step, `[B, H]`
+    ///
+    /// # Panics
+    ///
+    /// If a shape doesn't fit, or if `B` is 0.
+    pub fn gates(&self, input: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
+        let batch = check_input("lstm cell", &input, self.d_input());
+        let expected = [batch, self.d_hidden()];
+        shape::check(
+            "lstm cell",
+            "hidden state",
+            "[B, H]",
+            expected,
+            hidden.dims(),
+        );
+        self.gates_from(self.project(input), hidden)
+    }
+
+    /// The gates from `projected = x W + b`, `[B, 4H]`.
+    fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
+        let sums = projected + hidden.matmul(self.recurrent_weight.val());
         let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
         let sigma = |sum| activate(&self.gate_activation, sum);
 
-        let i = sigma(sum(Gate::Input));
-        let f = match self.input_forget {
-            false => sigma(sum(Gate::Forget)),
-            true => 1.0 - i.clone(),
-        };
-        let g = activate(&self.cell_activation, sum(Gate::Cell));
-        let o = sigma(sum(Gate::Output));
+        let input = sigma(sum(Gate::Input));
+        LstmGates {
+            forget: match self.input_forget {
+                false => sigma(sum(Gate::Forget)),
+                true => 1.0 - input.clone(),
+            },
+            candidate: activate(&self.cell_activation, sum(Gate::Cell)),
+            output: sigma(sum(Gate::Output)),
+            input,
+        }
+    }
 
-        let cell = f * state.cell + i * g;
-        let cell = match self.clip {
+    /// The cell state after a step, `c = f ⊙ c_before + i ⊙ g`, clipped if the cell clips; `[B, H]` all.
+    pub fn cell_state(&self, gates: &LstmGates, before: Tensor<2>) -> Tensor<2> {
+        let kept = gates.forget.clone() * before;
+        let cell = kept + gates.input.clone() * gates.candidate.clone();
+        match self.clip {
             Some(clip) => cell.clamp(-clip, clip),
             None => cell,
-        };
-        let hidden = o * activate(&self.hidden_activation, cell.clone());
-        LstmState::new(cell, hidden)
+        }
+    }
+
+    /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; `[B, H]` all.
+    pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
+        gates.output.clone() * activate(&self.hidden_activation, cell)
     }
 
     /// The given state, its shapes checked, or zeros like `input`.

@@ -3,7 +3,7 @@
 mod lstm;
 mod rnn;
 
-pub use lstm::{LstmCell, LstmCellConfig};
+pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
 pub use rnn::{RnnCell, RnnCellConfig};
 
 use crate::shape;

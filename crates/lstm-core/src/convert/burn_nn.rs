@@ -1,10 +1,11 @@
-//! From `burn::nn`'s recurrent modules: trained weights, options and all.
+//! From and to `burn::nn`'s recurrent modules: trained weights, options and all.
 //!
 //! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
-//! side; of the two biases, which are only ever added, the sum is kept.
+//! side; of the two biases, which are only ever added, the sum is kept. On the way back the first gets
+//! all and the second is zero.
 
 use crate::cell::{LstmCell, RnnCell, leaf};
-use crate::gates::Gate;
+use crate::gates::{Gate, GateWeights};
 use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
@@ -96,6 +97,84 @@ impl From<burn::nn::BiLstm> for BiLstm {
         let mut reverse = Lstm::from(lstm.reverse);
         // burn::nn's BiLstm turns the sequence around itself and leaves the layer's flag off.
         reverse.reverse = true;
+        Self {
+            forward: lstm.forward.into(),
+            reverse,
+            d_hidden: lstm.d_hidden,
+            batch_first: lstm.batch_first,
+        }
+    }
+}
+
+/// The gate of `burn::nn` with these weights.
+fn pack(gate: GateWeights) -> GateController {
+    let map = |weight: Tensor<2>, bias: Option<Tensor<1>>| Linear {
+        weight: leaf(weight),
+        bias: bias.map(leaf),
+    };
+    let zeros = gate.bias.as_ref().map(|bias| bias.zeros_like());
+    GateController {
+        input_transform: map(gate.input_weight, gate.bias),
+        hidden_transform: map(gate.recurrent_weight, zeros),
+    }
+}
+
+impl From<Rnn> for burn::nn::Rnn {
+    fn from(rnn: Rnn) -> Self {
+        let cell = rnn.cell;
+        Self {
+            gate: pack(GateWeights {
+                input_weight: cell.input_weight.val(),
+                recurrent_weight: cell.recurrent_weight.val(),
+                bias: cell.bias.map(|bias| bias.val()),
+            }),
+            d_hidden: rnn.d_hidden,
+            batch_first: rnn.batch_first,
+            reverse: rnn.reverse,
+            clip: cell.clip,
+            hidden_activation: cell.hidden_activation,
+        }
+    }
+}
+
+impl From<BiRnn> for burn::nn::BiRnn {
+    fn from(rnn: BiRnn) -> Self {
+        let mut reverse = burn::nn::Rnn::from(rnn.reverse);
+        reverse.reverse = false;
+        Self {
+            forward: rnn.forward.into(),
+            reverse,
+            d_hidden: rnn.d_hidden,
+            batch_first: rnn.batch_first,
+        }
+    }
+}
+
+impl From<Lstm> for burn::nn::Lstm {
+    fn from(lstm: Lstm) -> Self {
+        let cell = lstm.cell;
+        let gate = |gate| pack(cell.gate(gate));
+        Self {
+            input_gate: gate(Gate::Input),
+            forget_gate: (!cell.input_forget).then(|| gate(Gate::Forget)),
+            output_gate: gate(Gate::Output),
+            cell_gate: gate(Gate::Cell),
+            d_hidden: lstm.d_hidden,
+            batch_first: lstm.batch_first,
+            reverse: lstm.reverse,
+            clip: cell.clip,
+            input_forget: cell.input_forget,
+            gate_activation: cell.gate_activation,
+            cell_activation: cell.cell_activation,
+            hidden_activation: cell.hidden_activation,
+        }
+    }
+}
+
+impl From<BiLstm> for burn::nn::BiLstm {
+    fn from(lstm: BiLstm) -> Self {
+        let mut reverse = burn::nn::Lstm::from(lstm.reverse);
+        reverse.reverse = false;
         Self {
             forward: lstm.forward.into(),
             reverse,

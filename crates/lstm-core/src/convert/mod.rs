@@ -1,3 +1,89 @@
-//! Weights from elsewhere.
+//! Coming from Keras, PyTorch, ONNX or `burn::nn`: their weights, and what is called otherwise here.
+//!
+//! # Weights
+//!
+//! [`Weights`] are named tensors, from a file or from memory. A layer of the right sizes takes its own
+//! out of them, and puts them in under the other's names:
+//!
+//! | from and to | trait | files read | files written |
+//! | --- | --- | --- | --- |
+//! | PyTorch | [`PyTorch`] | `.safetensors` | `.safetensors` |
+//! | Keras 3 | [`Keras`] | `.safetensors` that `scripts/keras_to_safetensors.py` makes of `.weights.h5` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
+//! | ONNX `LSTM`, `RNN` | [`Onnx`] | a node's three tensors | the three tensors |
+//! | `burn::nn` | `From`, both ways | | |
+//!
+//! Reading and writing `.safetensors` is the feature `safetensors`, which is off by default.
+//!
+//! ```no_run
+//! # #[cfg(feature = "safetensors")]
+//! # fn main() -> Result<(), lstm_core::convert::WeightError> {
+//! # use burn::tensor::Device;
+//! use lstm_core::convert::{PyTorch, PyTorchNames, Weights};
+//! use lstm_core::BiLstmConfig;
+//!
+//! // Python: safetensors.torch.save_file(model.state_dict(), "model.safetensors"), where
+//! // model.rnn = torch.nn.LSTM(8, 32, batch_first=True, bidirectional=True)
+//! let weights = Weights::read_safetensors("model.safetensors")?;
+//! let lstm = BiLstmConfig::new(8, 32, true).init(&Device::flex());
+//! let lstm = lstm.with_pytorch(&weights, &PyTorchNames::new("rnn"))?;
+//!
+//! let mut weights = Weights::new();
+//! lstm.to_pytorch(&mut weights, &PyTorchNames::new("rnn"))?;
+//! weights.write_safetensors("trained.safetensors")?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "safetensors"))]
+//! # fn main() {}
+//! ```
+//!
+//! Values are copied, never rounded: a tensor must be of the layer's float type, or of one whose values
+//! that type holds exactly (float16 and bfloat16 in float32, all in float64). The one exception is the
+//! **second bias**, which PyTorch, ONNX and `burn::nn` have and Keras and this library have not: since
+//! the two are only ever added, their sum is kept on import, and on export the first gets all and the
+//! second is zero. Everything else that is missing, too much, misshapen or mistyped is a [`WeightError`]
+//! that names the tensor. Options (`batch_first`, activations, `clip`) are not in these files: they are
+//! the layer's, as its config says.
+//!
+//! # Names
+//!
+//! | here | Keras | PyTorch | ONNX | `burn::nn` |
+//! | --- | --- | --- | --- | --- |
+//! | [`Lstm`](crate::Lstm) | `LSTM(return_sequences=True, return_state=True)` | `LSTM` | `LSTM` | `Lstm` |
+//! | [`Rnn`](crate::Rnn) | `SimpleRNN` | `RNN` | `RNN` | `Rnn` |
+//! | [`BiLstm`](crate::BiLstm), [`BiRnn`](crate::BiRnn) | `Bidirectional` | `bidirectional=True` | `direction="bidirectional"` | `BiLstm`, `BiRnn` |
+//! | [`LstmCell`](crate::LstmCell), [`RnnCell`](crate::RnnCell) | `LSTMCell`, `SimpleRNNCell` | `LSTMCell`, `RNNCell` | | |
+//! | `d_input`, `d_hidden` | (from the input), `units` | `input_size`, `hidden_size` | (from `W`), `hidden_size` | `d_input`, `d_hidden` |
+//! | `input_weight` `[I, 4H]` | `kernel` `[I, 4H]` | `weight_ih_l0` `[4H, I]` | `W` `[D, 4H, I]` | `input_transform` of each gate `[I, H]` |
+//! | `recurrent_weight` `[H, 4H]` | `recurrent_kernel` `[H, 4H]` | `weight_hh_l0` `[4H, H]` | `R` `[D, 4H, H]` | `hidden_transform` `[H, H]` |
+//! | `bias` `[4H]` | `bias` `[4H]` | `bias_ih_l0` + `bias_hh_l0` | `B` `[D, 8H]` | both transforms' |
+//! | gates `i, f, g, o` | `i, f, c, o` | `i, f, g, o` | `i, o, f, c` | by name |
+//!
+//! # Semantics
+//!
+//! | | here | Keras | PyTorch | ONNX | `burn::nn` |
+//! | --- | --- | --- | --- | --- | --- |
+//! | layout | `[B, T, I]`, `batch_first` | `[B, T, I]` | `[T, B, I]` unless `batch_first` | `[T, B, I]` | `[B, T, I]`, `batch_first` |
+//! | state | `LstmState { cell, hidden }` | `h, c` | `(h, c)` | `Y_h, Y_c` | `LstmState { cell, hidden }` |
+//! | outputs of a reverse layer | aligned with the input | reversed (`go_backwards`); aligned in `Bidirectional` | aligned | aligned | aligned |
+//! | forget bias at the start | 1 (`forget_bias`) | 1 (`unit_forget_bias`) | about 0, uniform | | about 0 |
+//! | Glorot's fans | of each gate | of the packed `[I, 4H]` | (uniform by `H`) | | of each gate |
+//! | orthogonal | each gate's `[H, H]` | the packed `[H, 4H]` | | | |
+//! | `clip` | of the carried cell state | | | of what goes into the activations | of the carried cell state |
+//! | RNN's activation | `hidden_activation`, tanh | `activation`, tanh | `nonlinearity`, tanh | `activations`, tanh | `hidden_activation`, tanh |
+//!
+//! The last output of a bidirectional layer, `output[:, -1]`, holds a reverse half that has read one
+//! step only: use the final states.
 
 mod burn_nn;
+mod error;
+mod keras;
+mod onnx;
+mod packed;
+mod pytorch;
+mod weights;
+
+pub use error::WeightError;
+pub use keras::Keras;
+pub use onnx::{Onnx, OnnxNames};
+pub use pytorch::{PyTorch, PyTorchNames};
+pub use weights::Weights;

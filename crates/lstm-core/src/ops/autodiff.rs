@@ -41,7 +41,7 @@ impl<B: Backend> OfStates<B> {
 }
 
 /// The shape of the zero that a final state registers as gradient of the hidden states, so that the
-/// recurrence's node has one where no other is.
+/// recurrence's node has one where there is no other. Added to another it makes no difference.
 const NOTHING: [usize; 3] = [1; 3];
 
 impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
@@ -61,8 +61,8 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
             of_states,
         } = ops.state;
         let [hidden, memory] = std::mem::take(&mut *of_states.lock());
-        let of_states = hidden.is_some() || memory.is_some();
-        let nothing = of_states && gradient.shape() == Shape::from(NOTHING);
+        // (Where the output has this shape itself, the zero has been added to its gradient.)
+        let nothing = gradient.shape() != output.shape();
         let upstream = Upstream {
             output: (!nothing).then_some(gradient).into(),
             hidden: hidden.into(),

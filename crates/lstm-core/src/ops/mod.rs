@@ -117,6 +117,7 @@ pub enum Gradient<B: Backend> {
 
 impl<B: Backend> Gradient<B> {
     /// The gradient, if it isn't zero.
+    #[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
     pub(crate) fn as_option(&self) -> Option<&FloatTensor<B>> {
         match self {
             Self::Zero => None,

@@ -8,7 +8,9 @@ use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Tensor};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+use burn::tensor::DType;
+use burn::tensor::Tensor;
 
 /// Runs an LSTM cell over a sequence; shapes as in [`reference::lstm`].
 pub(crate) fn lstm(
@@ -131,19 +133,19 @@ fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> 
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
 fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> bool {
     let [batch, time, _] = tensor.dims();
-    let (dtype, size) = (tensor.dtype(), [batch, time, units]);
-    let on_cpu = dtype == DType::F32 && !size.contains(&0);
-    match tensor.device().without_autodiff().as_dispatch() {
+    let size = [batch, time, units];
+    let fits = match tensor.device().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => on_cpu,
+        burn::backend::DispatchDevice::Flex(_) => tensor.dtype() == DType::F32,
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => on_cpu,
+        burn::backend::DispatchDevice::NdArray(_) => tensor.dtype() == DType::F32,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
             // These kernels don't know lengths.
             let padded = row_lengths(lengths, tensor).is_some();
-            !padded && crate::backend::cube::fits(device, dtype, size)
+            !padded && crate::backend::cube::fits(device, tensor.dtype(), size)
         }
         _ => false,
-    }
+    };
+    fits && !size.contains(&0)
 }

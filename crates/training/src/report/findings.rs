@@ -218,7 +218,7 @@ pub fn burn_device() -> Result<Device> {
         true => crate::device::DeviceName::Flex,
         false => crate::device::DeviceName::Auto,
     };
-    Ok(crate::device::choose(name)?.device)
+    Ok(crate::device::choose(&name)?.device)
 }
 
 /// What is read of a run's summary.

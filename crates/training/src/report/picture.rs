@@ -254,13 +254,17 @@ pub struct Picture {
 
 type Failure = Box<dyn std::error::Error>;
 
+/// What `draw` draws.
+fn svg(title: &str, draw: impl FnOnce(&mut String) -> Result<(), Failure>) -> Result<String> {
+    let mut svg = String::new();
+    draw(&mut svg).map_err(|error| anyhow!("cannot draw {title}: {error}"))?;
+    Ok(svg)
+}
+
 impl Picture {
     /// The picture as SVG, its ink open.
     pub fn svg(&self) -> Result<String> {
-        let mut svg = String::new();
-        self.draw(&mut svg)
-            .map_err(|error| anyhow!("cannot draw {}: {error}", self.title))?;
-        Ok(svg)
+        svg(&self.title, |svg| self.draw(svg))
     }
 
     fn draw(&self, svg: &mut String) -> Result<(), Failure> {
@@ -389,10 +393,7 @@ pub struct HeatMaps {
 impl HeatMaps {
     /// The picture as SVG, its ink open.
     pub fn svg(&self) -> Result<String> {
-        let mut svg = String::new();
-        self.draw(&mut svg)
-            .map_err(|error| anyhow!("cannot draw {}: {error}", self.title))?;
-        Ok(svg)
+        svg(&self.title, |svg| self.draw(svg))
     }
 
     fn draw(&self, svg: &mut String) -> Result<(), Failure> {

@@ -10,6 +10,7 @@
 use super::plan::{Job, Plan, Role};
 use crate::config::{Overrides, Settings};
 use crate::metrics::Point;
+use crate::report;
 use crate::rundir::write_whole;
 use crate::task::Score;
 use anyhow::{Context, Result, bail, ensure};
@@ -115,7 +116,10 @@ impl SweepDir {
         match serde_json::from_str::<RunResult>(&text) {
             Ok(result) if result.settings == job.settings => Some(result),
             _ => {
-                eprintln!("{} is damaged: the run is done again", file.display());
+                report::say(&format!(
+                    "{} is damaged: the run is done again",
+                    file.display()
+                ));
                 None
             }
         }

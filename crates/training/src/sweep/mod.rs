@@ -13,6 +13,7 @@ mod progress;
 pub mod summary;
 pub mod worker;
 
+use crate::report;
 use anyhow::Result;
 use burn::train::Interrupter;
 use choose::best_learning_rate;
@@ -41,12 +42,12 @@ pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<Summary>> 
     let plan = &sweep.plan;
     let own_place = Path::new("runs").join(&plan.name);
     let path = sweep.out.as_deref().unwrap_or(&own_place);
-    eprintln!("{}", plan.words());
+    report::say(&plan.words());
     // Measured first: a plan that cannot run leaves no folder.
     let Some(paces) = Paces::measure(plan, sweep.workers, interrupter)? else {
         return Ok(None);
     };
-    eprintln!("{}", paces.words(plan, sweep.workers)?);
+    report::say(&paces.words(plan, sweep.workers)?);
     if sweep.dry_run {
         return Ok(None);
     }

@@ -130,7 +130,7 @@ impl Plan {
             updates: args.updates,
             eval_every: args.eval_every,
             batch: args.batch,
-            device: args.device,
+            device: args.device.clone(),
             ..Overrides::default()
         }
         .or(plan.settings);
@@ -368,7 +368,12 @@ impl Plan {
             .or(arm.settings.clone())
             .or(self.settings.clone())
             .or(default);
-        Settings::resolve(given)
+        let settings = Settings::resolve(given)?;
+        ensure!(
+            settings.devices.is_none(),
+            "a sweep computes each run on one device, and several runs at a time: leave `devices` out"
+        );
+        Ok(settings)
     }
 }
 

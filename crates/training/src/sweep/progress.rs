@@ -3,7 +3,7 @@
 use super::folder::RunResult;
 use super::pace::{Paces, readable};
 use super::plan::{Job, Role};
-use crate::report::thousands;
+use crate::report::{self, thousands};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::Instant;
@@ -86,7 +86,7 @@ impl<'a> Progress<'a> {
                 self.bar.set_message(format!("{pace}  last: {run}"));
                 self.bar.set_position(self.done as u64);
             }
-            false => eprintln!("[{}/{}]  {run}  {pace}", self.done, self.total),
+            false => report::say(&format!("[{}/{}]  {run}  {pace}", self.done, self.total)),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'a> Progress<'a> {
         self.bar.finish_and_clear();
         if self.done_here < self.done {
             let before = self.done - self.done_here;
-            eprintln!("{before} of {} runs were done before", self.total);
+            report::say(&format!("{before} of {} runs were done before", self.total));
         }
     }
 }

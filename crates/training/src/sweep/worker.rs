@@ -82,7 +82,7 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
     let (cell, settings) = (job.cell(), &job.settings);
     let dir = RunDir::create(Some(folder), settings)?;
     dir.write_json("config.json", settings)?;
-    let device = device::choose(settings.device)?.device;
+    let device = device::choose(&settings.device)?.device;
     let (model, points, end) = match fit_in(cell, settings, &dir) {
         Ok(fitted) => (fitted.model, fitted.points, fitted.result),
         // A run that diverges is a result too: it does not solve the task.
@@ -133,12 +133,11 @@ fn looks(dir: &RunDir) -> Result<Vec<Point>> {
 }
 
 fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
-    let chosen = device::choose(settings.device)?;
+    let chosen = device::choose(&settings.device)?;
     let fitted = fit(Training {
         cell,
         settings,
-        device: &chosen.device,
-        device_name: chosen.name,
+        devices: std::slice::from_ref(&chosen),
         dir,
         finished: &[],
         metrics: dir.metrics(Prefix::default())?,
@@ -158,7 +157,7 @@ fn pace(settings: &Settings) -> Result<Pace> {
     /// Shorter ones are mostly a run's start and the machine's moods.
     const LONG: f64 = 0.3;
     let cell = settings.cell.list()[0];
-    let device = device::choose(settings.device)?.device;
+    let device = device::choose(&settings.device)?.device;
     let held_out = HeldOut::new(settings.task.with_gap(settings.gap), settings.seed, &device);
     let mut updates = 16;
     loop {

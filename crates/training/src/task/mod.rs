@@ -147,7 +147,6 @@ pub trait Task: Send + Sync {
 
     /// The steps of a sequence whose input must be remembered over the gap, in order; none where the
     /// rule doesn't single any out.
-    #[allow(dead_code)] // nothing draws it yet
     fn relevant(&self, input: &[f32]) -> Vec<usize>;
 
     /// The score of an answer that ignores the input: the best one, or one as plain.

@@ -23,8 +23,8 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use operations::SequenceKernels;
 use products::{Kept, backward, forward};
 
-/// Buffers of a kernel, at most: nine of [`lstm::sequence::forward`], and one for its sizes.
-const BUFFERS: u32 = 10;
+/// Buffers of a kernel, at most: ten of [`lstm::sequence::forward`], and one for its sizes.
+const BUFFERS: u32 = 11;
 
 /// Whether the kernels can have a sequence of this size and type on the device.
 pub(crate) fn fits(device: &CubeDevice, dtype: DType, [batch, time, units]: [usize; 3]) -> bool {
@@ -33,7 +33,6 @@ pub(crate) fn fits(device: &CubeDevice, dtype: DType, [batch, time, units]: [usi
     // The largest buffer is what the LSTM keeps for the way back.
     let largest = batch * time * 5 * units * dtype.size();
     matches!(dtype, DType::F32 | DType::F16)
-        && ![batch, time, units].contains(&0)
         && largest as u64 <= properties.memory.max_page_size
         && properties.hardware.max_bindings >= BUFFERS
 }

@@ -4,7 +4,7 @@
 // without the types that stand for it in every backend.
 #![allow(clippy::too_many_arguments, clippy::type_complexity)]
 
-use super::buffers::if_kept;
+use super::buffers::{if_kept, transposed};
 use super::strategy::Strategy;
 use super::{lstm, rnn};
 use crate::ops::{Upstream, UpstreamMetadata};
@@ -13,6 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
 use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 /// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
@@ -20,7 +21,7 @@ use burn_cubecl::tensor::CubeTensor;
 pub trait SequenceKernels: Backend {
     /// From `projected`, `x W`, `[B, T, 4H]`: the hidden states of all steps, `[B, T, H]`, the hidden and
     /// the cell state after the last step read, `[B, H]`, and, for [`lstm_back`](Self::lstm_back), what is
-    /// kept, `[B, T, 5H]`, and the hidden states before each step, `[B, T, H]`. If it isn't to `keep`
+    /// kept, `[B, T, 5H]`, and the hidden states before each step, `[H, B, T]`. If it isn't to `keep`
     /// them, these two are of no use.
     #[fusion(meta = lstm_specs)]
     fn lstm(
@@ -73,6 +74,10 @@ pub trait SequenceKernels: Backend {
         relu: bool,
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// A matrix, transposed and in order in memory.
+    #[fusion(meta = transposed_spec)]
+    fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
 impl SequenceKernels for CubeBackend {
@@ -130,16 +135,20 @@ impl SequenceKernels for CubeBackend {
         relu: bool,
         reverse: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [batch, _, units] = output.shape().dims();
-        let strategy = Strategy::of(&output.client, batch, units, 1);
+        let strategy = strategy(&output, 1);
         rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
+    }
+
+    fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
+        into_contiguous(transposed(matrix))
     }
 }
 
-/// For a cell of so many gates and the state `[B, H]`.
-fn strategy(state: &CubeTensor, gates: usize) -> Strategy {
-    let [batch, units] = state.shape().dims();
-    Strategy::of(&state.client, batch, units, gates)
+/// For a cell of so many gates, and its states, `[B, H]` or `[B, T, H]`.
+fn strategy(states: &CubeTensor, gates: usize) -> Strategy {
+    let shape = states.shape();
+    let (batch, units) = (shape[0], shape[shape.num_dims() - 1]);
+    Strategy::of(&states.client, batch, units, gates)
 }
 
 fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
@@ -162,7 +171,7 @@ fn lstm_specs(
         hidden.clone(),
         memory.clone(),
         with_shape(projected, if_kept(*keep, [batch, time, 5 * units])),
-        with_shape(projected, if_kept(*keep, [batch, time, units])),
+        with_shape(projected, if_kept(*keep, [units, batch, time])),
     )
 }
 
@@ -188,8 +197,8 @@ fn rnn_specs(
     _reverse: &bool,
     keep: &bool,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
-    let before = if_kept(*keep, projected.shape.dims::<3>());
-    let before = with_shape(projected, before);
+    let [batch, time, units] = projected.shape.dims();
+    let before = with_shape(projected, if_kept(*keep, [units, batch, time]));
     (projected.clone(), hidden.clone(), before)
 }
 
@@ -202,4 +211,9 @@ fn rnn_back_specs(
 ) -> (TensorSpec, TensorSpec) {
     let [batch, _, units] = output.shape.dims();
     (output.clone(), with_shape(output, [batch, units]))
+}
+
+fn transposed_spec(matrix: &TensorSpec) -> TensorSpec {
+    let [rows, columns] = matrix.shape.dims();
+    with_shape(matrix, [columns, rows])
 }

@@ -26,7 +26,7 @@ fn projected<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
 pub struct Kept<B: Backend> {
     /// What [`SequenceKernels::lstm`] keeps.
     gates: Option<FloatTensor<B>>,
-    /// The hidden states before each step, `[B, T, H]`.
+    /// The hidden states before each step, `[H, B, T]`.
     before: FloatTensor<B>,
 }
 
@@ -108,11 +108,25 @@ pub fn backward<B: SequenceKernels>(
         }
     };
     let sums = rows::<B>(sums);
-    let transposed = |matrix: FloatTensor<B>| B::float_swap_dims(matrix, 0, 1);
-    let weight =
-        |left: &FloatTensor<B>| B::float_matmul(transposed(rows::<B>(left.clone())), sums.clone());
+    let swapped = |matrix: FloatTensor<B>| B::float_swap_dims(matrix, 0, 1);
+    let [input_weight, recurrent_weight] = match wanted[1] || wanted[3] {
+        true => {
+            // Some of the products that Burn's tuner may pick want both operands with the summed dimension,
+            // here `B·T`, in order in memory, and copy what isn't, for each product anew. The steps write
+            // their hidden states so; the gradients are put in order here, once for both.
+            let sums = swapped(B::transposed(sums.clone()));
+            let [units, batch, time] = kept.before.shape().dims();
+            let before = B::float_reshape(kept.before.clone(), Shape::from([units, batch * time]));
+            let input = swapped(rows::<B>(inputs.input.clone()));
+            [
+                wanted[1].then(|| B::float_matmul(input, sums.clone())),
+                wanted[3].then(|| B::float_matmul(before, sums)),
+            ]
+        }
+        false => [None, None],
+    };
     let input = wanted[0].then(|| {
-        let weight = transposed(inputs.input_weight.clone());
+        let weight = swapped(inputs.input_weight.clone());
         let gradient = B::float_matmul(sums.clone(), weight);
         B::float_reshape(gradient, inputs.input.shape())
     });
@@ -122,9 +136,9 @@ pub fn backward<B: SequenceKernels>(
     });
     vec![
         input,
-        wanted[1].then(|| weight(&inputs.input)),
+        input_weight,
         bias,
-        wanted[3].then(|| weight(&kept.before)),
+        recurrent_weight,
         Some(hidden),
         memory,
     ]

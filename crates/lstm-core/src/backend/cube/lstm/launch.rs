@@ -31,7 +31,7 @@ pub fn forward(
     let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
     let output = room(&projected, [batch, time, units]);
     let kept = room(&projected, if_kept(keep, [batch, time, 5 * units]));
-    let before = room(&projected, if_kept(keep, [batch, time, units]));
+    let before = room(&projected, if_kept(keep, [units, batch, time]));
     let [projected, bias, hidden, memory] = [projected, bias, hidden, memory].map(into_contiguous);
     match strategy {
         Strategy::Sequence {

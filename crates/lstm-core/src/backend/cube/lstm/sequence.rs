@@ -13,7 +13,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 /// `projected` is `x W`, `[B, T, 4H]`; `bias` `[4H]`; `recurrent` `[H, 4H]`; `hidden` and `memory`, the
 /// states before the first step, `[B, H]`. Writes the hidden states, `output` `[B, T, H]`, and, if it is
 /// to `keep` what the way back needs, the gates and the cell state of every step, `[B, T, 5H]`, and the
-/// hidden state `before` it, `[B, T, H]`. The states after the last step, `[B, H]`, go from launch to
+/// hidden state `before` it, `[H, B, T]`. The states after the last step, `[B, H]`, go from launch to
 /// launch in `last_hidden` and `last_memory`.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
@@ -81,8 +81,8 @@ pub fn forward<F: Float, N: Size>(
                 let (row, step) = (time * 5 * units, t * 5 * units + u);
                 write_gates::<F, N>(kept, first, batch, row, step, units, &gates);
                 write::<F, N>(kept, first, batch, row, step + 4 * units, cell);
-                let (row, step) = (time * units, t * units + u);
-                write::<F, N>(before, first, batch, row, step, h[now + u]);
+                let of_unit = u * batch * time + t;
+                write::<F, N>(before, first, batch, time, of_unit, h[now + u]);
             }
             let after = gates.out * cell.tanh();
             c[u] = cell;

@@ -45,9 +45,8 @@ pub fn forward<F: Float, N: Size>(
             let (row, step) = (time * 5 * units, t * 5 * units + u);
             write_gates::<F, N>(kept, first, batch, row, step, units, &gates);
             write::<F, N>(kept, first, batch, row, step + 4 * units, c);
-            let (row, step) = (time * units, t * units + u);
             let h = read::<F, N>(&*hidden, first, batch, units, u);
-            write::<F, N>(before, first, batch, row, step, h);
+            write::<F, N>(before, first, batch, time, u * batch * time + t, h);
         }
         write::<F, N>(hidden, first, batch, units, u, h);
         write::<f32, N>(cell, first, batch, units, u, c);

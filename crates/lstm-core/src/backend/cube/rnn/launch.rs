@@ -29,7 +29,7 @@ pub fn forward(
     let client = projected.client.clone();
     let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
     let output = room(&projected, [batch, time, units]);
-    let before = room(&projected, if_kept(keep, [batch, time, units]));
+    let before = room(&projected, if_kept(keep, [units, batch, time]));
     let [projected, bias, hidden] = [projected, bias, hidden].map(into_contiguous);
     match strategy {
         Strategy::Sequence {

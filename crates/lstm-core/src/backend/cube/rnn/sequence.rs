@@ -9,7 +9,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 ///
 /// `projected` is `x W`, `[B, T, H]`; `bias` `[H]`; `recurrent` `[H, H]`; `hidden`, the state before the
 /// first step, `[B, H]`. Writes `output` `[B, T, H]` and, if it is to `keep` what the way back needs, the
-/// hidden state `before` each step, `[B, T, H]`. The state after the last step, `[B, H]`, goes from launch
+/// hidden state `before` each step, `[H, B, T]`. The state after the last step, `[B, H]`, goes from launch
 /// to launch in `last_hidden`.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
@@ -59,7 +59,8 @@ pub fn forward<F: Float, N: Size>(
                 sum += h[now + j] * weight::<F, N>(recurrent, j * units + u);
             }
             if comptime!(keep) {
-                write::<F, N>(before, first, batch, row, step, h[now + u]);
+                let of_unit = u * batch * time + t;
+                write::<F, N>(before, first, batch, time, of_unit, h[now + u]);
             }
             let after = activate::<N>(sum, relu);
             h[next + u] = after;

@@ -35,7 +35,7 @@ pub fn forward<F: Float, N: Size>(
         sum += read::<F, N>(product, first, batch, units, u) + weight::<F, N>(bias, u);
         if comptime!(keep) {
             let h = read::<F, N>(&*hidden, first, batch, units, u);
-            write::<F, N>(before, first, batch, row, step, h);
+            write::<F, N>(before, first, batch, time, u * batch * time + t, h);
         }
         let h = activate::<N>(sum, relu);
         write::<F, N>(hidden, first, batch, units, u, h);

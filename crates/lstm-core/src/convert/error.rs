@@ -1,0 +1,161 @@
+//! What can be wrong with weights that come from elsewhere.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Weights that can't be read, or that don't fit the layer they are for.
+///
+/// `origin` is the file the tensors are from, or what else they are.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum WeightError {
+    /// The file can't be read or written.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is not of its format: truncated, garbled, or something else altogether.
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format it was read as.
+        format: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// A tensor that the layer needs is not there.
+    Missing {
+        /// Where it was looked for.
+        origin: String,
+        /// Its name.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The names that are there.
+        found: Vec<String>,
+    },
+    /// A tensor is there that belongs to the layer by its name, but for which the layer has no place.
+    Extra {
+        /// Where it is.
+        origin: String,
+        /// Its name.
+        name: String,
+        /// Why there is no place for it.
+        reason: &'static str,
+    },
+    /// A tensor has another shape than the layer's.
+    Shape {
+        /// Where it is.
+        origin: String,
+        /// Its name.
+        name: String,
+        /// The shape that fits the layer.
+        expected: Vec<usize>,
+        /// The shape it has.
+        got: Vec<usize>,
+    },
+    /// A tensor's values are no floats, or the layer's type can't hold them exactly.
+    Type {
+        /// Where it is.
+        origin: String,
+        /// Its name.
+        name: String,
+        /// The layer's type.
+        expected: String,
+        /// The type it has.
+        got: String,
+    },
+    /// A tensor's values can't be read, though its file looked right.
+    Data {
+        /// Where it is.
+        origin: String,
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The layer has an option which the other format has no place for.
+    Unsupported {
+        /// What has no place.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for WeightError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            Self::Format {
+                path,
+                format,
+                message,
+            } => {
+                write!(f, "{} is not a {format} file: {message}", path.display())
+            }
+            Self::Missing {
+                origin,
+                name,
+                expected,
+                found,
+            } => {
+                write!(f, "{origin}: tensor {name} {expected:?} is missing; ")?;
+                match found.len() {
+                    0 => write!(f, "there are no tensors"),
+                    1..=12 => write!(f, "there are {}", found.join(", ")),
+                    n => write!(
+                        f,
+                        "there are {}, and {} more",
+                        found[..12].join(", "),
+                        n - 12
+                    ),
+                }
+            }
+            Self::Extra {
+                origin,
+                name,
+                reason,
+            } => {
+                write!(f, "{origin}: no place for tensor {name}: {reason}")
+            }
+            Self::Shape {
+                origin,
+                name,
+                expected,
+                got,
+            } => {
+                write!(
+                    f,
+                    "{origin}: tensor {name} must be {expected:?}, got {got:?}"
+                )
+            }
+            Self::Type {
+                origin,
+                name,
+                expected,
+                got,
+            } => write!(
+                f,
+                "{origin}: tensor {name} must be {expected} or a float type that {expected} holds exactly, got {got}"
+            ),
+            Self::Data {
+                origin,
+                name,
+                message,
+            } => {
+                write!(f, "{origin}: tensor {name} can't be read: {message}")
+            }
+            Self::Unsupported { what } => write!(f, "no place for {what} in the other format"),
+        }
+    }
+}
+
+impl std::error::Error for WeightError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+"""Writes small weight files as PyTorch, Keras and ONNX hold them, and what the models compute.
+
+PyTorch and Keras write their files themselves; ONNX Runtime runs the models whose tensors are in
+onnx.safetensors. Everything is float32 but where a name says otherwise.
+
+Install: pip install torch==2.13.0 keras==3.15.1 "jax[cpu]==0.10.2" onnx==1.23.2 onnxruntime==1.32.0 \
+                     h5py==3.16.0 numpy==2.4.6 safetensors==0.8.0
+Run:     python generate.py        (writes beside this file)
+
+Files:
+  torch_*.safetensors              state dicts
+  keras.safetensors                one model with four recurrent layers: model.save_weights, and then
+                                   scripts/keras_to_safetensors.py
+  onnx.safetensors                 {case}/W, R, B: the initialisers of single-node models
+  expected.safetensors             {case}/x [B,T,I], y [B,T,D*H], and final states h and c: [D,B,H]
+                                   (PyTorch: [L*D,B,H]); all models start from zeros
+"""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
+
+PINNED = {"torch": "2.13.0", "keras": "3.15.1", "jax": "0.10.2", "onnx": "1.23.2", "onnxruntime": "1.32.0",
+          "h5py": "3.16.0", "numpy": "2.4.6", "safetensors": "0.8.0"}
+HERE = Path(__file__).parent
+SCRIPT = HERE.parents[3] / "scripts" / "keras_to_safetensors.py"
+B, T, I, H = 3, 7, 4, 5
+
+
+def check_versions():
+    for package, wanted in PINNED.items():
+        found = version(package).split("+")[0]
+        assert found == wanted, f"generate.py needs {package}=={wanted}, but found {found}"
+
+
+def normal(rng, shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def torch_models(rng, expected):
+    torch.manual_seed(1)
+
+    def run(case, module):
+        x = normal(rng, (B, T, I))
+        with torch.no_grad():
+            y, state = module(torch.tensor(x, dtype=next(module.parameters()).dtype))
+        h, c = state if isinstance(state, tuple) else (state, None)
+        expected[f"{case}/x"], expected[f"{case}/y"] = x, y.float().numpy()
+        expected[f"{case}/h"] = h.float().numpy()
+        if c is not None:
+            expected[f"{case}/c"] = c.float().numpy()
+
+    # A whole model: the recurrent layer is one of its parts.
+    model = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(I, H, batch_first=True), "head": torch.nn.Linear(H, 2)})
+    save_torch(model.state_dict(), HERE / "torch_lstm.safetensors", {"format": "pt"})
+    run("torch_lstm", model["rnn"])
+
+    lstm = torch.nn.LSTM(I, H, batch_first=True, bidirectional=True)
+    save_torch(lstm.state_dict(), HERE / "torch_bilstm.safetensors")
+    run("torch_bilstm", lstm)
+
+    rnn = torch.nn.RNN(I, H, batch_first=True, nonlinearity="relu")
+    save_torch({f"model.{name}": value for name, value in rnn.state_dict().items()}, HERE / "torch_rnn.safetensors")
+    run("torch_rnn", rnn)
+
+    rnn = torch.nn.RNN(I, H, batch_first=True, bidirectional=True, bias=False)
+    save_torch(rnn.state_dict(), HERE / "torch_birnn.safetensors")
+    run("torch_birnn", rnn)
+
+    stack = torch.nn.LSTM(I, H, num_layers=2, batch_first=True, bidirectional=True)
+    save_torch(stack.state_dict(), HERE / "torch_stack.safetensors")
+    run("torch_stack", stack)
+
+    # bfloat16 weights; the outputs are those of the same numbers in float32.
+    lstm = torch.nn.LSTM(I, H, batch_first=True).to(torch.bfloat16)
+    save_torch(lstm.state_dict(), HERE / "torch_bf16.safetensors")
+    run("torch_bf16", lstm.float())
+
+
+def keras_models(rng, expected):
+    keras.utils.set_random_seed(2)
+    layers, rnn = keras.layers, dict(return_sequences=True, return_state=True, bias_initializer="random_normal")
+    x = keras.Input((T, I))
+    cases = {
+        "keras_lstm": layers.LSTM(H, name="lstm", **rnn),
+        "keras_bilstm": layers.Bidirectional(layers.LSTM(H, **rnn), name="bilstm"),
+        "keras_rnn": layers.SimpleRNN(H, name="rnn", **rnn),
+        "keras_birnn": layers.Bidirectional(layers.SimpleRNN(H, use_bias=False, **rnn), name="birnn"),
+    }
+    model = keras.Model(x, [layer(x) for layer in cases.values()])
+    saved = HERE / "saved.weights.h5"
+    model.save_weights(saved)
+
+    data = normal(rng, (B, T, I))
+    outputs = [[np.asarray(value) for value in output] for output in model(data)]
+    for case, (y, *states) in zip(cases, outputs):
+        expected[f"{case}/x"], expected[f"{case}/y"] = data, y
+        letters = "hc" if "lstm" in case else "h"
+        for k, letter in enumerate(letters):  # Keras lists h, c of the forward half, then of the other
+            expected[f"{case}/{letter}"] = np.stack(states[k::len(letters)])
+
+    # To safetensors and, into a model that has other weights, back.
+    script = [sys.executable, SCRIPT]
+    subprocess.run(script + [saved, HERE / "keras.safetensors"], check=True)
+    other, back = keras.models.clone_model(model), HERE / "back.weights.h5"
+    other.save_weights(back)
+    subprocess.run(script + ["--back", HERE / "keras.safetensors", back], check=True)
+    other.load_weights(back)
+    saved.unlink()
+    back.unlink()
+    for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def onnx_models(rng, expected):
+    tensors = {}
+    for cell, gates in (("LSTM", 4), ("RNN", 1)):
+        for direction in ("forward", "reverse", "bidirectional"):
+            case, D = f"onnx_{cell.lower()}_{direction}", 2 if direction == "bidirectional" else 1
+            weights = {
+                "W": normal(rng, (D, gates * H, I)) / 2,
+                "R": normal(rng, (D, gates * H, H)) / 2,
+                "B": normal(rng, (D, 2 * gates * H)) / 2,
+            }
+            states = ["h", "c"] if cell == "LSTM" else ["h"]
+            value = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            node = onnx.helper.make_node(cell, ["x", "W", "R", "B"], ["y"] + states, hidden_size=H, direction=direction)
+            inputs = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [T, B, I])]
+            graph = onnx.helper.make_graph([node], case, inputs, [value(name) for name in ["y"] + states],
+                                           [onnx.numpy_helper.from_array(w, name) for name, w in weights.items()])
+            model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)], ir_version=10)
+            x = normal(rng, (B, T, I))
+            run = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run
+            y, *final = run(None, {"x": np.ascontiguousarray(x.transpose(1, 0, 2))})  # y: [T, D, B, H]
+            expected[f"{case}/x"] = x
+            expected[f"{case}/y"] = np.ascontiguousarray(y.transpose(2, 0, 1, 3)).reshape(B, T, D * H)
+            for name, state in zip(states, final):
+                expected[f"{case}/{name}"] = state
+            tensors.update({f"{case}/{name}": w for name, w in weights.items()})
+    save_file(tensors, HERE / "onnx.safetensors")
+
+
+def main():
+    check_versions()
+    rng, expected = np.random.default_rng(3), {}
+    torch_models(rng, expected)
+    keras_models(rng, expected)
+    onnx_models(rng, expected)
+    expected = {name: np.ascontiguousarray(value, np.float32) for name, value in expected.items()}
+    save_file(expected, HERE / "expected.safetensors", {package: version(package) for package in PINNED})
+
+
+if __name__ == "__main__":
+    main()
