@@ -23,7 +23,7 @@ pub(crate) fn lstm(
         && matches!(cell.hidden_activation, Activation::Tanh(_))
         && cell.clip.is_none()
         && !cell.input_forget;
-    if !(usual && has_kernels(&input, state.hidden.dims()[1], lengths)) {
+    if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
         return match lengths {
             Some(lengths) => reference::lstm_with_lengths(cell, input, state, reverse, lengths),
             None => reference::lstm(cell, input, state, reverse),
@@ -65,11 +65,7 @@ pub(crate) fn rnn(
         _ => None,
     };
     let kind = match kind {
-        Some(kind)
-            if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1], lengths) =>
-        {
-            kind
-        }
+        Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
         _ => {
             return match lengths {
                 Some(lengths) => reference::rnn_with_lengths(cell, input, state, reverse, lengths),
@@ -129,7 +125,7 @@ fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> 
 }
 
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
-fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> bool {
+fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
     let [batch, time, _] = tensor.dims();
     let (dtype, size) = (tensor.dtype(), [batch, time, units]);
     let on_cpu = dtype == DType::F32 && !size.contains(&0);
@@ -140,9 +136,7 @@ fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> b
         burn::backend::DispatchDevice::NdArray(_) => on_cpu,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            // These kernels don't know lengths.
-            let padded = row_lengths(lengths, tensor).is_some();
-            !padded && crate::backend::cube::fits(device, dtype, size)
+            crate::backend::cube::fits(device, dtype, size)
         }
         _ => false,
     }

@@ -7,7 +7,7 @@
 use super::buffers::if_kept;
 use super::strategy::Strategy;
 use super::{lstm, rnn};
-use crate::ops::{Upstream, UpstreamMetadata};
+use crate::ops::{RowLengths, Upstream, UpstreamMetadata};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
@@ -31,6 +31,7 @@ pub trait SequenceKernels: Backend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -48,6 +49,7 @@ pub trait SequenceKernels: Backend {
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// As [`lstm`](Self::lstm), from `[B, T, H]`: the hidden states of all steps, the one after the last
@@ -61,6 +63,7 @@ pub trait SequenceKernels: Backend {
         relu: bool,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// From the gradients of the hidden states and of the final one: those of the sums, `[B, T, H]`, and
@@ -72,6 +75,7 @@ pub trait SequenceKernels: Backend {
         recurrent: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -84,6 +88,7 @@ impl SequenceKernels for CubeBackend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -93,7 +98,7 @@ impl SequenceKernels for CubeBackend {
     ) {
         let strategy = strategy(&hidden, 4);
         lstm::launch::forward(
-            strategy, projected, bias, recurrent, hidden, memory, reverse, keep,
+            strategy, projected, bias, recurrent, hidden, memory, reverse, keep, lengths,
         )
     }
 
@@ -103,9 +108,12 @@ impl SequenceKernels for CubeBackend {
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&memory, 4);
-        lstm::launch::backward(strategy, upstream, kept, memory, recurrent, reverse)
+        lstm::launch::backward(
+            strategy, upstream, kept, memory, recurrent, reverse, lengths,
+        )
     }
 
     fn rnn(
@@ -116,10 +124,11 @@ impl SequenceKernels for CubeBackend {
         relu: bool,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&hidden, 1);
         rnn::launch::forward(
-            strategy, projected, bias, recurrent, hidden, relu, reverse, keep,
+            strategy, projected, bias, recurrent, hidden, relu, reverse, keep, lengths,
         )
     }
 
@@ -129,10 +138,13 @@ impl SequenceKernels for CubeBackend {
         recurrent: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [batch, _, units] = output.shape().dims();
         let strategy = Strategy::of(&output.client, batch, units, 1);
-        rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
+        rnn::launch::backward(
+            strategy, upstream, output, recurrent, relu, reverse, lengths,
+        )
     }
 }
 
@@ -154,6 +166,7 @@ fn lstm_specs(
     memory: &TensorSpec,
     _reverse: &bool,
     keep: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = projected.shape.dims();
     let [_, units] = hidden.shape.dims();
@@ -172,6 +185,7 @@ fn lstm_back_specs(
     memory: &TensorSpec,
     _recurrent: &TensorSpec,
     _reverse: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = kept.shape.dims();
     let [_, units] = memory.shape.dims();
@@ -187,6 +201,7 @@ fn rnn_specs(
     _relu: &bool,
     _reverse: &bool,
     keep: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     let before = if_kept(*keep, projected.shape.dims::<3>());
     let before = with_shape(projected, before);
@@ -199,6 +214,7 @@ fn rnn_back_specs(
     _recurrent: &TensorSpec,
     _relu: &bool,
     _reverse: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec) {
     let [batch, _, units] = output.shape.dims();
     (output.clone(), with_shape(output, [batch, units]))

@@ -2,6 +2,7 @@
 //! are the backend's own; the steps between them are [`SequenceKernels`].
 
 use super::operations::SequenceKernels;
+use crate::lengths::steps_of_padding;
 use crate::ops::{Inputs, Kind, Memory, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -19,6 +20,19 @@ fn projected<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
     let product = B::float_matmul(rows::<B>(inputs.input.clone()), inputs.input_weight.clone());
     let [_, width] = product.shape().dims();
     B::float_reshape(product, Shape::from([batch, time, width]))
+}
+
+/// The input, with zeros for padding: a product over all steps would take NaN there along, whatever it is
+/// multiplied with.
+fn without_padding<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
+    let input = inputs.input.clone();
+    let Some(lengths) = &inputs.lengths else {
+        return input;
+    };
+    let shape = input.shape();
+    let [_, time, _] = shape.dims();
+    let steps = B::bool_from_data(steps_of_padding(lengths, time), &input.device());
+    B::float_mask_fill(input, B::bool_expand(steps, shape), 0.0.into())
 }
 
 /// What the way back needs beside inputs and output.
@@ -40,6 +54,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
         memory,
         kind,
         reverse,
+        lengths,
         ..
     } = inputs.clone();
     match memory {
@@ -52,6 +67,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
                 cell,
                 reverse,
                 keep,
+                lengths,
             );
             let (memory, gates) = (Some(cell), Some(gates));
             let outputs = Outputs {
@@ -71,6 +87,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
                 relu,
                 reverse,
                 keep,
+                lengths,
             );
             let (memory, gates) = (None, None);
             let outputs = Outputs {
@@ -92,18 +109,19 @@ pub fn backward<B: SequenceKernels>(
     wanted: &[bool],
 ) -> Vec<Option<FloatTensor<B>>> {
     let recurrent = inputs.recurrent_weight.clone();
-    let reverse = inputs.reverse;
+    let (reverse, lengths) = (inputs.reverse, inputs.lengths.clone());
     let upstream = upstream.clone();
     let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
         (Memory::Cell(cell), Some(gates)) => {
             let (gates, cell) = (gates.clone(), cell.clone());
-            let (sums, hidden, memory) = B::lstm_back(upstream, gates, cell, recurrent, reverse);
+            let (sums, hidden, memory) =
+                B::lstm_back(upstream, gates, cell, recurrent, reverse, lengths);
             (sums, hidden, Some(memory))
         }
         _ => {
             let relu = inputs.kind == Kind::ReluRnn;
             let output = output.clone();
-            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse);
+            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse, lengths);
             (sums, hidden, None)
         }
     };
@@ -122,7 +140,7 @@ pub fn backward<B: SequenceKernels>(
     });
     vec![
         input,
-        wanted[1].then(|| weight(&inputs.input)),
+        wanted[1].then(|| weight(&without_padding::<B>(inputs))),
         bias,
         wanted[3].then(|| weight(&kept.before)),
         Some(hidden),

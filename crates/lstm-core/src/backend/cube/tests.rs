@@ -350,6 +350,7 @@ fn every_strategy_gives_the_same() {
                             cell.clone(),
                             reverse,
                             true,
+                            None,
                         );
                         let (sums, dh, dc) = lstm::launch::backward(
                             strategy,
@@ -358,6 +359,7 @@ fn every_strategy_gives_the_same() {
                             cell,
                             recurrent,
                             reverse,
+                            None,
                         );
                         vec![
                             ("y", y),
@@ -381,6 +383,7 @@ fn every_strategy_gives_the_same() {
                             relu,
                             reverse,
                             true,
+                            None,
                         );
                         let (sums, dh) = rnn::launch::backward(
                             strategy,
@@ -389,6 +392,7 @@ fn every_strategy_gives_the_same() {
                             recurrent,
                             relu,
                             reverse,
+                            None,
                         );
                         vec![
                             ("y", y),
