@@ -25,7 +25,7 @@ pub(crate) fn lstm(
         && matches!(cell.hidden_activation, Activation::Tanh(_))
         && cell.clip.is_none()
         && !cell.input_forget;
-    if !(usual && has_kernels(&input, state.hidden.dims()[1], lengths)) {
+    if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
         return match lengths {
             Some(lengths) => reference::lstm_with_lengths(cell, input, state, reverse, lengths),
             None => reference::lstm(cell, input, state, reverse),
@@ -67,11 +67,7 @@ pub(crate) fn rnn(
         _ => None,
     };
     let kind = match kind {
-        Some(kind)
-            if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1], lengths) =>
-        {
-            kind
-        }
+        Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
         _ => {
             return match lengths {
                 Some(lengths) => reference::rnn_with_lengths(cell, input, state, reverse, lengths),
@@ -131,7 +127,7 @@ fn bias_or_zeros(bias: &Option<Param<Tensor<1>>>, weight: &Param<Tensor<2>>) -> 
 }
 
 /// Whether the tensor's backend has kernels for its data type and size, and this many hidden units.
-fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> bool {
+fn has_kernels(tensor: &Tensor<3>, units: usize) -> bool {
     let [batch, time, _] = tensor.dims();
     let size = [batch, time, units];
     let fits = match tensor.device().without_autodiff().as_dispatch() {
@@ -141,9 +137,7 @@ fn has_kernels(tensor: &Tensor<3>, units: usize, lengths: Option<&Lengths>) -> b
         burn::backend::DispatchDevice::NdArray(_) => tensor.dtype() == DType::F32,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            // These kernels don't know lengths.
-            let padded = row_lengths(lengths, tensor).is_some();
-            !padded && crate::backend::cube::fits(device, tensor.dtype(), size)
+            crate::backend::cube::fits(device, tensor.dtype(), size)
         }
         _ => false,
     };
