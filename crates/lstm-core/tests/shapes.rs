@@ -296,6 +296,6 @@ fn stacks() {
     assert_eq!(rnn.layers[2].cell.d_input(), 10);
     assert_eq!(
         lstm.to_string().trim(),
-        "LstmStack {d_input: 4, d_hidden: 5, bias: true, num_layers: 3, bidirectional: false, dropout: 0, params: 740}"
+        "LstmStack {d_input: 4, d_hidden: 5, bias: true, num_layers: 3, bidirectional: false, dropout: 0, params: 640}"
     );
 }
