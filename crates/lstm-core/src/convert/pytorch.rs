@@ -166,6 +166,25 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 /// # }
 /// ```
 ///
+/// A [stack](LstmStack) takes all layers and directions of a module, `weight_ih_l0`,
+/// `weight_ih_l0_reverse`, `weight_ih_l1`, …:
+///
+/// ```
+/// # use burn::tensor::Device;
+/// # use lstm_core::convert::{PyTorch, PyTorchNames, Weights};
+/// use lstm_core::LstmStackConfig;
+///
+/// # fn main() -> Result<(), lstm_core::convert::WeightError> {
+/// // torch.nn.LSTM(3, 5, num_layers=2, bidirectional=True)
+/// let config = LstmStackConfig::new(3, 5, 2, true).with_bidirectional(true);
+/// let mut weights = Weights::new();
+/// config.init(&Device::flex()).to_pytorch(&mut weights, &PyTorchNames::new(""))?;
+/// assert_eq!(weights.shape("weight_ih_l1_reverse"), Some(&[20, 10][..]));
+/// let stack = config.init(&Device::flex()).with_pytorch(&weights, &PyTorchNames::new(""))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there are biases and the
