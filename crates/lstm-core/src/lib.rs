@@ -40,8 +40,9 @@
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
 //! matrix product and a launch. In float16 sums and states are float32 within a launch.
 //!
-//! [Lengths] of the rows, and [stacks](LstmStack) of layers, run on the same kernels. A step takes about as
-//! long, however many rows have ended: to save time, put rows of about the same length into a batch.
+//! [Lengths] of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
+//! ended would cost is saved in part, on the CPU, where the longest rows come first; rows of about the same
+//! length in a batch save all of it.
 //!
 //! The CPU kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
 //! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They

@@ -341,6 +341,8 @@ impl<C: Cell> Walk<'_, C> {
             let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
             self.left(member, first, &mut scratch.left);
             let depth = self.panels.len(1);
+            // (To the rows behind it would add nothing.)
+            let count = recurrence.active(rows.start, k).rows(rows.len());
             for panel in self.hidden_panels.of_members[member.place()].clone() {
                 let units = &self.hidden_panels.units[panel];
                 Product {
@@ -348,7 +350,7 @@ impl<C: Cell> Walk<'_, C> {
                     left: &scratch.left,
                     panel: self.recurrent.at(units.start * depth),
                     vectors: units.len() / simd.lanes(),
-                    rows: rows.len(),
+                    rows: count,
                     result: self.hidden_gradient.at(rows.start * padded + units.start),
                     result_row: padded,
                 }

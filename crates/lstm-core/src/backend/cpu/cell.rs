@@ -82,6 +82,13 @@ impl Active<'_> {
         self.lengths.is_none_or(|lengths| self.t < lengths[row])
     }
 
+    /// Those among `rows` rows up to the last one that takes part: all work there is, where the longest rows
+    /// come first.
+    pub fn rows(self, rows: usize) -> usize {
+        let last = (0..rows).rev().find(|row| self.has(*row));
+        last.map_or(0, |last| last + 1)
+    }
+
     /// Whether this is the first step of its row that is read, after which all others are. (In reading
     /// order the first step of all is not asked for.)
     #[inline(always)]

@@ -128,9 +128,9 @@ impl<C: Cell> Walk<'_, C> {
             let width = self.panels.width(panel);
             let bias = self.packed.at(self.panels.start(panel, depth));
             for start in rows.clone().step_by(SUMS) {
-                let count = SUMS.min(rows.end - start);
                 let active = recurrence.active(start, k);
-                if !(0..count).any(|row| active.has(row)) {
+                let count = active.rows(SUMS.min(rows.end - start));
+                if count == 0 {
                     continue;
                 }
                 let x = Left {
