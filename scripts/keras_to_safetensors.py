@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 
@@ -25,7 +26,7 @@ def to_safetensors(source, target):
 
     def add(name, item):
         if isinstance(item, h5py.Dataset):
-            tensors[name] = item[()]
+            tensors[name] = np.asarray(item[()])  # a scalar comes as no array
 
     with h5py.File(source) as file:
         file.visititems(add)

@@ -40,6 +40,10 @@
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
 //! matrix product and a launch. In float16 sums and states are float32 within a launch.
 //!
+//! [Lengths] of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
+//! ended would cost is saved in part, on the CPU, where the longest rows come first; rows of about the same
+//! length in a batch save all of it.
+//!
 //! The CPU kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
 //! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They
 //! use as many threads as the rayon pool they are called from, if the work is worth it
@@ -68,6 +72,7 @@ mod display;
 pub mod gates;
 pub mod init;
 pub mod layer;
+mod lengths;
 mod ops;
 pub mod reference;
 mod shape;
@@ -75,4 +80,8 @@ mod shape;
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
-pub use layer::{BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig};
+pub use layer::{
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn,
+    RnnConfig, RnnStack, RnnStackConfig,
+};
+pub use lengths::{Lengths, Padding};

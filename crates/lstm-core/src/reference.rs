@@ -5,8 +5,9 @@
 //! takes one [`step`](crate::cell) after another.
 
 use crate::cell::{LstmCell, RnnCell};
+use crate::lengths::{Lengths, padding};
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{Tensor, s};
+use burn::tensor::{Bool, Tensor, s};
 
 /// Runs an RNN cell over a sequence.
 ///
@@ -25,12 +26,37 @@ pub fn rnn(
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
     let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected| {
+    let output = over_steps(projected, reverse, |projected, _| {
         let hidden = state.hidden.clone();
         state = cell.step(projected, RnnState::new(hidden));
         state.hidden.clone()
     });
     (output, state)
+}
+
+/// As [`rnn`], of the valid steps of each row only; see [`Lengths`].
+///
+/// # Panics
+///
+/// If there isn't a length from 1 to `T` for each row.
+pub fn rnn_with_lengths(
+    cell: &RnnCell,
+    input: Tensor<3>,
+    mut state: RnnState<2>,
+    reverse: bool,
+    lengths: impl Into<Lengths>,
+) -> (Tensor<3>, RnnState<2>) {
+    let lengths = lengths.into();
+    let (input, ended) = without_padding(input, &lengths);
+    let projected = project(input, |rows| cell.project(rows));
+    let output = over_steps(projected, reverse, |projected, t| {
+        let before = state.hidden.clone();
+        let after = cell.step(projected, RnnState::new(before.clone()));
+        let ended = ended_at(&ended, t, before.dims());
+        state.hidden = after.hidden.mask_where(ended.clone(), before);
+        state.hidden.clone().mask_fill(ended, 0)
+    });
+    (lengths.pad(output, &state.hidden, reverse), state)
 }
 
 /// Runs an LSTM cell over a sequence.
@@ -50,11 +76,55 @@ pub fn lstm(
     reverse: bool,
 ) -> (Tensor<3>, LstmState<2>) {
     let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected| {
+    let output = over_steps(projected, reverse, |projected, _| {
         state = cell.step(projected, state.clone());
         state.hidden.clone()
     });
     (output, state)
+}
+
+/// As [`lstm`], of the valid steps of each row only; see [`Lengths`].
+///
+/// # Panics
+///
+/// If there isn't a length from 1 to `T` for each row.
+pub fn lstm_with_lengths(
+    cell: &LstmCell,
+    input: Tensor<3>,
+    mut state: LstmState<2>,
+    reverse: bool,
+    lengths: impl Into<Lengths>,
+) -> (Tensor<3>, LstmState<2>) {
+    let lengths = lengths.into();
+    let (input, ended) = without_padding(input, &lengths);
+    let projected = project(input, |rows| cell.project(rows));
+    let output = over_steps(projected, reverse, |projected, t| {
+        let before = state.clone();
+        let after = cell.step(projected, state.clone());
+        let ended = ended_at(&ended, t, before.hidden.dims());
+        state = LstmState::new(
+            after.cell.mask_where(ended.clone(), before.cell),
+            after.hidden.mask_where(ended.clone(), before.hidden),
+        );
+        state.hidden.clone().mask_fill(ended, 0)
+    });
+    (lengths.pad(output, &state.hidden, reverse), state)
+}
+
+/// The input `[B, T, I]` with zeros for padding, whatever that holds, and where the padding is,
+/// `[B, T, 1]`.
+fn without_padding(input: Tensor<3>, lengths: &Lengths) -> (Tensor<3>, Tensor<3, Bool>) {
+    let shape = input.dims();
+    let [batch, time, _] = shape;
+    lengths.check("reference", batch, time);
+    let ended = padding(lengths.of_rows(), [batch, time, 1], &input.device());
+    (input.mask_fill(ended.clone().expand(shape), 0), ended)
+}
+
+/// For the states `[B, H]`, which rows have ended before step `t`.
+fn ended_at(ended: &Tensor<3, Bool>, t: usize, states: [usize; 2]) -> Tensor<2, Bool> {
+    let step = ended.clone().slice(s![.., t..t + 1, ..]);
+    step.squeeze_dim::<2>(1).expand(states)
 }
 
 /// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, by one product.
@@ -80,20 +150,21 @@ fn split_time(sequence: Tensor<3>, steps: &mut Vec<Tensor<2>>) {
     }
 }
 
-/// Calls `step` on one time step of `[B, T, G]` after another and stacks what it returns to
-/// `[B, T, H]`.
+/// Calls `step` on one time step of `[B, T, G]`, and its number, after another and stacks what it returns
+/// to `[B, T, H]`.
 fn over_steps(
     projected: Tensor<3>,
     reverse: bool,
-    step: impl FnMut(Tensor<2>) -> Tensor<2>,
+    mut step: impl FnMut(Tensor<2>, usize) -> Tensor<2>,
 ) -> Tensor<3> {
     let [_, time, _] = projected.dims();
     let mut steps = Vec::with_capacity(time);
     split_time(projected, &mut steps);
+    let mut steps: Vec<_> = steps.into_iter().zip(0..).collect();
     if reverse {
         steps.reverse();
     }
-    let mut outputs: Vec<_> = steps.into_iter().map(step).collect();
+    let mut outputs: Vec<_> = steps.into_iter().map(|(x, t)| step(x, t)).collect();
     if reverse {
         outputs.reverse();
     }

@@ -3,8 +3,8 @@
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Tensor};
 use lstm_core::{
-    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, RnnCell, RnnCellConfig,
-    RnnConfig,
+    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, LstmStackConfig,
+    RnnCell, RnnCellConfig, RnnConfig, RnnStackConfig,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -219,5 +219,83 @@ fn the_forget_gate_of_coupled_gates() {
     assert_eq!(
         panic_of(|| cell.gate(Gate::Forget)),
         "lstm cell: with coupled gates there is no Forget gate"
+    );
+}
+
+#[test]
+fn lengths() {
+    let device = Device::flex();
+    let lstm = LstmConfig::new(4, 5, true).init(&device);
+    let birnn = BiRnnConfig::new(4, 5, true).init(&device);
+    let time_first = RnnConfig::new(4, 5, true)
+        .with_batch_first(false)
+        .init(&device);
+    let stack = LstmStackConfig::new(4, 5, 2, true).init(&device);
+    let x = zeros([2, 3, 4]);
+    for (got, expected) in [
+        (
+            panic_of(|| lstm.forward_with_lengths(x.clone(), None, &[3])),
+            "lstm: lengths must be [B] = [2], got [1]",
+        ),
+        (
+            panic_of(|| lstm.forward_with_lengths(x.clone(), None, &[3, 0])),
+            "lstm: length of row 1 must be from 1 to T = 3, got 0",
+        ),
+        (
+            panic_of(|| birnn.forward_with_lengths(x.clone(), None, &[4, 1])),
+            "birnn: length of row 0 must be from 1 to T = 3, got 4",
+        ),
+        (
+            panic_of(|| time_first.forward_with_lengths(x.clone(), None, &[1, 2, 3])),
+            "rnn: length of row 2 must be from 1 to T = 2, got 3",
+        ),
+        (
+            panic_of(|| stack.forward_with_lengths(x.clone(), None, &[1, 9])),
+            "lstm stack: length of row 1 must be from 1 to T = 3, got 9",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn stacks() {
+    let device = Device::flex();
+    let rnn = RnnStackConfig::new(4, 5, 2, true)
+        .with_bidirectional(true)
+        .init(&device);
+    let lstm = LstmStackConfig::new(4, 5, 3, true).init(&device);
+    let x = zeros([8, 3, 4]);
+    for (got, expected) in [
+        (
+            panic_of(|| LstmStackConfig::new(4, 5, 0, true).init(&device)),
+            "lstm stack: num_layers must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| {
+                let config = RnnStackConfig::new(4, 5, 2, true).with_dropout(1.5);
+                config.init(&device)
+            }),
+            "rnn stack: dropout must be from 0 to 1, got 1.5",
+        ),
+        (
+            panic_of(|| rnn.forward(zeros([8, 3, 5]), None)),
+            "rnn stack: input must be [B, T, I] = [8, 3, 4], got [8, 3, 5]",
+        ),
+        (
+            panic_of(|| rnn.forward(x.clone(), Some(RnnState::new(zeros([2, 8, 5]))))),
+            "rnn stack: hidden state must be [L·D, B, H] = [4, 8, 5], got [2, 8, 5]",
+        ),
+        (
+            panic_of(|| lstm.forward(x.clone(), Some(lstm_state([3, 8, 6], [3, 8, 5])))),
+            "lstm stack: cell state must be [L·D, B, H] = [3, 8, 5], got [3, 8, 6]",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+    assert_eq!(rnn.layers[2].cell.d_input(), 10);
+    assert_eq!(
+        lstm.to_string().trim(),
+        "LstmStack {d_input: 4, d_hidden: 5, bias: true, num_layers: 3, bidirectional: false, dropout: 0, params: 640}"
     );
 }

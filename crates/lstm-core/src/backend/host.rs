@@ -85,6 +85,7 @@ struct Read<'a> {
     recurrent_weight: Cow<'a, [f32]>,
     hidden: Cow<'a, [f32]>,
     memory: Cow<'a, [f32]>,
+    lengths: Option<&'a [usize]>,
 }
 
 impl<'a> Read<'a> {
@@ -108,6 +109,7 @@ impl<'a> Read<'a> {
                 Memory::Nothing => Cow::Borrowed(&[]),
                 Memory::Cell(cell) => numbers::<B>(cell),
             },
+            lengths: inputs.lengths.as_deref(),
         }
     }
 
@@ -123,6 +125,7 @@ impl<'a> Read<'a> {
             },
             hidden: &self.hidden,
             memory: &self.memory,
+            lengths: self.lengths,
             simd: Simd::chosen(),
             threads: rayon::current_num_threads(),
         }

@@ -1,8 +1,8 @@
-//! Weights of Keras' `LSTM`, `SimpleRNN` and of `Bidirectional` ones.
+//! Weights of Keras' `LSTM`, `SimpleRNN`, of `Bidirectional` ones, and of several on top of each other.
 
 use super::packed::{self, Packed, PackedCell};
 use super::{WeightError, Weights};
-use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
+use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Rnn, RnnStack};
 
 /// Weights from and for Keras.
 ///
@@ -10,6 +10,11 @@ use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
 /// model's first `LSTM`, whatever its name: a cell's are `{path}/cell/vars/0` (kernel `[I, G·H]`), `1`
 /// (recurrent kernel `[H, G·H]`) and `2` (bias `[G·H]`), and for `Bidirectional` each direction's under
 /// `{path}/forward_layer` and `{path}/backward_layer`. Kernels, gate order and bias are ours.
+///
+/// A stack is several layers in Keras, which its files number on: the path is the first one's, such as
+/// `layers/lstm`, and those above it are at `layers/lstm_1`, `layers/lstm_2`, …, or, from
+/// `layers/bidirectional_3` on, `layers/bidirectional_4`, …. Where they lie otherwise, each of
+/// the stack's `layers` can be loaded by itself.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -44,10 +49,14 @@ fn names(path: &str) -> [String; 3] {
 }
 
 /// Fails if there are weights under `path` that are none of the cells at `paths`.
-fn check_extra(weights: &Weights, path: &str, paths: &[&str]) -> Result<(), WeightError> {
+fn check_extra(
+    weights: &Weights,
+    path: &str,
+    paths: &[impl AsRef<str>],
+) -> Result<(), WeightError> {
     let known = paths
         .iter()
-        .flat_map(|path| names(path))
+        .flat_map(|path| names(path.as_ref()))
         .collect::<Vec<_>>();
     let mut below = weights.names().filter(|name| {
         let rest = name.strip_prefix(path);
@@ -98,8 +107,20 @@ fn store<C: PackedCell>(cell: &C, weights: &mut Weights, path: &str) -> Result<(
     Ok(())
 }
 
+/// The path of the layer `k` layers above the one at `path`, of the same class: Keras numbers them on.
+fn above(path: &str, k: usize) -> String {
+    let numbered = path.rsplit_once('_');
+    let numbered =
+        numbered.and_then(|(class, number)| Some((class, number.parse::<usize>().ok()?)));
+    match (numbered, k) {
+        (_, 0) => path.to_string(),
+        (Some((class, first)), _) => format!("{class}_{}", first.saturating_add(k)),
+        (None, _) => format!("{path}_{k}"),
+    }
+}
+
 macro_rules! impl_keras {
-    ($layer:ty, $both:ty) => {
+    ($layer:ty, $both:ty, $stack:ty) => {
         impl Keras for $layer {
             fn with_keras(self, weights: &Weights, path: &str) -> Result<Self, WeightError> {
                 check_extra(weights, path, &[path])?;
@@ -127,12 +148,45 @@ macro_rules! impl_keras {
                 store(&self.reverse.cell, weights, &reverse)
             }
         }
+
+        impl Keras for $stack {
+            fn with_keras(mut self, weights: &Weights, path: &str) -> Result<Self, WeightError> {
+                let directions = self.directions();
+                for (k, layer) in self.layers.chunks_mut(directions).enumerate() {
+                    let path = above(path, k);
+                    let paths = paths(&path, directions);
+                    check_extra(weights, &path, &paths)?;
+                    for (direction, path) in layer.iter_mut().zip(&paths) {
+                        direction.cell = load(direction.cell.clone(), weights, path)?;
+                    }
+                }
+                Ok(self)
+            }
+
+            fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError> {
+                for (k, layer) in self.layers.chunks(self.directions()).enumerate() {
+                    let paths = paths(&above(path, k), self.directions());
+                    for (direction, path) in layer.iter().zip(&paths) {
+                        store(&direction.cell, weights, path)?;
+                    }
+                }
+                Ok(())
+            }
+        }
     };
+}
+
+/// The paths of a layer's cells.
+fn paths(path: &str, directions: usize) -> Vec<String> {
+    match directions {
+        1 => vec![path.to_string()],
+        _ => self::directions(path).to_vec(),
+    }
 }
 
 fn directions(path: &str) -> [String; 2] {
     ["forward", "backward"].map(|direction| format!("{path}/{direction}_layer"))
 }
 
-impl_keras!(Lstm, BiLstm);
-impl_keras!(Rnn, BiRnn);
+impl_keras!(Lstm, BiLstm, LstmStack);
+impl_keras!(Rnn, BiRnn, RnnStack);

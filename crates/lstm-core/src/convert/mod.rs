@@ -51,6 +51,7 @@
 //! | [`Lstm`](crate::Lstm) | `LSTM(return_sequences=True, return_state=True)` | `LSTM` | `LSTM` | `Lstm` |
 //! | [`Rnn`](crate::Rnn) | `SimpleRNN` | `RNN` | `RNN` | `Rnn` |
 //! | [`BiLstm`](crate::BiLstm), [`BiRnn`](crate::BiRnn) | `Bidirectional` | `bidirectional=True` | `direction="bidirectional"` | `BiLstm`, `BiRnn` |
+//! | [`LstmStack`](crate::LstmStack), [`RnnStack`](crate::RnnStack) | several layers, one on the other | `num_layers`, `bidirectional`, `dropout` | several nodes | |
 //! | [`LstmCell`](crate::LstmCell), [`RnnCell`](crate::RnnCell) | `LSTMCell`, `SimpleRNNCell` | `LSTMCell`, `RNNCell` | | |
 //! | `d_input`, `d_hidden` | (from the input), `units` | `input_size`, `hidden_size` | (from `W`), `hidden_size` | `d_input`, `d_hidden` |
 //! | `input_weight` `[I, 4H]` | `kernel` `[I, 4H]` | `weight_ih_l0` `[4H, I]` | `W` `[D, 4H, I]` | `input_transform` of each gate `[I, H]` |
@@ -64,6 +65,9 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | layout | `[B, T, I]`, `batch_first` | `[B, T, I]` | `[T, B, I]` unless `batch_first` | `[T, B, I]` | `[B, T, I]`, `batch_first` |
 //! | state | `LstmState { cell, hidden }` | `h, c` | `(h, c)` | `Y_h, Y_c` | `LstmState { cell, hidden }` |
+//! | states of a stack | `[L·D, B, H]` | each layer's | `[L·D, B, H]` | each node's | |
+//! | rows of different lengths | `forward_with_lengths` | a mask | a packed sequence | `sequence_lens` | |
+//! | output beyond a row's end | zero, or repeated: [`Padding`](crate::Padding) | repeated; zero with `zero_output_for_mask` and in `Bidirectional` | zero | zero | |
 //! | outputs of a reverse layer | aligned with the input | reversed (`go_backwards`); aligned in `Bidirectional` | aligned | aligned | aligned |
 //! | forget bias at the start | 1 (`forget_bias`) | 1 (`unit_forget_bias`) | about 0, uniform | | about 0 |
 //! | Glorot's fans | of each gate | of the packed `[I, 4H]` | (uniform by `H`) | | of each gate |

@@ -1,9 +1,9 @@
-//! State dicts of PyTorch's `nn.LSTM`, `nn.RNN`, `nn.LSTMCell` and `nn.RNNCell`.
+//! State dicts of PyTorch's `nn.LSTM`, `nn.RNN`, with any number of layers, `nn.LSTMCell` and `nn.RNNCell`.
 
 use super::packed::{self, Packed, PackedCell};
 use super::{WeightError, Weights};
 use crate::cell::{LstmCell, RnnCell};
-use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
+use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Rnn, RnnStack};
 
 /// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM` or
 /// `nn.RNN`, or of an `nn.LSTMCell` or `nn.RNNCell`.
@@ -61,6 +61,19 @@ impl PyTorchNames {
             reverse: true,
             ..self
         }
+    }
+
+    /// Those of all layers and directions of a stack, in the order of its states; these are of the first.
+    fn of_stack(&self, layers: usize, directions: usize) -> Vec<Self> {
+        let first = self.layer.unwrap_or(0);
+        let of_layer = |k: usize| {
+            let names = self.clone().layer(first + k / directions);
+            match k % directions {
+                0 => names,
+                _ => names.reverse(),
+            }
+        };
+        (0..layers * directions).map(of_layer).collect()
     }
 
     fn name(&self, parameter: &str) -> String {
@@ -153,6 +166,25 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 /// # }
 /// ```
 ///
+/// A [stack](LstmStack) takes all layers and directions of a module, `weight_ih_l0`,
+/// `weight_ih_l0_reverse`, `weight_ih_l1`, …:
+///
+/// ```
+/// # use burn::tensor::Device;
+/// # use lstm_core::convert::{PyTorch, PyTorchNames, Weights};
+/// use lstm_core::LstmStackConfig;
+///
+/// # fn main() -> Result<(), lstm_core::convert::WeightError> {
+/// // torch.nn.LSTM(3, 5, num_layers=2, bidirectional=True)
+/// let config = LstmStackConfig::new(3, 5, 2, true).with_bidirectional(true);
+/// let mut weights = Weights::new();
+/// config.init(&Device::flex()).to_pytorch(&mut weights, &PyTorchNames::new(""))?;
+/// assert_eq!(weights.shape("weight_ih_l1_reverse"), Some(&[20, 10][..]));
+/// let stack = config.init(&Device::flex()).with_pytorch(&weights, &PyTorchNames::new(""))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there are biases and the
@@ -215,7 +247,7 @@ fn store<C: PackedCell>(
 }
 
 macro_rules! impl_pytorch {
-    ($cell:ty, $layer:ty, $both:ty) => {
+    ($cell:ty, $layer:ty, $both:ty, $stack:ty) => {
         impl PyTorch for $cell {
             fn with_pytorch(
                 self,
@@ -277,8 +309,34 @@ macro_rules! impl_pytorch {
                 store(&self.reverse.cell, weights, &names.clone().reverse())
             }
         }
+
+        /// `names` are those of the first layer's forward direction; the other layers are numbered on.
+        impl PyTorch for $stack {
+            fn with_pytorch(
+                mut self,
+                weights: &Weights,
+                names: &PyTorchNames,
+            ) -> Result<Self, WeightError> {
+                let names = names.of_stack(self.num_layers(), self.directions());
+                check_whole(weights, &names)?;
+                for (layer, names) in self.layers.iter_mut().zip(&names) {
+                    layer.cell = load(layer.cell.clone(), weights, names)?;
+                }
+                Ok(self)
+            }
+
+            fn to_pytorch(
+                &self,
+                weights: &mut Weights,
+                names: &PyTorchNames,
+            ) -> Result<(), WeightError> {
+                let names = names.of_stack(self.num_layers(), self.directions());
+                let mut layers = self.layers.iter().zip(&names);
+                layers.try_for_each(|(layer, names)| store(&layer.cell, weights, names))
+            }
+        }
     };
 }
 
-impl_pytorch!(LstmCell, Lstm, BiLstm);
-impl_pytorch!(RnnCell, Rnn, BiRnn);
+impl_pytorch!(LstmCell, Lstm, BiLstm, LstmStack);
+impl_pytorch!(RnnCell, Rnn, BiRnn, RnnStack);

@@ -1,7 +1,8 @@
 //! The bidirectional LSTM layer (Graves & Schmidhuber 2005).
 
-use super::{Lstm, LstmConfig, check_input, swap_layout};
+use super::{Lstm, LstmConfig, check_input, check_lengths, swap_layout};
 use crate::display::impl_module_display;
+use crate::lengths::Lengths;
 use crate::shape;
 use burn::config::Config;
 use burn::module::Module;
@@ -125,8 +126,36 @@ impl BiLstm {
         input: Tensor<3>,
         state: Option<LstmState<3>>,
     ) -> (Tensor<3>, LstmState<3>) {
+        self.run(input, state, None)
+    }
+
+    /// Runs both directions over the valid steps of each row of a padded batch.
+    ///
+    /// Shapes and panics are [`forward`](Self::forward)'s; `lengths` are the valid steps of the rows,
+    /// `[B]`, from 1 to `T` each, as a slice or as [`Lengths`]. The output is zero beyond a row's end,
+    /// unless the lengths say otherwise; the reverse direction starts at a row's last valid step.
+    ///
+    /// # Panics
+    ///
+    /// Also if there isn't a length from 1 to `T` for each row.
+    pub fn forward_with_lengths(
+        &self,
+        input: Tensor<3>,
+        state: Option<LstmState<3>>,
+        lengths: impl Into<Lengths>,
+    ) -> (Tensor<3>, LstmState<3>) {
+        self.run(input, state, Some(&lengths.into()))
+    }
+
+    fn run(
+        &self,
+        input: Tensor<3>,
+        state: Option<LstmState<3>>,
+        lengths: Option<&Lengths>,
+    ) -> (Tensor<3>, LstmState<3>) {
         let input = swap_layout(input, self.batch_first);
         let batch = check_input("bilstm", &input, self.forward.cell.d_input());
+        check_lengths("bilstm", &input, lengths);
         let (state_forward, state_reverse) = match state {
             Some(state) => {
                 let expected = [2, batch, self.d_hidden];
@@ -139,8 +168,9 @@ impl BiLstm {
             }
             None => (None, None),
         };
-        let (output_forward, state_forward) = self.forward.forward(input.clone(), state_forward);
-        let (output_reverse, state_reverse) = self.reverse.forward(input, state_reverse);
+        let (output_forward, state_forward) =
+            self.forward.run(input.clone(), state_forward, lengths);
+        let (output_reverse, state_reverse) = self.reverse.run(input, state_reverse, lengths);
         let output = Tensor::cat(vec![output_forward, output_reverse], 2);
         let state = LstmState::stack(vec![state_forward, state_reverse], 0);
         (swap_layout(output, self.batch_first), state)

@@ -1,8 +1,9 @@
 //! The LSTM layer.
 
-use super::{check_input, swap_layout};
+use super::{check_input, check_lengths, swap_layout};
 use crate::cell::{LstmCell, LstmCellConfig};
 use crate::display::impl_module_display;
+use crate::lengths::Lengths;
 use crate::ops;
 use burn::config::Config;
 use burn::module::Module;
@@ -151,10 +152,39 @@ impl Lstm {
         input: Tensor<3>,
         state: Option<LstmState<2>>,
     ) -> (Tensor<3>, LstmState<2>) {
+        self.run(input, state, None)
+    }
+
+    /// Runs the layer over the valid steps of each row of a padded batch.
+    ///
+    /// Shapes and panics are [`forward`](Self::forward)'s; `lengths` are the valid steps of the rows,
+    /// `[B]`, from 1 to `T` each, as a slice or as [`Lengths`]. The output is zero beyond a row's end,
+    /// unless the lengths say otherwise; the final state is the one after the last valid step that is
+    /// read; a layer with `reverse` starts at a row's last valid step.
+    ///
+    /// # Panics
+    ///
+    /// Also if there isn't a length from 1 to `T` for each row.
+    pub fn forward_with_lengths(
+        &self,
+        input: Tensor<3>,
+        state: Option<LstmState<2>>,
+        lengths: impl Into<Lengths>,
+    ) -> (Tensor<3>, LstmState<2>) {
+        self.run(input, state, Some(&lengths.into()))
+    }
+
+    pub(super) fn run(
+        &self,
+        input: Tensor<3>,
+        state: Option<LstmState<2>>,
+        lengths: Option<&Lengths>,
+    ) -> (Tensor<3>, LstmState<2>) {
         let input = swap_layout(input, self.batch_first);
         let batch = check_input("lstm", &input, self.cell.d_input());
+        check_lengths("lstm", &input, lengths);
         let state = self.cell.state_or_zeros("lstm", &input, batch, state);
-        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse);
+        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse, lengths);
         (swap_layout(output, self.batch_first), state)
     }
 }

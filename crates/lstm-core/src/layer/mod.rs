@@ -1,17 +1,24 @@
-//! Whole sequences: [`Rnn`], [`Lstm`] and their bidirectional forms, drop-in for `burn::nn`'s.
+//! Whole sequences: [`Rnn`], [`Lstm`] and their bidirectional forms, drop-in for `burn::nn`'s, and stacks of
+//! them.
 //!
 //! The sequences' layout is `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
 
 mod bilstm;
 mod birnn;
 mod lstm;
+mod lstm_stack;
 mod rnn;
+mod rnn_stack;
+mod stack;
 
 pub use bilstm::{BiLstm, BiLstmConfig};
 pub use birnn::{BiRnn, BiRnnConfig};
 pub use lstm::{Lstm, LstmConfig};
+pub use lstm_stack::{LstmStack, LstmStackConfig};
 pub use rnn::{Rnn, RnnConfig};
+pub use rnn_stack::{RnnStack, RnnStackConfig};
 
+use crate::lengths::Lengths;
 use crate::shape;
 use burn::tensor::Tensor;
 
@@ -37,4 +44,12 @@ fn check_input(operation: &str, input: &Tensor<3>, d_input: usize) -> usize {
         [batch, time, features],
     );
     batch
+}
+
+/// Checks the lengths of the rows of a batch-first input.
+fn check_lengths(operation: &str, input: &Tensor<3>, lengths: Option<&Lengths>) {
+    let [batch, time, _] = input.dims();
+    if let Some(lengths) = lengths {
+        lengths.check(operation, batch, time);
+    }
 }

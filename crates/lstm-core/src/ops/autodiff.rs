@@ -129,6 +129,7 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             memory,
             kind: inputs.kind,
             reverse: inputs.reverse,
+            lengths: inputs.lengths,
         };
         let [a, b, c, d, e] = [
             input_node,

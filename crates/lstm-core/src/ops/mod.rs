@@ -17,6 +17,7 @@ use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, backend_extension};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// A recurrence as an operation that Burn dispatches to the backend of its tensors. Callers ask
 /// [`tensor`] for it, which knows the backends that have kernels.
@@ -163,7 +164,12 @@ pub struct Inputs<B: Backend> {
     pub kind: Kind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
+    /// The valid steps of each row, from 1 to `T`, if not all are; see [`Lengths`](crate::Lengths).
+    pub lengths: RowLengths,
 }
+
+/// The lengths of all rows, if any is shorter than the sequence.
+pub type RowLengths = Option<Arc<[usize]>>;
 
 /// The cell state, if the cell has one.
 #[derive(Clone, Debug, ExtensionType)]

@@ -1,7 +1,8 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::{Inputs, Kind, Memory, RecurrentBackend};
+use super::{Inputs, Kind, Memory, RecurrentBackend, RowLengths};
 use crate::cell::{LstmCell, RnnCell};
+use crate::lengths::Lengths;
 use crate::reference;
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
@@ -17,6 +18,7 @@ pub(crate) fn lstm(
     input: Tensor<3>,
     state: LstmState<2>,
     reverse: bool,
+    lengths: Option<&Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
@@ -24,8 +26,12 @@ pub(crate) fn lstm(
         && cell.clip.is_none()
         && !cell.input_forget;
     if !(usual && has_kernels(&input, state.hidden.dims()[1])) {
-        return reference::lstm(cell, input, state, reverse);
+        return match lengths {
+            Some(lengths) => reference::lstm_with_lengths(cell, input, state, reverse, lengths),
+            None => reference::lstm(cell, input, state, reverse),
+        };
     }
+    let row_lengths = row_lengths(lengths, &input);
     let (output, hidden, memory) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
@@ -35,9 +41,16 @@ pub(crate) fn lstm(
         memory: Memory::Cell(state.cell.into_dispatch()),
         kind: Kind::Lstm,
         reverse,
+        lengths: row_lengths,
     });
     let state = LstmState::new(Tensor::from_dispatch(memory), Tensor::from_dispatch(hidden));
-    (Tensor::from_dispatch(output), state)
+    let output = padded(
+        Tensor::from_dispatch(output),
+        lengths,
+        &state.hidden,
+        reverse,
+    );
+    (output, state)
 }
 
 /// Runs an RNN cell over a sequence; shapes as in [`reference::rnn`].
@@ -46,6 +59,7 @@ pub(crate) fn rnn(
     input: Tensor<3>,
     state: RnnState<2>,
     reverse: bool,
+    lengths: Option<&Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
@@ -54,8 +68,14 @@ pub(crate) fn rnn(
     };
     let kind = match kind {
         Some(kind) if cell.clip.is_none() && has_kernels(&input, state.hidden.dims()[1]) => kind,
-        _ => return reference::rnn(cell, input, state, reverse),
+        _ => {
+            return match lengths {
+                Some(lengths) => reference::rnn_with_lengths(cell, input, state, reverse, lengths),
+                None => reference::rnn(cell, input, state, reverse),
+            };
+        }
     };
+    let row_lengths = row_lengths(lengths, &input);
     let (output, hidden, _) = Dispatch::recurrence(Inputs {
         bias: bias_or_zeros(&cell.bias, &cell.recurrent_weight),
         input: input.into_dispatch(),
@@ -65,9 +85,35 @@ pub(crate) fn rnn(
         memory: Memory::Nothing,
         kind,
         reverse,
+        lengths: row_lengths,
     });
     let state = RnnState::new(Tensor::from_dispatch(hidden));
-    (Tensor::from_dispatch(output), state)
+    let output = padded(
+        Tensor::from_dispatch(output),
+        lengths,
+        &state.hidden,
+        reverse,
+    );
+    (output, state)
+}
+
+/// The lengths as kernels take them, for an input `[B, T, I]`.
+fn row_lengths(lengths: Option<&Lengths>, input: &Tensor<3>) -> RowLengths {
+    let [_, time, _] = input.dims();
+    lengths.and_then(|lengths| lengths.if_padded(time))
+}
+
+/// The output `[B, T, H]` of the kernels, zero beyond the ends, with what is to be there.
+fn padded(
+    output: Tensor<3>,
+    lengths: Option<&Lengths>,
+    last: &Tensor<2>,
+    reverse: bool,
+) -> Tensor<3> {
+    match lengths {
+        Some(lengths) => lengths.pad(output, last, reverse),
+        None => output,
+    }
 }
 
 /// The bias `[G·H]` of a cell with the recurrent weights `[H, G·H]`.

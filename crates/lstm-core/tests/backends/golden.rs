@@ -6,6 +6,7 @@ use crate::tensors::{Host, Named, compare};
 use burn::tensor::DType;
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 
 const FILES: [(&str, &[u8]); 2] = [
     ("torch", include_bytes!("../golden/torch.safetensors")),
@@ -18,7 +19,7 @@ const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-12)];
 pub fn trials(backends: &[Backend]) -> Vec<Trial> {
     let mut trials = vec![];
     for (framework, bytes) in FILES {
-        for (case, tensors) in read(bytes) {
+        for (case, tensors) in read(bytes, |case: &Case| case.name.clone()) {
             let (given, want): (Named, Named) = tensors
                 .into_iter()
                 .partition(|(name, _)| name.starts_with('p') || case.inputs().contains(name));
@@ -38,13 +39,14 @@ pub fn trials(backends: &[Backend]) -> Vec<Trial> {
     trials
 }
 
-fn read(bytes: &[u8]) -> Vec<(Case, Named)> {
+/// The cases of a golden file, and the tensors of each by name.
+pub fn read<C: DeserializeOwned>(bytes: &[u8], name: impl Fn(&C) -> String) -> Vec<(C, Named)> {
     let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
     let (_, header) = SafeTensors::read_metadata(bytes).expect("a safetensors header");
     let metadata = header.metadata().as_ref().expect("metadata");
-    let cases: Vec<Case> = serde_json::from_str(&metadata["cases"]).expect("a list of cases");
-    let tensors_of = |case: &Case| {
-        let prefix = format!("{}/", case.name);
+    let cases: Vec<C> = serde_json::from_str(&metadata["cases"]).expect("a list of cases");
+    let tensors_of = |case: &C| {
+        let prefix = format!("{}/", name(case));
         let named = file.iter().filter_map(|(name, view)| {
             let values = view.data().chunks_exact(8);
             let host = Host {

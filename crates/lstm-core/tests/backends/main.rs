@@ -8,6 +8,7 @@ mod backend;
 mod case;
 mod differences;
 mod golden;
+mod stacks;
 mod tensors;
 
 use libtest_mimic::Arguments;
@@ -16,6 +17,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let backends = backend::all();
     let mut trials = golden::trials(&backends);
+    trials.extend(stacks::trials(&backends));
     trials.extend(differences::trials(&backends));
     let listing = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, LstmState, RnnState};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData, s};
+use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorData, s};
 use lstm_core::{Lstm, LstmCell, LstmCellConfig, Rnn, RnnCell, RnnCellConfig, reference};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -57,6 +57,8 @@ pub struct Case {
     pub seen: [bool; 3],
     pub threads: usize,
     pub dtype: DType,
+    /// The valid steps of each row; the padding is NaN.
+    pub lengths: Option<Vec<usize>>,
 }
 
 impl Case {
@@ -77,6 +79,7 @@ impl Case {
             seen: [true, true, cell == Cell::Lstm],
             threads,
             dtype: DType::F32,
+            lengths: None,
         }
     }
 
@@ -111,21 +114,29 @@ impl Case {
         let bias = yes() || cell == Cell::Relu;
         wanted[2] &= cell == Cell::Lstm;
         wanted[5] &= bias;
+        let (reverse, batch_first, weights_transposed, checkpointing) =
+            (yes(), yes(), yes(), yes());
+        // Last, so that cases without lengths are what they were.
+        let lengths = rng.random_bool(0.5).then(|| {
+            let length = |_| rng.random_range(1..=shape[1]);
+            (0..shape[0]).map(length).collect()
+        });
         Self {
             seed,
             cell,
             shape,
             bias,
-            reverse: yes(),
-            batch_first: yes(),
+            reverse,
+            batch_first,
             lies,
             in_the_middle: None,
-            weights_transposed: yes(),
+            weights_transposed,
             wanted,
-            checkpointing: yes(),
+            checkpointing,
             seen,
             threads,
             dtype: DType::F32,
+            lengths,
         }
     }
 
@@ -170,12 +181,21 @@ impl Case {
                     })
                 };
                 let state = LstmState::new(c0, h0);
-                let (y, state) = match fused {
-                    true => {
+                let (y, state) = match (fused, &self.lengths) {
+                    (true, None) => {
                         let (y, state) = layer.forward(self.swap(x), Some(state));
                         (self.swap(y), state)
                     }
-                    false => reference::lstm(&layer.cell, x, state, self.reverse),
+                    (true, Some(lengths)) => {
+                        let x = self.swap(x);
+                        let (y, state) = layer.forward_with_lengths(x, Some(state), lengths);
+                        (self.swap(y), state)
+                    }
+                    (false, None) => reference::lstm(&layer.cell, x, state, self.reverse),
+                    (false, Some(lengths)) => {
+                        let (cell, reverse) = (&layer.cell, self.reverse);
+                        reference::lstm_with_lengths(cell, x, state, reverse, lengths)
+                    }
                 };
                 (y, state.hidden, Some(state.cell))
             }
@@ -198,12 +218,21 @@ impl Case {
                     })
                 };
                 let state = RnnState::new(h0);
-                let (y, state) = match fused {
-                    true => {
+                let (y, state) = match (fused, &self.lengths) {
+                    (true, None) => {
                         let (y, state) = layer.forward(self.swap(x), Some(state));
                         (self.swap(y), state)
                     }
-                    false => reference::rnn(&layer.cell, x, state, self.reverse),
+                    (true, Some(lengths)) => {
+                        let x = self.swap(x);
+                        let (y, state) = layer.forward_with_lengths(x, Some(state), lengths);
+                        (self.swap(y), state)
+                    }
+                    (false, None) => reference::rnn(&layer.cell, x, state, self.reverse),
+                    (false, Some(lengths)) => {
+                        let (cell, reverse) = (&layer.cell, self.reverse);
+                        reference::rnn_with_lengths(cell, x, state, reverse, lengths)
+                    }
                 };
                 (y, state.hidden, None)
             }
@@ -267,6 +296,16 @@ impl Case {
                 let number = Tensor::full([1, 1, 1], number, &random.device);
                 let [row, step, feature] = [b / 2, t / 2, i / 2];
                 input.slice_assign(s![row..=row, step..=step, feature..=feature], number)
+            }
+            None => input,
+        };
+        // (On views of one row seen `B` times the gradient is a sum over them, of zeros here.)
+        let input = match &self.lengths {
+            Some(lengths) => {
+                let steps = lengths.iter().flat_map(|n| (0..t).map(move |k| k >= *n));
+                let data = TensorData::new(steps.collect::<Vec<_>>(), [b, t, 1]);
+                let padding = Tensor::<3, Bool>::from_data(data, &random.device);
+                input.mask_fill(padding.expand([b, t, i]), f32::NAN)
             }
             None => input,
         };

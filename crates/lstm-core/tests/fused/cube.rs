@@ -43,13 +43,16 @@ fn more_units_than_a_sequence_kernel_takes() {
     let Some(device) = adapter() else { return };
     for cell in [Cell::Lstm, Cell::Tanh, Cell::Relu] {
         let mut largest = BTreeMap::new();
-        let case = Case {
-            reverse: cell == Cell::Tanh,
-            ..Case::of(cell, [2, 3, 4, 257], 1)
-        };
-        let got = case.results(&device, true);
-        let want = case.results(&Device::flex(), false);
-        compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+        for lengths in [None, Some(vec![1, 3])] {
+            let case = Case {
+                reverse: (cell == Cell::Tanh) != lengths.is_some(),
+                lengths,
+                ..Case::of(cell, [2, 3, 4, 257], 1)
+            };
+            let got = case.results(&device, true);
+            let want = case.results(&Device::flex(), false);
+            compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+        }
         print_largest(&format!("wgpu, step by step, {cell:?}"), &largest);
     }
 }

@@ -11,9 +11,12 @@ Files:
   torch_*.safetensors              state dicts
   keras.safetensors                one model with four recurrent layers: model.save_weights, and then
                                    scripts/keras_to_safetensors.py
+  *_trained_*.safetensors          as these, of models with stacks (L layers), trained for some steps on
+                                   sequences of different lengths: packed ones in PyTorch, masks in Keras
   onnx.safetensors                 {case}/W, R, B: the initialisers of single-node models
   expected.safetensors             {case}/x [B,T,I], y [B,T,D*H], and final states h and c: [D,B,H]
-                                   (PyTorch: [L*D,B,H]); all models start from zeros
+                                   (of stacks: [L*D,B,H]); all models start from zeros; {case}/lengths [B]
+                                   if the rows have any, and zeros beyond in x
 """
 
 import os
@@ -38,6 +41,7 @@ PINNED = {"torch": "2.13.0", "keras": "3.15.1", "jax": "0.10.2", "onnx": "1.23.2
 HERE = Path(__file__).parent
 SCRIPT = HERE.parents[3] / "scripts" / "keras_to_safetensors.py"
 B, T, I, H = 3, 7, 4, 5
+LENGTHS = [4, 7, 1]
 
 
 def check_versions():
@@ -90,6 +94,21 @@ def torch_models(rng, expected):
     run("torch_bf16", lstm.float())
 
 
+def save_keras(model, file):
+    """To safetensors and, into a model that has other weights, back."""
+    saved, back, script = HERE / "saved.weights.h5", HERE / "back.weights.h5", [sys.executable, SCRIPT]
+    model.save_weights(saved)
+    subprocess.run(script + [saved, file], check=True)
+    other = keras.models.clone_model(model)
+    other.save_weights(back)
+    subprocess.run(script + ["--back", file, back], check=True)
+    other.load_weights(back)
+    saved.unlink()
+    back.unlink()
+    for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def keras_models(rng, expected):
     keras.utils.set_random_seed(2)
     layers, rnn = keras.layers, dict(return_sequences=True, return_state=True, bias_initializer="random_normal")
@@ -101,8 +120,7 @@ def keras_models(rng, expected):
         "keras_birnn": layers.Bidirectional(layers.SimpleRNN(H, use_bias=False, **rnn), name="birnn"),
     }
     model = keras.Model(x, [layer(x) for layer in cases.values()])
-    saved = HERE / "saved.weights.h5"
-    model.save_weights(saved)
+    save_keras(model, HERE / "keras.safetensors")
 
     data = normal(rng, (B, T, I))
     outputs = [[np.asarray(value) for value in output] for output in model(data)]
@@ -112,17 +130,6 @@ def keras_models(rng, expected):
         for k, letter in enumerate(letters):  # Keras lists h, c of the forward half, then of the other
             expected[f"{case}/{letter}"] = np.stack(states[k::len(letters)])
 
-    # To safetensors and, into a model that has other weights, back.
-    script = [sys.executable, SCRIPT]
-    subprocess.run(script + [saved, HERE / "keras.safetensors"], check=True)
-    other, back = keras.models.clone_model(model), HERE / "back.weights.h5"
-    other.save_weights(back)
-    subprocess.run(script + ["--back", HERE / "keras.safetensors", back], check=True)
-    other.load_weights(back)
-    saved.unlink()
-    back.unlink()
-    for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
-        assert np.array_equal(ours, theirs)
 
 
 def onnx_models(rng, expected):
@@ -153,12 +160,86 @@ def onnx_models(rng, expected):
     save_file(tensors, HERE / "onnx.safetensors")
 
 
+def padded_batch(rng):
+    """Sequences of different lengths, zero beyond, and what is to be learned: the mean of each feature."""
+    x = normal(rng, (B, T, I))
+    for row, length in enumerate(LENGTHS):
+        x[row, length:] = 0
+    return x, x.sum(1) / np.array(LENGTHS, np.float32)[:, None]
+
+
+def trained_torch_models(rng, expected):
+    torch.manual_seed(4)
+    for case, rnn in {
+        "torch_trained_lstm": torch.nn.LSTM(I, H, num_layers=3, batch_first=True, bidirectional=True, dropout=0.2),
+        "torch_trained_rnn": torch.nn.RNN(I, H, num_layers=2, batch_first=True),
+    }.items():
+        D = 2 if rnn.bidirectional else 1
+        model = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(D * H, I)})
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+
+        def run(x):
+            pack = torch.nn.utils.rnn.pack_padded_sequence
+            y, state = rnn(pack(torch.tensor(x), LENGTHS, batch_first=True, enforce_sorted=False))
+            y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=T)
+            return y, state if isinstance(state, tuple) else (state,)
+
+        def loss(x, mean):
+            return (model["head"](run(x)[1][0][-D:].transpose(0, 1).flatten(1)) - torch.tensor(mean)).square().mean()
+
+        first = None
+        for _ in range(100):
+            optimizer.zero_grad()
+            of_step = loss(*padded_batch(rng))
+            of_step.backward()
+            optimizer.step()
+            first = first or of_step.item()
+        assert of_step.item() < first, "it has learned"
+        save_torch(model.state_dict(), HERE / f"{case}.safetensors")
+        model.eval()
+        x, _ = padded_batch(rng)
+        with torch.no_grad():
+            y, states = run(x)
+        expected.update({f"{case}/x": x, f"{case}/y": y.numpy(), f"{case}/lengths": np.array(LENGTHS)})
+        expected.update({f"{case}/{letter}": state.numpy() for letter, state in zip("hc", states)})
+
+
+def trained_keras_models(rng, expected):
+    keras.utils.set_random_seed(5)
+    layers, rnn = keras.layers, dict(return_sequences=True, return_state=True)
+    for case, recurrent in {
+        "keras_trained_lstm": [layers.LSTM(H, **rnn) for _ in range(2)],
+        "keras_trained_bilstm": [layers.Bidirectional(layers.LSTM(H, **rnn)) for _ in range(2)],
+    }.items():
+        inputs = keras.Input((T, I))
+        y, states = layers.Masking()(inputs), []
+        for layer in recurrent:
+            y, *of_layer = layer(y)
+            states += of_layer
+        hidden = keras.ops.concatenate(states[-len(of_layer)::2], axis=1)
+        model = keras.Model(inputs, layers.Dense(I)(hidden))
+        model.compile(keras.optimizers.Adam(0.02), "mean_squared_error")
+        first = None
+        for _ in range(100):
+            of_step = float(model.train_on_batch(*padded_batch(rng)))
+            first = first or of_step
+        assert of_step < first, "it has learned"
+        save_keras(keras.Model(inputs, model.output), HERE / f"{case}.safetensors")  # without the optimizer
+        x, _ = padded_batch(rng)
+        y, *states = (np.asarray(value) for value in keras.Model(inputs, [y] + states)(x))
+        expected.update({f"{case}/x": x, f"{case}/y": y, f"{case}/lengths": np.array(LENGTHS)})
+        # Keras lists h, c of each layer and direction in turn.
+        expected.update({f"{case}/{letter}": np.stack(states[k::2]) for k, letter in enumerate("hc")})
+
+
 def main():
     check_versions()
     rng, expected = np.random.default_rng(3), {}
     torch_models(rng, expected)
     keras_models(rng, expected)
     onnx_models(rng, expected)
+    trained_torch_models(rng, expected)
+    trained_keras_models(rng, expected)
     expected = {name: np.ascontiguousarray(value, np.float32) for name, value in expected.items()}
     save_file(expected, HERE / "expected.safetensors", {package: version(package) for package in PINNED})
 

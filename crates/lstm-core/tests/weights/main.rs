@@ -6,7 +6,12 @@ mod mutated;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData, Tolerance, s};
 use lstm_core::convert::{Keras, Onnx, OnnxNames, PyTorch, PyTorchNames, WeightError, Weights};
-use lstm_core::{BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig};
+use lstm_core::{
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lengths, Lstm, LstmConfig, LstmStack,
+    LstmStackConfig, Padding, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use safetensors::SafeTensors;
 use std::path::PathBuf;
 
@@ -117,28 +122,144 @@ fn outputs_are_pytorchs() {
     );
 }
 
-/// Layer by layer, through the cells.
+fn lstm_stack(layers: usize, bidirectional: bool) -> LstmStack {
+    let config = LstmStackConfig::new(I, H, layers, true);
+    config.with_bidirectional(bidirectional).init(&device())
+}
+
+fn rnn_stack(layers: usize) -> RnnStack {
+    RnnStackConfig::new(I, H, layers, true).init(&device())
+}
+
+/// The lengths of a case's rows.
+fn lengths(case: &str) -> Lengths {
+    let lengths = expected::<1>(case, "lengths").into_data();
+    let lengths = lengths.iter::<f32>().map(|length| length as usize);
+    Lengths::from(&lengths.collect::<Vec<_>>())
+}
+
+fn check_lstm_stack(case: &str, stack: &LstmStack, lengths: Option<Lengths>) {
+    let x = expected(case, "x");
+    let (y, state) = match lengths {
+        Some(lengths) => stack.forward_with_lengths(x, None, lengths),
+        None => stack.forward(x, None),
+    };
+    assert_close(case, "y", y);
+    assert_close(case, "h", state.hidden);
+    assert_close(case, "c", state.cell);
+}
+
 #[test]
 fn outputs_of_a_stack_are_pytorchs() {
     let weights = open("torch_stack.safetensors");
-    let (mut sequence, mut hidden, mut cell) = (expected("torch_stack", "x"), vec![], vec![]);
-    for layer in 0..2 {
-        let mut lstm = BiLstmConfig::new(sequence.dims()[2], H, true).init(&device());
-        let names = names("").layer(layer);
-        lstm.forward.cell = lstm.forward.cell.with_pytorch(&weights, &names).unwrap();
-        lstm.reverse.cell = lstm
-            .reverse
-            .cell
-            .with_pytorch(&weights, &names.reverse())
-            .unwrap();
-        let (y, state) = lstm.forward(sequence, None);
-        sequence = y;
-        hidden.push(state.hidden);
-        cell.push(state.cell);
+    let stack = lstm_stack(2, true).with_pytorch(&weights, &names(""));
+    check_lstm_stack("torch_stack", &stack.unwrap(), None);
+}
+
+/// Models with stacks, trained on packed sequences, and the same numbers after a way there and back.
+#[test]
+fn trained_models_are_pytorchs() {
+    let case = "torch_trained_lstm";
+    let stack = lstm_stack(3, true)
+        .with_pytorch(&open("torch_trained_lstm.safetensors"), &names("rnn"))
+        .unwrap();
+    check_lstm_stack(case, &stack, Some(lengths(case)));
+    let weights = written(|w| stack.to_pytorch(w, &names("encoder")));
+    let back = lstm_stack(3, true).with_pytorch(&weights, &names("encoder"));
+    assert_same_module(stack, back.unwrap());
+
+    let case = "torch_trained_rnn";
+    let stack = rnn_stack(2)
+        .with_pytorch(&open("torch_trained_rnn.safetensors"), &names("rnn"))
+        .unwrap();
+    let (y, state) = stack.forward_with_lengths(expected(case, "x"), None, lengths(case));
+    assert_close(case, "y", y);
+    assert_close(case, "h", state.hidden);
+    let weights = written(|w| stack.to_pytorch(w, &names("")));
+    let back = rnn_stack(2).with_pytorch(&weights, &names(""));
+    assert_same_module(stack, back.unwrap());
+}
+
+/// Models with stacks, trained with masks. Keras repeats the output beyond a row's end, but for
+/// `Bidirectional`, where it is zero.
+#[test]
+fn trained_models_are_keras() {
+    for (case, path, bidirectional, padding) in [
+        (
+            "keras_trained_lstm",
+            "layers/lstm",
+            false,
+            Padding::RepeatLast,
+        ),
+        (
+            "keras_trained_bilstm",
+            "layers/bidirectional",
+            true,
+            Padding::Zero,
+        ),
+    ] {
+        let weights = open(&format!("{case}.safetensors"));
+        let stack = lstm_stack(2, bidirectional);
+        let stack = stack.with_keras(&weights, path).unwrap();
+        check_lstm_stack(case, &stack, Some(lengths(case).with_padding(padding)));
+        let back = written(|w| stack.to_keras(w, path));
+        for name in back.names() {
+            assert_eq!(back.tensor(name), weights.tensor(name), "{name}");
+        }
+        let numbered = written(|w| stack.to_keras(w, "layers/lstm_4"));
+        assert!(
+            numbered
+                .names()
+                .any(|name| name.starts_with("layers/lstm_5/"))
+        );
+        let back = lstm_stack(2, bidirectional).with_keras(&numbered, "layers/lstm_4");
+        assert_same_module(stack, back.unwrap());
     }
-    assert_close("torch_stack", "y", sequence);
-    assert_close("torch_stack", "h", Tensor::cat(hidden, 0));
-    assert_close("torch_stack", "c", Tensor::cat(cell, 0));
+}
+
+/// PyTorch itself loads what is written here, and gives the same outputs; with new numbers, sizes and
+/// lengths on every run. Where `LSTM_CORE_PYTHON` is a Python with torch and safetensors.
+#[test]
+fn pytorch_runs_what_is_written_here() {
+    let Some(python) = std::env::var_os("LSTM_CORE_PYTHON") else {
+        println!("skipped PyTorch: LSTM_CORE_PYTHON is not set");
+        return;
+    };
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    println!("sizes by seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    for _ in 0..5 {
+        let mut size = |largest| rng.random_range(1..=largest);
+        let [b, t, i, h, layers] = [size(6), size(9), size(5), size(8), size(3)];
+        let bidirectional = size(2) == 2;
+        let of_rows: Vec<usize> = (0..b).map(|_| size(t)).collect();
+        let stack = LstmStackConfig::new(i, h, layers, true)
+            .with_bidirectional(bidirectional)
+            .init(&device());
+        let normal = burn::tensor::Distribution::Normal(0.0, 1.0);
+        let x = Tensor::<3>::random([b, t, i], normal, &device());
+        let (y, state) = stack.forward_with_lengths(x.clone(), None, &of_rows);
+        let mut weights = Weights::new();
+        stack.to_pytorch(&mut weights, &names("rnn")).unwrap();
+        let of_rows = of_rows.iter().map(|length| *length as f32).collect();
+        weights.insert("lengths", TensorData::new::<f32, _>(of_rows, [b]));
+        let results = [("x", x), ("y", y), ("h", state.hidden), ("c", state.cell)];
+        for (name, tensor) in results {
+            weights.insert(name, tensor.into_data());
+        }
+        weights.write_safetensors(&path).unwrap();
+        let run = std::process::Command::new(&python)
+            .args([file("check_written.py"), path.clone()])
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.success(), "{weights:?}: {printed}");
+    }
 }
 
 #[test]
@@ -367,6 +488,18 @@ fn errors_name_tensor_expected_and_got() {
 
     let two = open("torch_stack.safetensors");
     assert!(message(bilstm().with_pytorch(&two, &names(""))).contains("_l1"));
+    let text = message(lstm_stack(3, true).with_pytorch(&two, &names("")));
+    assert!(text.contains("weight_ih_l2 [20, 10] is missing"), "{text}");
+    let text = message(lstm_stack(2, false).with_pytorch(&two, &names("")));
+    assert!(
+        text.contains("no place for tensor bias_hh_l0_reverse"),
+        "{text}"
+    );
+    let text = message(rnn_stack(2).with_pytorch(&open("torch_rnn.safetensors"), &names("model")));
+    assert!(
+        text.contains("model.weight_ih_l1 [5, 5] is missing"),
+        "{text}"
+    );
 
     let mut typed = Weights::new();
     lstm().to_pytorch(&mut typed, &names("")).unwrap();
@@ -383,6 +516,11 @@ fn errors_name_tensor_expected_and_got() {
     assert!(message(coupled.with_pytorch(&weights, &names("rnn"))).contains("coupled gates"));
 
     let keras = open("keras.safetensors");
+    let text = message(lstm_stack(2, false).with_keras(&keras, "layers/lstm"));
+    assert!(
+        text.contains("layers/lstm_1/cell/vars/0 [5, 20] is missing"),
+        "{text}"
+    );
     let text = message(birnn(true).with_keras(&keras, "layers/bidirectional_1"));
     assert!(text.contains("layers/bidirectional_1/forward_layer/cell/vars/2 [5] is missing"));
 }

@@ -3,7 +3,7 @@
 //!
 //! `LSTM_CORE_WEIGHT_CASES=1000000` runs so many cases for each file.
 
-use super::{bilstm, birnn, file, lstm, names, rnn};
+use super::{bilstm, birnn, file, lstm, lstm_stack, names, rnn, rnn_stack};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
@@ -164,15 +164,25 @@ fn load_all(weights: &Weights) {
         let _ = bilstm().with_pytorch(weights, &names(path));
         let _ = rnn().with_pytorch(weights, &names(path));
         let _ = birnn(false).with_pytorch(weights, &names(path));
+        let _ = lstm_stack(3, true).with_pytorch(weights, &names(path));
+        let _ = rnn_stack(2).with_pytorch(weights, &names(path));
     }
     let _ = lstm().with_keras(weights, "layers/lstm");
     let _ = birnn(false).with_keras(weights, "layers/bidirectional_1");
+    let _ = lstm_stack(2, true).with_keras(weights, "layers/bidirectional");
     let _ = bilstm().with_onnx(weights, &super::onnx_names("onnx_lstm_bidirectional"));
 }
 
 #[test]
 fn safetensors_of_pytorch() {
     mutate("torch_lstm.safetensors", |path| {
+        Weights::read_safetensors(path)
+    });
+}
+
+#[test]
+fn safetensors_of_pytorchs_stack() {
+    mutate("torch_trained_lstm.safetensors", |path| {
         Weights::read_safetensors(path)
     });
 }

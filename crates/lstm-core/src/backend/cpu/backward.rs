@@ -162,6 +162,12 @@ fn steps_of_chunk(rows: usize, time: usize) -> usize {
     (CHUNK / rows.max(1)).clamp(1, time)
 }
 
+/// Adds numbers to others.
+fn add(to: &mut [f32], numbers: &[f32]) {
+    let pairs = to.iter_mut().zip(numbers);
+    pairs.for_each(|(to, number)| *to += number);
+}
+
 /// Some rows, and steps that follow each other.
 struct Chunk {
     rows: Range<usize>,
@@ -300,7 +306,7 @@ impl<C: Cell> Walk<'_, C> {
         // units, before the team meets and after.
         unsafe {
             if k + 1 == sizes.time {
-                self.start_from_upstream(rows, &real, t);
+                self.start_gradient(rows, &real, Some(k), None);
                 self.add_upstream_of_final(rows, &real);
             }
             for panel in self.panels.of_members[member.place()].clone() {
@@ -325,18 +331,18 @@ impl<C: Cell> Walk<'_, C> {
                             first: sums.at(self.panels.start(panel, room) + first * width),
                             row: width,
                         },
+                        active: recurrence.active(rows.start, k),
                     },
                 );
             }
             self.clear_filling(member, first..first + rows.len());
             member.meet_team();
             // The upstream gradient of the step before, and what comes to it from this one.
-            let start = match k {
-                0 => Start::Zero,
-                _ => self.start_from_upstream(rows, &real, sizes.step(k - 1)),
-            };
+            let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
             self.left(member, first, &mut scratch.left);
             let depth = self.panels.len(1);
+            // (To the rows behind it would add nothing.)
+            let count = recurrence.active(rows.start, k).rows(rows.len());
             for panel in self.hidden_panels.of_members[member.place()].clone() {
                 let units = &self.hidden_panels.units[panel];
                 Product {
@@ -344,7 +350,7 @@ impl<C: Cell> Walk<'_, C> {
                     left: &scratch.left,
                     panel: self.recurrent.at(units.start * depth),
                     vectors: units.len() / simd.lanes(),
-                    rows: rows.len(),
+                    rows: count,
                     result: self.hidden_gradient.at(rows.start * padded + units.start),
                     result_row: padded,
                 }
@@ -380,25 +386,39 @@ impl<C: Cell> Walk<'_, C> {
         }
     }
 
-    /// Puts the upstream gradient of time step `t`, if there is one, where the gradient of the hidden
-    /// state is; returns how what else comes to it starts.
+    /// Puts the upstream gradient of the step read as number `k`, if there are such a step and such a
+    /// gradient, where the gradient of the hidden state is; returns how what else comes to it starts.
+    /// `after` is the step that the walk comes from: in rows that have none there the gradient passes.
     ///
     /// # Safety
     ///
     /// No other thread may have these rows and units.
-    unsafe fn start_from_upstream(
+    unsafe fn start_gradient(
         &self,
         rows: &Range<usize>,
         units: &Range<usize>,
-        t: usize,
+        k: Option<usize>,
+        after: Option<usize>,
     ) -> Start {
-        let Some(upstream) = self.upstream.output else {
+        let recurrence = self.recurrence;
+        let upstream = self.upstream.output.zip(k);
+        if upstream.is_none() && recurrence.lengths.is_none() {
             return Start::Zero;
-        };
+        }
+        let takes_part = |row: usize, k| recurrence.active(0, k).has(row);
         for row in rows.clone() {
             // SAFETY: the caller's promise.
             let gradient = unsafe { self.hidden_gradient_of(row, units) };
-            gradient.copy_from_slice(&upstream.of(row, t)[units.clone()]);
+            let upstream = upstream
+                .filter(|(_, k)| takes_part(row, *k))
+                .map(|(upstream, k)| &upstream.of(row, recurrence.sizes.step(k))[units.clone()]);
+            let passes = after.is_some_and(|k| !takes_part(row, k));
+            match (upstream, passes) {
+                (Some(upstream), false) => gradient.copy_from_slice(upstream),
+                (Some(upstream), true) => add(gradient, upstream),
+                (None, false) => gradient.fill(0.0),
+                (None, true) => {}
+            }
         }
         Start::There
     }
@@ -407,7 +427,7 @@ impl<C: Cell> Walk<'_, C> {
     ///
     /// # Safety
     ///
-    /// As [`start_from_upstream`](Self::start_from_upstream).
+    /// As [`start_gradient`](Self::start_gradient).
     unsafe fn add_upstream_of_final(&self, rows: &Range<usize>, units: &Range<usize>) {
         let Some(upstream) = self.upstream.hidden else {
             return;
@@ -416,8 +436,7 @@ impl<C: Cell> Walk<'_, C> {
         for (row, upstream) in rows.clone().zip(upstream.skip(rows.start)) {
             // SAFETY: the caller's promise.
             let gradient = unsafe { self.hidden_gradient_of(row, units) };
-            let pairs = gradient.iter_mut().zip(&upstream[units.clone()]);
-            pairs.for_each(|(gradient, upstream)| *gradient += upstream);
+            add(gradient, &upstream[units.clone()]);
         }
     }
 
@@ -425,7 +444,7 @@ impl<C: Cell> Walk<'_, C> {
     ///
     /// # Safety
     ///
-    /// As [`start_from_upstream`](Self::start_from_upstream).
+    /// As [`start_gradient`](Self::start_gradient).
     #[allow(clippy::mut_from_ref)]
     unsafe fn hidden_gradient_of(&self, row: usize, units: &Range<usize>) -> &mut [f32] {
         let start = row * padded(self.recurrence.sizes.hidden);
@@ -466,12 +485,17 @@ impl<C: Cell> Walk<'_, C> {
         let read = unsafe { scratch.read.share().write(0..chunk.len() * depth) };
         for (place, read) in read.chunks_exact_mut(depth).enumerate() {
             let (row, k) = chunk.place(place);
+            let active = recurrence.active(0, k);
+            if !active.has(row) {
+                read.fill(0.0); // the input may hold NaN here
+                continue;
+            }
             read[0] = 1.0;
             let (x, h) = read[1..].split_at_mut(input);
             x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
-            h.copy_from_slice(match k {
-                0 => &recurrence.hidden[row * hidden..][..hidden],
-                _ => &self.output.of(row, sizes.step(k - 1))[..hidden],
+            h.copy_from_slice(match k == 0 || active.begins(row) {
+                true => &recurrence.hidden[row * hidden..][..hidden],
+                false => &self.output.of(row, sizes.step(k - 1))[..hidden],
             });
         }
         let room = self.room(member);
@@ -536,7 +560,10 @@ impl<C: Cell> Walk<'_, C> {
             let start = (row * sizes.time + sizes.step(k)) * input;
             // SAFETY: no other thread has this row and step.
             let result = unsafe { self.input_gradient.write(start..start + input) };
-            result.copy_from_slice(&gradient[..input]);
+            match recurrence.active(0, k).has(row) {
+                true => result.copy_from_slice(&gradient[..input]),
+                false => result.fill(0.0),
+            }
         }
     }
 }

@@ -41,6 +41,17 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Zeroes `count` numbers of row `row`.
+    ///
+    /// # Safety
+    ///
+    /// They must be there, and nobody else may use them.
+    #[inline(always)]
+    pub unsafe fn clear(self, row: usize, count: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(row, 0), count) }.fill(0.0);
+    }
+
     /// Where the number in column `column` of row `row` lies.
     ///
     /// # Safety
@@ -53,8 +64,42 @@ impl Rows {
     }
 }
 
+/// The rows that take part in a step: those that haven't ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Active<'a> {
+    /// The lengths of the rows, if any is shorter than the sequence.
+    pub lengths: Option<&'a [usize]>,
+    /// The time step.
+    pub t: usize,
+    /// Whether the steps are read from the last to the first.
+    pub reverse: bool,
+}
+
+impl Active<'_> {
+    /// Whether a row takes part.
+    #[inline(always)]
+    pub fn has(self, row: usize) -> bool {
+        self.lengths.is_none_or(|lengths| self.t < lengths[row])
+    }
+
+    /// Those among `rows` rows up to the last one that takes part: all work there is, where the longest rows
+    /// come first.
+    pub fn rows(self, rows: usize) -> usize {
+        let last = (0..rows).rev().find(|row| self.has(*row));
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// Whether this is the first step of its row that is read, after which all others are. (In reading
+    /// order the first step of all is not asked for.)
+    #[inline(always)]
+    pub fn begins(self, row: usize) -> bool {
+        let last = |lengths: &[usize]| self.t + 1 == lengths[row];
+        self.reverse && self.lengths.is_some_and(last)
+    }
+}
+
 /// What a step of some units reads and writes.
-pub(crate) struct Step {
+pub(crate) struct Step<'a> {
     /// Rows.
     pub rows: usize,
     /// The units.
@@ -67,17 +112,19 @@ pub(crate) struct Step {
     pub memory: Rows,
     /// Written: what is to be kept, if anything.
     pub kept: Option<KeptStep>,
+    /// The rows that have a step; nothing is written of the others but, perhaps, `hidden`.
+    pub active: Active<'a>,
 }
 
 /// What a step of some units reads and writes on the way back.
-pub(crate) struct StepBack {
+pub(crate) struct StepBack<'a> {
     /// Rows.
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
     /// Read: what was kept of this step.
     pub kept: KeptStep,
-    /// Read: what was kept of the step before, unless this is the first.
+    /// Read: what was kept of the step before, unless this is the first of all, or of a row.
     pub before: Option<KeptStep>,
     /// Read: `c` before the first step, from unit 0 on.
     pub memory: Rows,
@@ -87,6 +134,8 @@ pub(crate) struct StepBack {
     pub memory_gradient: Rows,
     /// Written: the gradients of the gates' sums, `[rows, G · units]`.
     pub sums: Rows,
+    /// The rows that have a step; of the others the sums' gradients are zero.
+    pub active: Active<'a>,
 }
 
 /// What is kept for the way back: `[T, blocks, B, K, BLOCK]`, so that what a thread writes in a step

@@ -128,7 +128,11 @@ impl<C: Cell> Walk<'_, C> {
             let width = self.panels.width(panel);
             let bias = self.packed.at(self.panels.start(panel, depth));
             for start in rows.clone().step_by(SUMS) {
-                let count = SUMS.min(rows.end - start);
+                let active = recurrence.active(start, k);
+                let count = active.rows(SUMS.min(rows.end - start));
+                if count == 0 {
+                    continue;
+                }
                 let x = Left {
                     first: recurrence.input.at(start, t),
                     row: recurrence.input.row,
@@ -174,20 +178,29 @@ impl<C: Cell> Walk<'_, C> {
                                 false => sums, // not read
                             },
                             kept: self.kept.map(|kept| kept.step(t, start)),
+                            active,
                         },
                     );
                 }
             }
         }
         let real = member.real_units(hidden);
+        let active = recurrence.active(0, k);
         for row in rows {
             // SAFETY: no other thread has these rows and units.
             unsafe {
                 let start = row * padded;
-                let state = after.read(start + real.start..start + real.end);
+                let units = start + real.start..start + real.end;
                 let start = (row * time + t) * hidden;
                 let output = self.output.write(start + real.start..start + real.end);
-                output.copy_from_slice(state);
+                if active.has(row) {
+                    output.copy_from_slice(after.read(units));
+                } else {
+                    output.fill(0.0);
+                    after
+                        .write(units.clone())
+                        .copy_from_slice(before.read(units));
+                }
             }
         }
     }

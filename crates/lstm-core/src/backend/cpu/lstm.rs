@@ -25,9 +25,9 @@ impl Cell for Lstm {
     }
 }
 
-struct Gates(Step);
+struct Gates<'a>(Step<'a>);
 
-impl Kernel for Gates {
+impl Kernel for Gates<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -35,6 +35,9 @@ impl Kernel for Gates {
         let step = self.0;
         let units = step.units;
         for row in 0..step.rows {
+            if !step.active.has(row) {
+                continue;
+            }
             for k in (0..units.len()).step_by(V::LANES) {
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::step`.
@@ -58,9 +61,9 @@ impl Kernel for Gates {
     }
 }
 
-struct GatesBack(StepBack);
+struct GatesBack<'a>(StepBack<'a>);
 
-impl Kernel for GatesBack {
+impl Kernel for GatesBack<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -69,6 +72,12 @@ impl Kernel for GatesBack {
         let units = step.units;
         let one = V::splat(1.0);
         for row in 0..step.rows {
+            if !step.active.has(row) {
+                // SAFETY: the promise of whoever called `Cell::step_back`.
+                unsafe { step.sums.clear(row, Lstm::GATES * units.len()) };
+                continue;
+            }
+            let begins = step.active.begins(row);
             for k in (0..units.len()).step_by(V::LANES) {
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::step_back`.
@@ -76,8 +85,8 @@ impl Kernel for GatesBack {
                     let kept = |number: usize| V::load(step.kept.at(row, number, unit));
                     let (i, f, g, o, c) = (kept(0), kept(1), kept(2), kept(3), kept(CELL));
                     let before = V::load(match step.before {
-                        Some(before) => before.at(row, CELL, unit),
-                        None => step.memory.at(row, unit),
+                        Some(before) if !begins => before.at(row, CELL, unit),
+                        _ => step.memory.at(row, unit),
                     });
                     let dh = V::load(step.hidden.at(row, unit));
                     let dc = V::load(step.memory_gradient.at(row, unit));

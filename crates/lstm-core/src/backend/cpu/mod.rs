@@ -20,6 +20,7 @@ mod team;
 mod weights;
 
 pub(crate) use backward::{Upstream, Wanted};
+use cell::Active;
 pub(crate) use cell::Cell;
 pub(crate) use lstm::Lstm;
 pub use memory::Buffer;
@@ -95,6 +96,9 @@ pub(crate) struct Recurrence<'a, C> {
     pub hidden: &'a [f32],
     /// `c` before the first step, `[B, H]`, or nothing.
     pub memory: &'a [f32],
+    /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
+    /// are, and its output is zero.
+    pub lengths: Option<&'a [usize]>,
     /// The instruction set to use.
     pub simd: Simd,
     /// Threads to use at most.
@@ -104,6 +108,15 @@ pub(crate) struct Recurrence<'a, C> {
 impl<C: Cell> Recurrence<'_, C> {
     fn plan(&self) -> Plan {
         Plan::new(self.sizes, C::GATES, self.threads)
+    }
+
+    /// The rows, from `first` on, that take part in the step read as number `k`.
+    fn active(&self, first: usize, k: usize) -> Active<'_> {
+        Active {
+            lengths: self.lengths.map(|lengths| &lengths[first..]),
+            t: self.sizes.step(k),
+            reverse: self.sizes.reverse,
+        }
     }
 }
 

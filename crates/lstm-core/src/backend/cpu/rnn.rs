@@ -27,15 +27,18 @@ impl Cell for Rnn {
     }
 }
 
-struct Activate(Rnn, Step);
+struct Activate<'a>(Rnn, Step<'a>);
 
-impl Kernel for Activate {
+impl Kernel for Activate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         for row in 0..step.rows {
+            if !step.active.has(row) {
+                continue;
+            }
             for k in (0..step.units.len()).step_by(V::LANES) {
                 let unit = step.units.start + k;
                 // SAFETY: the promise of whoever called `Cell::step`.
@@ -56,15 +59,20 @@ impl Kernel for Activate {
     }
 }
 
-struct ActivateBack(Rnn, StepBack);
+struct ActivateBack<'a>(Rnn, StepBack<'a>);
 
-impl Kernel for ActivateBack {
+impl Kernel for ActivateBack<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         for row in 0..step.rows {
+            if !step.active.has(row) {
+                // SAFETY: the promise of whoever called `Cell::step_back`.
+                unsafe { step.sums.clear(row, step.units.len()) };
+                continue;
+            }
             for k in (0..step.units.len()).step_by(V::LANES) {
                 let unit = step.units.start + k;
                 // SAFETY: the promise of whoever called `Cell::step_back`.

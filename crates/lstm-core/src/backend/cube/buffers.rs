@@ -1,8 +1,8 @@
 //! Buffers of the kernels.
 
-use crate::ops::Gradient;
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, Shape};
+use crate::ops::{Gradient, RowLengths};
+use burn::backend::ops::{FloatTensorOps, IntTensorOps};
+use burn::tensor::{DType, Shape, TensorData};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
@@ -38,6 +38,16 @@ pub fn float32(tensor: CubeTensor) -> CubeTensor {
         DType::F32 => tensor.copy(),
         _ => cast(tensor, DType::F32),
     }
+}
+
+/// The lengths of the rows or, where there are none, any tensor for a kernel that won't read it.
+pub fn lengths_or_any(lengths: &RowLengths, any: &CubeTensor) -> CubeTensor {
+    let Some(lengths) = lengths else {
+        return any.clone();
+    };
+    let numbers: Vec<i32> = lengths.iter().map(|length| *length as i32).collect();
+    let count = numbers.len();
+    CubeBackend::int_from_data(TensorData::new(numbers, [count]), &any.device)
 }
 
 /// A gradient's numbers in order or, where there is none, any tensor for a kernel that won't read it.

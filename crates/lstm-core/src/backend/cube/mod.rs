@@ -23,8 +23,8 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use operations::SequenceKernels;
 use products::{Kept, backward, forward};
 
-/// Buffers of a kernel, at most: ten of [`lstm::sequence::forward`], and one for its sizes.
-const BUFFERS: u32 = 11;
+/// Buffers of a kernel, at most: eleven of [`lstm::sequence::forward`], and one for its sizes.
+const BUFFERS: u32 = 12;
 
 /// Whether the kernels can have a sequence of this size and type on the device.
 pub(crate) fn fits(device: &CubeDevice, dtype: DType, [batch, time, units]: [usize; 3]) -> bool {

@@ -7,7 +7,7 @@
 use super::buffers::{if_kept, transposed};
 use super::strategy::Strategy;
 use super::{lstm, rnn};
-use crate::ops::{Upstream, UpstreamMetadata};
+use crate::ops::{RowLengths, Upstream, UpstreamMetadata};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, backend_extension};
@@ -32,6 +32,7 @@ pub trait SequenceKernels: Backend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -49,6 +50,7 @@ pub trait SequenceKernels: Backend {
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// As [`lstm`](Self::lstm), from `[B, T, H]`: the hidden states of all steps, the one after the last
@@ -62,6 +64,7 @@ pub trait SequenceKernels: Backend {
         relu: bool,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// From the gradients of the hidden states and of the final one: those of the sums, `[B, T, H]`, and
@@ -73,6 +76,7 @@ pub trait SequenceKernels: Backend {
         recurrent: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// A matrix, transposed and in order in memory.
@@ -89,6 +93,7 @@ impl SequenceKernels for CubeBackend {
         memory: FloatTensor<Self>,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -98,7 +103,7 @@ impl SequenceKernels for CubeBackend {
     ) {
         let strategy = strategy(&hidden, 4);
         lstm::launch::forward(
-            strategy, projected, bias, recurrent, hidden, memory, reverse, keep,
+            strategy, projected, bias, recurrent, hidden, memory, reverse, keep, lengths,
         )
     }
 
@@ -108,9 +113,12 @@ impl SequenceKernels for CubeBackend {
         memory: FloatTensor<Self>,
         recurrent: FloatTensor<Self>,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&memory, 4);
-        lstm::launch::backward(strategy, upstream, kept, memory, recurrent, reverse)
+        lstm::launch::backward(
+            strategy, upstream, kept, memory, recurrent, reverse, lengths,
+        )
     }
 
     fn rnn(
@@ -121,10 +129,11 @@ impl SequenceKernels for CubeBackend {
         relu: bool,
         reverse: bool,
         keep: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&hidden, 1);
         rnn::launch::forward(
-            strategy, projected, bias, recurrent, hidden, relu, reverse, keep,
+            strategy, projected, bias, recurrent, hidden, relu, reverse, keep, lengths,
         )
     }
 
@@ -134,9 +143,12 @@ impl SequenceKernels for CubeBackend {
         recurrent: FloatTensor<Self>,
         relu: bool,
         reverse: bool,
+        lengths: RowLengths,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let strategy = strategy(&output, 1);
-        rnn::launch::backward(strategy, upstream, output, recurrent, relu, reverse)
+        rnn::launch::backward(
+            strategy, upstream, output, recurrent, relu, reverse, lengths,
+        )
     }
 
     fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -163,6 +175,7 @@ fn lstm_specs(
     memory: &TensorSpec,
     _reverse: &bool,
     keep: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = projected.shape.dims();
     let [_, units] = hidden.shape.dims();
@@ -181,6 +194,7 @@ fn lstm_back_specs(
     memory: &TensorSpec,
     _recurrent: &TensorSpec,
     _reverse: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = kept.shape.dims();
     let [_, units] = memory.shape.dims();
@@ -196,6 +210,7 @@ fn rnn_specs(
     _relu: &bool,
     _reverse: &bool,
     keep: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, units] = projected.shape.dims();
     let before = with_shape(projected, if_kept(*keep, [units, batch, time]));
@@ -208,6 +223,7 @@ fn rnn_back_specs(
     _recurrent: &TensorSpec,
     _relu: &bool,
     _reverse: &bool,
+    _lengths: &RowLengths,
 ) -> (TensorSpec, TensorSpec) {
     let [batch, _, units] = output.shape.dims();
     (output.clone(), with_shape(output, [batch, units]))

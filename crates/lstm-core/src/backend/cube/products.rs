@@ -2,9 +2,10 @@
 //! are the backend's own; the steps between them are [`SequenceKernels`].
 
 use super::operations::SequenceKernels;
+use crate::lengths::steps_of_padding;
 use crate::ops::{Inputs, Kind, Memory, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata};
+use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::Shape;
 
 /// A sequence `[B, T, _]` as a matrix `[B·T, _]`.
@@ -19,6 +20,22 @@ fn projected<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
     let product = B::float_matmul(rows::<B>(inputs.input.clone()), inputs.input_weight.clone());
     let [_, width] = product.shape().dims();
     B::float_reshape(product, Shape::from([batch, time, width]))
+}
+
+/// The input, with zeros for padding: a product over all steps would take NaN there along, whatever it is
+/// multiplied with.
+fn without_padding<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
+    let input = inputs.input.clone();
+    let Some(lengths) = &inputs.lengths else {
+        return input;
+    };
+    let shape = input.shape();
+    let [_, time, _] = shape.dims();
+    let device = input.device();
+    let native = get_or_init_device_settings::<B>(&device).bool_dtype;
+    let steps = steps_of_padding(lengths, time).convert_dtype(native.into());
+    let steps = B::bool_from_data(steps, &device);
+    B::float_mask_fill(input, B::bool_expand(steps, shape), 0.0.into())
 }
 
 /// What the way back needs beside inputs and output.
@@ -40,6 +57,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
         memory,
         kind,
         reverse,
+        lengths,
         ..
     } = inputs.clone();
     match memory {
@@ -52,6 +70,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
                 cell,
                 reverse,
                 keep,
+                lengths,
             );
             let (memory, gates) = (Some(cell), Some(gates));
             let outputs = Outputs {
@@ -71,6 +90,7 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
                 relu,
                 reverse,
                 keep,
+                lengths,
             );
             let (memory, gates) = (None, None);
             let outputs = Outputs {
@@ -92,18 +112,19 @@ pub fn backward<B: SequenceKernels>(
     wanted: &[bool],
 ) -> Vec<Option<FloatTensor<B>>> {
     let recurrent = inputs.recurrent_weight.clone();
-    let reverse = inputs.reverse;
+    let (reverse, lengths) = (inputs.reverse, inputs.lengths.clone());
     let upstream = upstream.clone();
     let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
         (Memory::Cell(cell), Some(gates)) => {
             let (gates, cell) = (gates.clone(), cell.clone());
-            let (sums, hidden, memory) = B::lstm_back(upstream, gates, cell, recurrent, reverse);
+            let (sums, hidden, memory) =
+                B::lstm_back(upstream, gates, cell, recurrent, reverse, lengths);
             (sums, hidden, Some(memory))
         }
         _ => {
             let relu = inputs.kind == Kind::ReluRnn;
             let output = output.clone();
-            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse);
+            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse, lengths);
             (sums, hidden, None)
         }
     };
@@ -117,7 +138,7 @@ pub fn backward<B: SequenceKernels>(
             let sums = swapped(B::transposed(sums.clone()));
             let [units, batch, time] = kept.before.shape().dims();
             let before = B::float_reshape(kept.before.clone(), Shape::from([units, batch * time]));
-            let input = swapped(rows::<B>(inputs.input.clone()));
+            let input = swapped(rows::<B>(without_padding::<B>(inputs)));
             [
                 wanted[1].then(|| B::float_matmul(input, sums.clone())),
                 wanted[3].then(|| B::float_matmul(before, sums)),

@@ -86,6 +86,47 @@ pub fn write<F: Float, N: Size>(
     }
 }
 
+/// The lengths of the rows from `first` on, which are there if the batch is `padded`.
+#[cube]
+pub fn read_lengths<N: Size>(
+    lengths: &[i32],
+    first: usize,
+    batch: usize,
+    #[comptime] padded: bool,
+) -> Vector<i32, N> {
+    let mut of_rows = Vector::new(0i32);
+    if comptime!(padded) {
+        #[unroll]
+        for row in 0..N::value() {
+            let row_of_batch = (first + row).min(batch - 1);
+            of_rows.insert(row, lengths[row_of_batch]);
+        }
+    }
+    of_rows
+}
+
+/// `here` in the rows that have step `t`, and `ended` in those that ended before it, if the batch is
+/// `padded`. (A selection: what isn't selected may be NaN.)
+#[cube]
+pub fn unless_ended<N: Size>(
+    t: usize,
+    lengths: Vector<i32, N>,
+    here: Vector<f32, N>,
+    ended: Vector<f32, N>,
+    #[comptime] padded: bool,
+) -> Vector<f32, N> {
+    let mut chosen = here;
+    if comptime!(padded) {
+        #[unroll]
+        for row in 0..N::value() {
+            if i32::cast_from(t) >= lengths.extract(row) {
+                chosen.insert(row, ended.extract(row));
+            }
+        }
+    }
+    chosen
+}
+
 /// A weight, for all rows.
 #[cube]
 pub fn weight<F: Float, N: Size>(from: &[F], at: usize) -> Vector<f32, N> {

@@ -5,8 +5,8 @@
 
 use super::strategy::Strategy;
 use super::{backward, forward, lstm, rnn};
-use crate::ops::{Gradient, Inputs, Kind, Memory, Upstream};
-use crate::{LstmCell, LstmCellConfig, RnnCell, RnnCellConfig, reference};
+use crate::ops::{Gradient, Inputs, Kind, Memory, RowLengths, Upstream};
+use crate::{Lengths, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig, reference};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Backend, DispatchDevice};
 use burn::module::Param;
@@ -43,6 +43,7 @@ fn adapter() -> Option<CubeDevice> {
 struct Case {
     kind: Kind,
     reverse: bool,
+    lengths: RowLengths,
     x: TensorData,
     input_weight: TensorData,
     bias: TensorData,
@@ -72,7 +73,14 @@ fn sign(data: TensorData, size: f32) -> TensorData {
 }
 
 impl Case {
-    fn draw(kind: Kind, [b, t, i, h]: [usize; 4], reverse: bool, seen: [bool; 3]) -> Self {
+    /// Of a `padded` batch the padding is NaN.
+    fn draw(
+        kind: Kind,
+        [b, t, i, h]: [usize; 4],
+        reverse: bool,
+        padded: bool,
+        seen: [bool; 3],
+    ) -> Self {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);
         let gates = if kind == Kind::Lstm { 4 } else { 1 };
         let [of_output, of_hidden, of_memory] = seen;
@@ -80,10 +88,18 @@ impl Case {
         // At its corner the gradient of ReLU hangs on the last bit of a sum: biases keep away from it.
         let weight = if kind == Kind::ReluRnn { 0.2 } else { 1.0 };
         let bias = random(rng, [gates * h], 1.0);
+        let mut x: Vec<f32> = random(rng, [b, t, i], 1.0).iter().collect();
+        let lengths: RowLengths = padded.then(|| (0..b).map(|row| 1 + 2 * row % t).collect());
+        if let Some(lengths) = &lengths {
+            for (row, length) in x.chunks_exact_mut(t * i).zip(lengths.iter()) {
+                row[length * i..].fill(f32::NAN);
+            }
+        }
         Self {
             kind,
             reverse,
-            x: random(rng, [b, t, i], 1.0),
+            lengths,
+            x: TensorData::new(x, [b, t, i]),
             input_weight: random(rng, [i, gates * h], weight * deviation(i)),
             bias: match kind {
                 Kind::ReluRnn => sign(bias, 3.0),
@@ -120,7 +136,14 @@ impl Case {
                     ..LstmCellConfig::new(i, h).init(device)
                 };
                 let state = LstmState::new(c0.clone(), h0.clone());
-                let (y, state) = reference::lstm(&cell, x.clone(), state, self.reverse);
+                let (x, reverse) = (x.clone(), self.reverse);
+                let (y, state) = match &self.lengths {
+                    Some(lengths) => {
+                        let lengths = Lengths::from(&lengths[..]);
+                        reference::lstm_with_lengths(&cell, x, state, reverse, lengths)
+                    }
+                    None => reference::lstm(&cell, x, state, reverse),
+                };
                 (y, state.hidden, Some(state.cell))
             }
             Kind::TanhRnn | Kind::ReluRnn => {
@@ -137,7 +160,14 @@ impl Case {
                         .init(device)
                 };
                 let state = RnnState::new(h0.clone());
-                let (y, state) = reference::rnn(&cell, x.clone(), state, self.reverse);
+                let (x, reverse) = (x.clone(), self.reverse);
+                let (y, state) = match &self.lengths {
+                    Some(lengths) => {
+                        let lengths = Lengths::from(&lengths[..]);
+                        reference::rnn_with_lengths(&cell, x, state, reverse, lengths)
+                    }
+                    None => reference::rnn(&cell, x, state, reverse),
+                };
                 (y, state.hidden, None)
             }
         };
@@ -198,6 +228,7 @@ impl Case {
             },
             kind: self.kind,
             reverse: self.reverse,
+            lengths: self.lengths.clone(),
         }
     }
 
@@ -263,26 +294,36 @@ fn compare(what: &str, got: Results, want: Results, tolerance: f32) -> f32 {
 const SHAPES: [[usize; 4]; 4] = [[1, 1, 1, 1], [5, 6, 3, 19], [1, 1, 3, 257], [5, 3, 3, 257]];
 const KINDS: [Kind; 3] = [Kind::Lstm, Kind::TanhRnn, Kind::ReluRnn];
 
-/// Cases of all shapes and cells, and different gradients that the loss sees.
+/// Cases of all shapes and cells, padded and not, and different gradients that the loss sees.
 fn cases() -> impl Iterator<Item = (String, Case)> {
-    SHAPES.into_iter().enumerate().flat_map(|(number, shape)| {
-        KINDS.into_iter().map(move |kind| {
-            let seen = [
-                [true, true, true],
-                [false, true, false],
-                [true, false, true],
-                [false, false, true],
-            ][(number + kind as usize) % 4];
-            // A cell without cell state must be seen elsewhere.
-            let seen = match kind {
-                Kind::Lstm => seen,
-                _ => [seen[0] || !seen[1], seen[1], false],
-            };
-            let reverse = number % 2 == 1;
-            let what = format!("{kind:?} {shape:?}, seen {seen:?}, reverse {reverse}");
-            (what, Case::draw(kind, shape, reverse, seen))
+    let kinds = || {
+        KINDS
+            .into_iter()
+            .flat_map(|kind| [(kind, false), (kind, true)])
+    };
+    SHAPES
+        .into_iter()
+        .enumerate()
+        .flat_map(move |(number, shape)| {
+            kinds().map(move |(kind, padded)| {
+                let seen = [
+                    [true, true, true],
+                    [false, true, false],
+                    [true, false, true],
+                    [false, false, true],
+                ][(number + kind as usize) % 4];
+                // A cell without cell state must be seen elsewhere.
+                let seen = match kind {
+                    Kind::Lstm => seen,
+                    _ => [seen[0] || !seen[1], seen[1], false],
+                };
+                let reverse = (number % 2 == 1) != padded;
+                let what = format!(
+                    "{kind:?} {shape:?}, seen {seen:?}, reverse {reverse}, padded {padded}"
+                );
+                (what, Case::draw(kind, shape, reverse, padded, seen))
+            })
         })
-    })
 }
 
 #[test]
@@ -327,8 +368,9 @@ fn every_strategy_gives_the_same() {
     let strategies = [sequence(1, 1, 19), sequence(3, 2, 8), Strategy::Step];
     let whole = sequence(time, 4, 32);
     for kind in KINDS {
-        for reverse in [false, true] {
-            let case = Case::draw(kind, [batch, time, 3, units], reverse, [true; 3]);
+        for (reverse, padded) in [(false, false), (true, false), (false, true), (true, true)] {
+            let shape = [batch, time, 3, units];
+            let case = Case::draw(kind, shape, reverse, padded, [true; 3]);
             let gates = if kind == Kind::Lstm { 4 } else { 1 };
             let rng = &mut ChaCha8Rng::seed_from_u64(2);
             let projected = random(rng, [batch, time, gates * units], 1.0);
@@ -349,6 +391,7 @@ fn every_strategy_gives_the_same() {
                             cell.clone(),
                             reverse,
                             true,
+                            case.lengths.clone(),
                         );
                         let (sums, dh, dc) = lstm::launch::backward(
                             strategy,
@@ -357,6 +400,7 @@ fn every_strategy_gives_the_same() {
                             cell,
                             recurrent,
                             reverse,
+                            case.lengths.clone(),
                         );
                         vec![
                             ("y", y),
@@ -380,6 +424,7 @@ fn every_strategy_gives_the_same() {
                             relu,
                             reverse,
                             true,
+                            case.lengths.clone(),
                         );
                         let (sums, dh) = rnn::launch::backward(
                             strategy,
@@ -388,6 +433,7 @@ fn every_strategy_gives_the_same() {
                             recurrent,
                             relu,
                             reverse,
+                            case.lengths.clone(),
                         );
                         vec![
                             ("y", y),
@@ -404,7 +450,7 @@ fn every_strategy_gives_the_same() {
             };
             let want = run(whole);
             for strategy in strategies {
-                let what = format!("{kind:?}, reverse {reverse}, {strategy:?}");
+                let what = format!("{kind:?}, reverse {reverse}, padded {padded}, {strategy:?}");
                 compare(&what, run(strategy), want.clone(), TOLERANCE);
             }
         }

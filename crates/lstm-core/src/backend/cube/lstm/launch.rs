@@ -1,14 +1,16 @@
 //! The launches of the LSTM's kernels.
 
 use super::{sequence, step};
-use crate::backend::cube::buffers::{float32, if_kept, or_any, room, room_for, transposed};
+use crate::backend::cube::buffers::{
+    float32, if_kept, lengths_or_any, or_any, room, room_for, transposed,
+};
 use crate::backend::cube::rows::There;
 use crate::backend::cube::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
-use crate::ops::Upstream;
+use crate::ops::{RowLengths, Upstream};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
@@ -24,6 +26,7 @@ pub fn forward(
     memory: CubeTensor,
     reverse: bool,
     keep: bool,
+    lengths: RowLengths,
 ) -> (CubeTensor, CubeTensor, CubeTensor, CubeTensor, CubeTensor) {
     let [batch, time, _] = projected.shape().dims();
     let [_, units] = hidden.shape().dims();
@@ -33,6 +36,8 @@ pub fn forward(
     let kept = room(&projected, if_kept(keep, [batch, time, 5 * units]));
     let before = room(&projected, if_kept(keep, [units, batch, time]));
     let [projected, bias, hidden, memory] = [projected, bias, hidden, memory].map(into_contiguous);
+    let padded = lengths.is_some();
+    let lengths = lengths_or_any(&lengths, &bias);
     match strategy {
         Strategy::Sequence {
             steps,
@@ -56,6 +61,7 @@ pub fn forward(
                         recurrent.clone().into_buffer_arg(),
                         hidden.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         before.clone().into_buffer_arg(),
@@ -66,6 +72,7 @@ pub fn forward(
                         begin,
                         end,
                         units,
+                        padded,
                         keep,
                         reverse,
                         dtype,
@@ -90,6 +97,7 @@ pub fn forward(
                         projected.clone().into_buffer_arg(),
                         bias.clone().into_buffer_arg(),
                         into_contiguous(product).into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         hidden.clone().into_buffer_arg(),
                         cell.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
@@ -99,6 +107,7 @@ pub fn forward(
                         time,
                         k,
                         units,
+                        padded,
                         keep,
                         reverse,
                         dtype,
@@ -118,6 +127,7 @@ pub fn backward(
     memory: CubeTensor,
     recurrent: CubeTensor,
     reverse: bool,
+    lengths: RowLengths,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let [batch, time, _] = kept.shape().dims();
     let [_, units] = memory.shape().dims();
@@ -125,6 +135,8 @@ pub fn backward(
     let (float, dtype) = (kept.dtype, dtype_to_storage_type(kept.dtype));
     let sums = room(&kept, [batch, time, 4 * units]);
     let [kept, memory] = [kept, memory].map(into_contiguous);
+    let padded = lengths.is_some();
+    let lengths = lengths_or_any(&lengths, &memory);
     let there = There::of(&upstream);
     let Upstream {
         output: of_output,
@@ -156,6 +168,7 @@ pub fn backward(
                         of_memory.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         transposed.clone().into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
                         d_hidden.clone().into_buffer_arg(),
@@ -165,6 +178,7 @@ pub fn backward(
                         begin,
                         end,
                         units,
+                        padded,
                         there,
                         reverse,
                         dtype,
@@ -176,6 +190,14 @@ pub fn backward(
         Strategy::Step => {
             let transposed = transposed(recurrent);
             let of_step = room(&memory, [batch, 4 * units]);
+            let passing = match padded {
+                true => CubeBackend::float_zeros(
+                    Shape::from([batch, units]),
+                    &of_step.device,
+                    DType::F32.into(),
+                ),
+                false => room_for(DType::F32, &memory, [1]),
+            };
             let mut d_hidden = of_hidden;
             let d_cell = float32(of_memory);
             for k in 0..time {
@@ -195,14 +217,17 @@ pub fn backward(
                         of_output.clone().into_buffer_arg(),
                         kept.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         d_hidden.into_buffer_arg(),
                         d_cell.clone().into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
                         of_step.clone().into_buffer_arg(),
+                        passing.clone().into_buffer_arg(),
                         batch,
                         time,
                         k,
                         units,
+                        padded,
                         there,
                         reverse,
                         dtype,
@@ -210,6 +235,9 @@ pub fn backward(
                 }
                 let product = CubeBackend::float_matmul(of_step.clone(), transposed.clone());
                 d_hidden = into_contiguous(product);
+            }
+            if padded {
+                d_hidden = CubeBackend::float_add(d_hidden, cast(passing, float));
             }
             (sums, d_hidden, cast(d_cell, float))
         }

@@ -4,7 +4,7 @@ pub mod launch;
 pub mod sequence;
 pub mod step;
 
-use super::rows::{read, write};
+use super::rows::{read, unless_ended, write};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The gates of a step, or their sums, or the gradients of these.
@@ -70,6 +70,23 @@ pub fn back<N: Size>(
             out: d_hidden * squashed * gates.out * (one - gates.out),
         },
         cell: d_cell * gates.forget,
+    }
+}
+
+/// The gradients of the sums, zero in the rows that ended before step `t`.
+#[cube]
+pub fn gates_unless_ended<N: Size>(
+    t: usize,
+    lengths: Vector<i32, N>,
+    gates: &Gates<N>,
+    #[comptime] padded: bool,
+) -> Gates<N> {
+    let zero = Vector::<f32, N>::new(0.0f32);
+    Gates::<N> {
+        input: unless_ended::<N>(t, lengths, gates.input, zero, padded),
+        forget: unless_ended::<N>(t, lengths, gates.forget, zero, padded),
+        candidate: unless_ended::<N>(t, lengths, gates.candidate, zero, padded),
+        out: unless_ended::<N>(t, lengths, gates.out, zero, padded),
     }
 }
 

@@ -4,8 +4,10 @@
 //! over the steps. The states lie in workgroup memory; the weights come through the cache. A thread has
 //! the units `u`, `u + threads`, … of all rows of its workgroup.
 
-use super::{back, cell_after, open, read_gates, write_gates};
-use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
+use super::{back, cell_after, gates_unless_ended, open, read_gates, write_gates};
+use crate::backend::cube::rows::{
+    There, read, read_if, read_lengths, step_read, unless_ended, weight, write,
+};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The forward pass, from the `begin`-th step read to before the `end`-th.
@@ -15,6 +17,10 @@ use burn_cubecl::cubecl::{self, prelude::*};
 /// to `keep` what the way back needs, the gates and the cell state of every step, `[B, T, 5H]`, and the
 /// hidden state `before` it, `[H, B, T]`. The states after the last step, `[B, H]`, go from launch to
 /// launch in `last_hidden` and `last_memory`.
+///
+/// Of a `padded` batch, `lengths` `[B]` are the valid steps of the rows: beyond them the states stay as they
+/// are and the output is zero. On the way back their gradients pass unchanged, and those of the sums are
+/// zero.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
     projected: &[F],
@@ -22,6 +28,7 @@ pub fn forward<F: Float, N: Size>(
     recurrent: &[F],
     hidden: &[F],
     memory: &[F],
+    lengths: &[i32],
     output: &mut [F],
     kept: &mut [F],
     before: &mut [F],
@@ -32,6 +39,7 @@ pub fn forward<F: Float, N: Size>(
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] padded: bool,
     #[comptime] keep: bool,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
@@ -39,6 +47,8 @@ pub fn forward<F: Float, N: Size>(
     let first = CUBE_POS * N::value();
     let thread = UNIT_POS as usize;
     let threads = CUBE_DIM as usize;
+    let lengths = read_lengths::<N>(lengths, first, batch, padded);
+    let zero = Vector::<f32, N>::new(0.0f32);
     // `h` before and after a step, in turn.
     let mut h = Shared::<[Vector<f32, N>]>::new_slice(2 * units);
     let mut c = Shared::<[Vector<f32, N>]>::new_slice(units);
@@ -76,7 +86,8 @@ pub fn forward<F: Float, N: Size>(
                 sums.out += h * weight::<F, N>(recurrent, of_unit + 3 * units);
             }
             let gates = open::<N>(sums);
-            let cell = cell_after::<N>(&gates, c[u]);
+            let new_cell = cell_after::<N>(&gates, c[u]);
+            let cell = unless_ended::<N>(t, lengths, new_cell, c[u], padded);
             if comptime!(keep) {
                 let (row, step) = (time * 5 * units, t * 5 * units + u);
                 write_gates::<F, N>(kept, first, batch, row, step, units, &gates);
@@ -86,8 +97,9 @@ pub fn forward<F: Float, N: Size>(
             }
             let after = gates.out * cell.tanh();
             c[u] = cell;
-            h[next + u] = after;
-            write::<F, N>(output, first, batch, time * units, t * units + u, after);
+            h[next + u] = unless_ended::<N>(t, lengths, after, h[now + u], padded);
+            let shown = unless_ended::<N>(t, lengths, after, zero, padded);
+            write::<F, N>(output, first, batch, time * units, t * units + u, shown);
             u += threads;
         }
         sync_cube();
@@ -115,6 +127,7 @@ pub fn backward<F: Float, N: Size>(
     of_memory: &[F],
     kept: &[F],
     memory: &[F],
+    lengths: &[i32],
     transposed: &[F],
     sums: &mut [F],
     d_hidden: &mut [f32],
@@ -124,6 +137,7 @@ pub fn backward<F: Float, N: Size>(
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] padded: bool,
     #[comptime] there: There,
     #[comptime] reverse: bool,
     #[define(F)] _dtype: ElemType,
@@ -131,6 +145,7 @@ pub fn backward<F: Float, N: Size>(
     let first = CUBE_POS * N::value();
     let thread = UNIT_POS as usize;
     let threads = CUBE_DIM as usize;
+    let lengths = read_lengths::<N>(lengths, first, batch, padded);
     let mut dh = Shared::<[Vector<f32, N>]>::new_slice(units);
     let mut dc = Shared::<[Vector<f32, N>]>::new_slice(units);
     let mut of_step = Shared::<[Vector<f32, N>]>::new_slice(4 * units);
@@ -161,13 +176,14 @@ pub fn backward<F: Float, N: Size>(
             let (row, step) = (time * units, t * units + u);
             let of_step_out = read_if::<F, N>(of_output, first, batch, row, step, there.output);
             let gradients = back::<N>(&gates, cell, before, dh[u] + of_step_out, dc[u]);
-            dc[u] = gradients.cell;
-            of_step[u] = gradients.sums.input;
-            of_step[units + u] = gradients.sums.forget;
-            of_step[2 * units + u] = gradients.sums.candidate;
-            of_step[3 * units + u] = gradients.sums.out;
+            dc[u] = unless_ended::<N>(t, lengths, gradients.cell, dc[u], padded);
+            let d_sums = gates_unless_ended::<N>(t, lengths, &gradients.sums, padded);
+            of_step[u] = d_sums.input;
+            of_step[units + u] = d_sums.forget;
+            of_step[2 * units + u] = d_sums.candidate;
+            of_step[3 * units + u] = d_sums.out;
             let (row, step) = (time * 4 * units, t * 4 * units + u);
-            write_gates::<F, N>(sums, first, batch, row, step, units, &gradients.sums);
+            write_gates::<F, N>(sums, first, batch, row, step, units, &d_sums);
             u += threads;
         }
         sync_cube();
@@ -177,7 +193,7 @@ pub fn backward<F: Float, N: Size>(
             for q in 0..4 * units {
                 d_before += of_step[q] * weight::<F, N>(transposed, q * units + u);
             }
-            dh[u] = d_before;
+            dh[u] = unless_ended::<N>(t, lengths, d_before, dh[u], padded);
             u += threads;
         }
         sync_cube();

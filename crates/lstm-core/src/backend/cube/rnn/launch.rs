@@ -1,14 +1,14 @@
 //! The launches of the plain RNN's kernels.
 
 use super::{sequence, step};
-use crate::backend::cube::buffers::{if_kept, or_any, room, room_for, transposed};
+use crate::backend::cube::buffers::{if_kept, lengths_or_any, or_any, room, room_for, transposed};
 use crate::backend::cube::rows::There;
 use crate::backend::cube::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
-use crate::ops::Upstream;
+use crate::ops::{RowLengths, Upstream};
 use burn::backend::TensorMetadata;
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::DType;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
@@ -24,6 +24,7 @@ pub fn forward(
     relu: bool,
     reverse: bool,
     keep: bool,
+    lengths: RowLengths,
 ) -> (CubeTensor, CubeTensor, CubeTensor) {
     let [batch, time, units] = projected.shape().dims();
     let client = projected.client.clone();
@@ -31,6 +32,8 @@ pub fn forward(
     let output = room(&projected, [batch, time, units]);
     let before = room(&projected, if_kept(keep, [units, batch, time]));
     let [projected, bias, hidden] = [projected, bias, hidden].map(into_contiguous);
+    let padded = lengths.is_some();
+    let lengths = lengths_or_any(&lengths, &bias);
     match strategy {
         Strategy::Sequence {
             steps,
@@ -52,6 +55,7 @@ pub fn forward(
                         bias.clone().into_buffer_arg(),
                         recurrent.clone().into_buffer_arg(),
                         hidden.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         before.clone().into_buffer_arg(),
                         last_hidden.clone().into_buffer_arg(),
@@ -60,6 +64,7 @@ pub fn forward(
                         begin,
                         end,
                         units,
+                        padded,
                         relu,
                         keep,
                         reverse,
@@ -84,6 +89,7 @@ pub fn forward(
                         projected.clone().into_buffer_arg(),
                         bias.clone().into_buffer_arg(),
                         into_contiguous(product).into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         hidden.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
                         before.clone().into_buffer_arg(),
@@ -91,6 +97,7 @@ pub fn forward(
                         time,
                         k,
                         units,
+                        padded,
                         relu,
                         keep,
                         reverse,
@@ -111,12 +118,15 @@ pub fn backward(
     recurrent: CubeTensor,
     relu: bool,
     reverse: bool,
+    lengths: RowLengths,
 ) -> (CubeTensor, CubeTensor) {
     let [batch, time, units] = output.shape().dims();
     let client = output.client.clone();
     let (float, dtype) = (output.dtype, dtype_to_storage_type(output.dtype));
     let sums = room(&output, [batch, time, units]);
     let output = into_contiguous(output);
+    let padded = lengths.is_some();
+    let lengths = lengths_or_any(&lengths, &output);
     let there = There::of(&upstream);
     let [of_output, of_hidden] =
         [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &output));
@@ -140,6 +150,7 @@ pub fn backward(
                         of_output.clone().into_buffer_arg(),
                         of_hidden.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         transposed.clone().into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
                         d_hidden.clone().into_buffer_arg(),
@@ -148,6 +159,7 @@ pub fn backward(
                         begin,
                         end,
                         units,
+                        padded,
                         there,
                         relu,
                         reverse,
@@ -160,6 +172,14 @@ pub fn backward(
         Strategy::Step => {
             let transposed = transposed(recurrent);
             let of_step = room(&output, [batch, units]);
+            let passing = match padded {
+                true => CubeBackend::float_zeros(
+                    Shape::from([batch, units]),
+                    &of_step.device,
+                    DType::F32.into(),
+                ),
+                false => room_for(DType::F32, &output, [1]),
+            };
             let mut d_hidden = of_hidden;
             for k in 0..time {
                 let (count, workgroup) = grid_of_a_step(&client, batch, units);
@@ -176,13 +196,16 @@ pub fn backward(
                         ROWS_OF_A_STEP,
                         of_output.clone().into_buffer_arg(),
                         output.clone().into_buffer_arg(),
+                        lengths.clone().into_buffer_arg(),
                         d_hidden.into_buffer_arg(),
                         sums.clone().into_buffer_arg(),
                         of_step.clone().into_buffer_arg(),
+                        passing.clone().into_buffer_arg(),
                         batch,
                         time,
                         k,
                         units,
+                        padded,
                         there,
                         relu,
                         reverse,
@@ -191,6 +214,9 @@ pub fn backward(
                 }
                 let product = CubeBackend::float_matmul(of_step.clone(), transposed.clone());
                 d_hidden = into_contiguous(product);
+            }
+            if padded {
+                d_hidden = CubeBackend::float_add(d_hidden, cast(passing, float));
             }
             (sums, d_hidden)
         }

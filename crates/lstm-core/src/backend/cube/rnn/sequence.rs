@@ -2,7 +2,9 @@
 //! [LSTM](crate::backend::cube::lstm::sequence).
 
 use super::{activate, slope};
-use crate::backend::cube::rows::{There, read, read_if, step_read, weight, write};
+use crate::backend::cube::rows::{
+    There, read, read_if, read_lengths, step_read, unless_ended, weight, write,
+};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The forward pass, from the `begin`-th step read to before the `end`-th.
@@ -10,13 +12,14 @@ use burn_cubecl::cubecl::{self, prelude::*};
 /// `projected` is `x W`, `[B, T, H]`; `bias` `[H]`; `recurrent` `[H, H]`; `hidden`, the state before the
 /// first step, `[B, H]`. Writes `output` `[B, T, H]` and, if it is to `keep` what the way back needs, the
 /// hidden state `before` each step, `[H, B, T]`. The state after the last step, `[B, H]`, goes from launch
-/// to launch in `last_hidden`.
+/// to launch in `last_hidden`. A `padded` batch has `lengths`, as for the LSTM.
 #[cube(launch_unchecked)]
 pub fn forward<F: Float, N: Size>(
     projected: &[F],
     bias: &[F],
     recurrent: &[F],
     hidden: &[F],
+    lengths: &[i32],
     output: &mut [F],
     before: &mut [F],
     last_hidden: &mut [f32],
@@ -25,6 +28,7 @@ pub fn forward<F: Float, N: Size>(
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] padded: bool,
     #[comptime] relu: bool,
     #[comptime] keep: bool,
     #[comptime] reverse: bool,
@@ -33,6 +37,8 @@ pub fn forward<F: Float, N: Size>(
     let first = CUBE_POS * N::value();
     let thread = UNIT_POS as usize;
     let threads = CUBE_DIM as usize;
+    let lengths = read_lengths::<N>(lengths, first, batch, padded);
+    let zero = Vector::<f32, N>::new(0.0f32);
     // `h` before and after a step, in turn.
     let mut h = Shared::<[Vector<f32, N>]>::new_slice(2 * units);
     let now = (begin % 2) * units;
@@ -63,8 +69,9 @@ pub fn forward<F: Float, N: Size>(
                 write::<F, N>(before, first, batch, time, of_unit, h[now + u]);
             }
             let after = activate::<N>(sum, relu);
-            h[next + u] = after;
-            write::<F, N>(output, first, batch, row, step, after);
+            h[next + u] = unless_ended::<N>(t, lengths, after, h[now + u], padded);
+            let shown = unless_ended::<N>(t, lengths, after, zero, padded);
+            write::<F, N>(output, first, batch, row, step, shown);
             u += threads;
         }
         sync_cube();
@@ -88,6 +95,7 @@ pub fn backward<F: Float, N: Size>(
     of_output: &[F],
     of_hidden: &[F],
     output: &[F],
+    lengths: &[i32],
     transposed: &[F],
     sums: &mut [F],
     d_hidden: &mut [f32],
@@ -96,6 +104,7 @@ pub fn backward<F: Float, N: Size>(
     begin: usize,
     end: usize,
     #[comptime] units: usize,
+    #[comptime] padded: bool,
     #[comptime] there: There,
     #[comptime] relu: bool,
     #[comptime] reverse: bool,
@@ -104,6 +113,8 @@ pub fn backward<F: Float, N: Size>(
     let first = CUBE_POS * N::value();
     let thread = UNIT_POS as usize;
     let threads = CUBE_DIM as usize;
+    let lengths = read_lengths::<N>(lengths, first, batch, padded);
+    let zero = Vector::<f32, N>::new(0.0f32);
     let mut dh = Shared::<[Vector<f32, N>]>::new_slice(units);
     let mut of_step = Shared::<[Vector<f32, N>]>::new_slice(units);
     let mut u = thread;
@@ -123,6 +134,7 @@ pub fn backward<F: Float, N: Size>(
             let y = read::<F, N>(output, first, batch, row, step);
             let of_step_out = read_if::<F, N>(of_output, first, batch, row, step, there.output);
             let d_sum = (dh[u] + of_step_out) * slope::<N>(y, relu);
+            let d_sum = unless_ended::<N>(t, lengths, d_sum, zero, padded);
             of_step[u] = d_sum;
             write::<F, N>(sums, first, batch, row, step, d_sum);
             u += threads;
@@ -134,7 +146,7 @@ pub fn backward<F: Float, N: Size>(
             for q in 0..units {
                 d_before += of_step[q] * weight::<F, N>(transposed, q * units + u);
             }
-            dh[u] = d_before;
+            dh[u] = unless_ended::<N>(t, lengths, d_before, dh[u], padded);
             u += threads;
         }
         sync_cube();

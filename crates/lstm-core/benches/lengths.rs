@@ -1,0 +1,116 @@
+//! What lengths and stacks cost: the same work with and without, in turn, and the ratio of the times.
+//!
+//! ```text
+//! cargo bench -p lstm-core -p training -p examples --bench lengths [-- B,T,I,H …]
+//! ```
+//!
+//! Of two kinds of work that take turns, a machine that is busy slows both: the ratio is the median of the
+//! turns' ratios, beside the least time of each.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use lstm_core::{BiLstm, Lengths, Lstm, LstmConfig, LstmStack, LstmStackConfig};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use std::time::Instant;
+
+const SHAPES: [[usize; 4]; 4] = [
+    [32, 50, 2, 64],
+    [32, 100, 64, 128],
+    [64, 200, 32, 64],
+    [8, 100, 16, 256],
+];
+const WARM_UP: usize = 3;
+const TURNS: usize = 31;
+
+/// One way to do the work: an output to take a loss of.
+type Work<'a> = &'a dyn Fn(Tensor<3>) -> Tensor<3>;
+
+fn main() {
+    let given: Vec<_> = std::env::args().skip(1).filter_map(|a| shape(&a)).collect();
+    let shapes = match given.is_empty() {
+        true => SHAPES.to_vec(),
+        false => given,
+    };
+    println!("forward and backward on Flex; ratio to the plain layer or stack");
+    for shape in shapes {
+        let [b, t, i, h] = shape;
+        println!("B,T,I,H = {b},{t},{i},{h}");
+        layer(shape);
+        stack(shape);
+    }
+}
+
+/// `B,T,I,H`; other arguments are cargo's own.
+fn shape(argument: &str) -> Option<[usize; 4]> {
+    let sizes: Result<Vec<_>, _> = argument.split(',').map(str::parse).collect();
+    sizes.ok()?.try_into().ok()
+}
+
+fn layer([b, t, i, h]: [usize; 4]) {
+    let device = Device::flex().autodiff();
+    let layer = LstmConfig::new(i, h, true).init(&device);
+    let plain = |x| layer.forward(x, None).0;
+    let with = |lengths: &Lengths, x| layer.forward_with_lengths(x, None, lengths).0;
+    let shape = [b, t, i];
+    compare("all of T", shape, &plain, &|x| {
+        with(&Lengths::from(&vec![t; b]), x)
+    });
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let mut of_rows: Vec<usize> = (0..b).map(|_| rng.random_range(t / 2..=t)).collect();
+    for what in ["from T/2 to T", "the same, sorted"] {
+        let lengths = Lengths::from(&of_rows);
+        let valid = of_rows.iter().sum::<usize>() as f64 / (b * t) as f64;
+        let what = format!("{what} ({:.0} % valid)", 100.0 * valid);
+        compare(&what, shape, &plain, &|x| with(&lengths, x));
+        of_rows.sort_by(|a, b| b.cmp(a));
+    }
+}
+
+fn stack([b, t, i, h]: [usize; 4]) {
+    let device = Device::flex().autodiff();
+    let config = LstmStackConfig::new(i, h, 2, true).with_bidirectional(true);
+    let stack: LstmStack = config.init(&device);
+    let layers: Vec<BiLstm> = stack.layers.chunks(2).map(both).collect();
+    let by_hand = |x| layers.iter().fold(x, |x, layer| layer.forward(x, None).0);
+    let stacked = |x| stack.forward(x, None).0;
+    compare(
+        "a stack, 2 layers, both ways",
+        [b, t, i],
+        &by_hand,
+        &stacked,
+    );
+}
+
+fn both(directions: &[Lstm]) -> BiLstm {
+    BiLstm {
+        forward: directions[0].clone(),
+        reverse: directions[1].clone(),
+        d_hidden: directions[0].d_hidden,
+        batch_first: true,
+    }
+}
+
+/// Prints how much longer `other` takes than `plain`.
+fn compare(what: &str, shape: [usize; 3], plain: Work, other: Work) {
+    let device = Device::flex().autodiff();
+    let x = Tensor::<3>::random(shape, Distribution::Default, &device);
+    let clock = |work: Work| {
+        let start = Instant::now();
+        let _gradients = work(x.clone()).square().mean().backward();
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    let turns: Vec<_> = (0..WARM_UP + TURNS)
+        .map(|_| (clock(plain), clock(other)))
+        .skip(WARM_UP)
+        .collect();
+    let mut ratios: Vec<f64> = turns.iter().map(|(plain, other)| other / plain).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (plain, other): (Vec<f64>, Vec<f64>) = turns.into_iter().unzip();
+    let least = |times: Vec<f64>| times.into_iter().fold(f64::INFINITY, f64::min);
+    println!(
+        "  {what:<32} × {:.2} ({:.2} ms, plain {:.2} ms)",
+        ratios[TURNS / 2],
+        least(other),
+        least(plain)
+    );
+}
