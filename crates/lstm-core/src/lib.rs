@@ -72,12 +72,14 @@ mod lengths;
 mod ops;
 pub mod reference;
 mod shape;
+mod state;
 
 pub use burn::nn::{LstmState, RnnState};
-pub use cell::{LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
+pub use cell::{Cell, LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn,
-    RnnConfig, RnnStack, RnnStackConfig,
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig,
+    Recurrent, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
+pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

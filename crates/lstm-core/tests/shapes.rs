@@ -3,8 +3,8 @@
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Tensor};
 use lstm_core::{
-    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, LstmStackConfig, RnnCell,
-    RnnCellConfig, RnnConfig, RnnStackConfig,
+    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, LstmStackConfig,
+    RnnCell, RnnCellConfig, RnnConfig, RnnStackConfig,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
