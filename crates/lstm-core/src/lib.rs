@@ -75,7 +75,12 @@ mod shape;
 mod state;
 
 pub use burn::nn::{LstmState, RnnState};
-pub use cell::{Cell, LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
+pub use cell::{
+    Cell, GruCell, GruCellConfig, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
+    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
+    PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell, RnnCellConfig, WithMask,
+    Zoneout,
+};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
     BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig,

@@ -1,6 +1,6 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-use super::{Cell, activate, check_input, check_weights, leaf, project};
+use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::{init, shape};
@@ -76,6 +76,11 @@ impl LstmCellConfig {
     ///
     /// If `d_input` or `d_hidden` is 0, or if `chrono` is below 2.
     pub fn init(&self, device: &Device) -> LstmCell {
+        self.init_reading(self.d_hidden, device)
+    }
+
+    /// As [`init`](Self::init), with recurrent weights for a hidden state of that many features.
+    pub(super) fn init_reading(&self, features: usize, device: &Device) -> LstmCell {
         shape::at_least_one("lstm cell", "d_input", self.d_input);
         shape::at_least_one("lstm cell", "d_hidden", self.d_hidden);
         let gates = Gate::packed(self.input_forget).len();
@@ -84,7 +89,7 @@ impl LstmCellConfig {
         };
         LstmCell {
             input_weight: weight(&self.input_initializer, self.d_input),
-            recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
+            recurrent_weight: weight(&self.recurrent_initializer, features),
             bias: self.bias.then(|| match self.chrono {
                 Some(t_max) => init::chrono_bias(t_max, self.d_hidden, self.input_forget, device),
                 None => {
@@ -172,6 +177,15 @@ impl LstmCell {
             &recurrent_weight,
             bias.as_ref(),
         );
+        Self::usual(input_weight, recurrent_weight, bias)
+    }
+
+    /// A cell with weights of shapes that fit, and the usual activations.
+    pub(super) fn usual(
+        input_weight: Tensor<2>,
+        recurrent_weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Self {
         let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
@@ -192,7 +206,7 @@ impl LstmCell {
 
     /// Hidden units, `H`.
     pub fn d_hidden(&self) -> usize {
-        self.recurrent_weight.dims()[0]
+        self.recurrent_weight.dims()[1] / Gate::packed(self.input_forget).len()
     }
 
     /// The weights of one gate.
@@ -282,9 +296,13 @@ impl LstmCell {
     }
 
     /// The gates from `projected = x W + b`, `[B, 4H]`.
-    pub(super) fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
-        let sums = projected + hidden.matmul(self.recurrent_weight.val());
-        self.gates_of(&self.cut(sums))
+    fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
+        self.gates_of(&self.sums(projected, hidden))
+    }
+
+    /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`.
+    pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
+        self.cut(projected + hidden.matmul(self.recurrent_weight.val()))
     }
 
     /// Cuts what goes into the nonlinearities, `[B, 4H]`, gate by gate.
@@ -298,9 +316,14 @@ impl LstmCell {
         }
     }
 
-    /// The nonlinearities of the gates.
+    /// The nonlinearity of the input, forget and output gates.
+    pub(super) fn gate_of(&self, sum: Tensor<2>) -> Tensor<2> {
+        activate(&self.gate_activation, sum)
+    }
+
+    /// All gates, from what goes into their nonlinearities.
     pub(super) fn gates_of(&self, sums: &GateSums) -> LstmGates {
-        let sigma = |sum: &Tensor<2>| activate(&self.gate_activation, sum.clone());
+        let sigma = |sum: &Tensor<2>| self.gate_of(sum.clone());
         let input = sigma(&sums.input);
         LstmGates {
             forget: match &sums.forget {
@@ -375,5 +398,16 @@ impl Cell for LstmCell {
         let cell = self.cell_state(&gates, state.cell);
         let hidden = self.hidden_state(&gates, cell.clone());
         LstmState::new(cell, hidden)
+    }
+}
+
+impl RecurrentProduct for LstmCell {
+    fn step_seeing(
+        &self,
+        projected: Tensor<2>,
+        seen: Tensor<2>,
+        state: LstmState<2>,
+    ) -> LstmState<2> {
+        self.step(projected, LstmState::new(state.cell, seen))
     }
 }

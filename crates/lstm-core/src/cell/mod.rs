@@ -1,16 +1,32 @@
-//! One step of a recurrent network: the trait [`Cell`], and the cells [`RnnCell`] and [`LstmCell`].
+//! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
+//! family: [`GruCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
+//! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
 
+mod gru;
+mod layer_norm;
 mod lstm;
+mod lstmp;
+mod peephole;
+mod recurrent_dropout;
 mod rnn;
+mod without_gate;
+mod zoneout;
 
+pub use gru::{GruCell, GruCellConfig};
+pub use layer_norm::{LayerNormLstmCell, LayerNormLstmCellConfig};
 pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
+pub use lstmp::{LstmpCell, LstmpCellConfig};
+pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
+pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
+pub use without_gate::LstmWithoutGate;
+pub use zoneout::Zoneout;
 
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::activation::Activation;
-use burn::tensor::{DType, Tensor, TensorCreationOptions};
+use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
 ///
@@ -59,7 +75,7 @@ use burn::tensor::{DType, Tensor, TensorCreationOptions};
 ///
 /// The part of a step that needs no state can move to [`project`](Self::project), which sees all steps of
 /// a sequence at once: one large matrix product is faster than many small ones.
-pub trait Cell: Module {
+pub trait Cell: Module + ModuleDisplay {
     /// What is carried from one step to the next.
     type State: RecurrentState;
 
@@ -134,6 +150,12 @@ fn project(
         Some(bias) => product + bias.val().unsqueeze(),
         None => product,
     }
+}
+
+/// Cuts packed columns `[N, G·H]` into `G` blocks `[N, H]`.
+fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
+    let width = packed.dims()[1] / G;
+    core::array::from_fn(|k| packed.clone().slice(s![.., k * width..(k + 1) * width]))
 }
 
 /// Applies an activation.

@@ -1,6 +1,6 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{Cell, activate, check_input, check_weights, leaf, project};
+use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::{init, shape};
 use burn::config::Config;
@@ -196,5 +196,16 @@ impl Cell for RnnCell {
             Some(clip) => hidden.clamp(-clip, clip),
             None => hidden,
         })
+    }
+}
+
+impl RecurrentProduct for RnnCell {
+    fn step_seeing(
+        &self,
+        projected: Tensor<2>,
+        seen: Tensor<2>,
+        _state: RnnState<2>,
+    ) -> RnnState<2> {
+        self.step(projected, RnnState::new(seen))
     }
 }

@@ -200,7 +200,13 @@ impl<C: Cell> Recurrent<C> {
         let sequence = input.clone().unsqueeze_dim::<3>(1);
         let batch = check_input("recurrent layer", &sequence, self.cell.d_input());
         let initial = self.initial_state(batch, (&input.device(), input.dtype()));
-        let state = given_or(state, initial);
+        let state = match state {
+            Some(state) => {
+                check_state(&state, &initial);
+                state
+            }
+            None => initial,
+        };
         self.cell.step(self.cell.project(input), state)
     }
 
@@ -228,7 +234,14 @@ impl<C: Cell> Recurrent<C> {
             );
         }
         let initial = self.initial_state(batch, (&input.device(), input.dtype()));
-        let state = given_or(state, initial.map(|tensor| tensor));
+        // Only the tensors are carried on: a dropout mask is this sequence's.
+        let state = match state {
+            Some(state) => {
+                check_state(&state, &initial);
+                initial.zip(&state, |_, given| given)
+            }
+            None => initial.map(|tensor| tensor),
+        };
         let reading = Reading {
             reverse: self.reverse,
             lengths,
@@ -240,15 +253,11 @@ impl<C: Cell> Recurrent<C> {
     }
 }
 
-/// The given state, its shapes checked against the initial one's, or that.
-fn given_or<S: RecurrentState>(given: Option<S>, initial: S) -> S {
-    let Some(given) = given else {
-        return initial;
-    };
+/// Checks the shapes of a given state against those of the initial one.
+fn check_state<S: RecurrentState>(given: &S, initial: &S) {
     let tensors = given.tensors().into_iter().zip(initial.tensors());
     for (given, initial) in tensors {
         let (expected, got) = (initial.dims(), given.dims());
         shape::check("recurrent layer", "state", "[B, ·]", expected, got);
     }
-    given
 }

@@ -8,6 +8,7 @@ mod backend;
 mod case;
 mod differences;
 mod golden;
+mod golden_file;
 mod stacks;
 mod tensors;
 
