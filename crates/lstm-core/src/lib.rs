@@ -27,7 +27,7 @@
 //!
 //! [`Recurrent`] runs any [`Cell`] over sequences, one's own too: in either direction, with [`Lengths`], with
 //! resets inside a sequence, with truncated backpropagation through time, with a learned initial state, as a
-//! stream of single steps. Cells at hand, beside the two above:
+//! stream of single steps; [`RecurrentStack`] puts layers on each other. Cells at hand, beside the two above:
 //!
 //! | cell | source |
 //! | --- | --- |
@@ -103,7 +103,7 @@ pub use cell::{
 pub use gates::{Gate, GateWeights};
 pub use layer::{
     BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig,
-    Recurrent, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+    Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
 pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

@@ -8,6 +8,7 @@ mod birnn;
 mod lstm;
 mod lstm_stack;
 mod recurrent;
+mod recurrent_stack;
 mod rnn;
 mod rnn_stack;
 mod stack;
@@ -17,6 +18,7 @@ pub use birnn::{BiRnn, BiRnnConfig};
 pub use lstm::{Lstm, LstmConfig};
 pub use lstm_stack::{LstmStack, LstmStackConfig};
 pub use recurrent::Recurrent;
+pub use recurrent_stack::RecurrentStack;
 pub use rnn::{Rnn, RnnConfig};
 pub use rnn_stack::{RnnStack, RnnStackConfig};
 

@@ -33,20 +33,9 @@ use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 /// # assert!(difference.into_scalar::<f32>() < 1e-6);
 /// ```
 ///
-/// Layers stand on each other in a vector, which is a module as well:
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// # use lstm_core::{LstmCellConfig, Recurrent};
-/// # let device = Device::flex();
-/// # let input = Tensor::<3>::ones([2, 7, 3], &device);
-/// let layers = [3, 5, 5].map(|d_input| Recurrent::new(LstmCellConfig::new(d_input, 5).init(&device)));
-/// let output = layers.iter().fold(input, |x, layer| layer.forward(x, None).0);
-/// # assert_eq!(output.dims(), [2, 7, 5]);
-/// ```
-///
 /// The steps are taken one by one ([`reference`](mod@crate::reference)). An [`Lstm`](crate::Lstm) or an
-/// [`Rnn`](crate::Rnn) gives the same as the cell in here, and is several times faster.
+/// [`Rnn`](crate::Rnn) gives the same as the cell in here, and is several times faster. Layers on each other are a
+/// [`RecurrentStack`](crate::RecurrentStack).
 #[derive(Module, Debug)]
 pub struct Recurrent<C: Module> {
     /// The cell that takes the steps.

@@ -6,8 +6,8 @@ use crate::cells::{
 };
 use burn::tensor::{Bool, DType, Device, Tensor, s};
 use lstm_core::{
-    Cell, Lengths, Lstm, LstmCellConfig, LstmConfig, Padding, Recurrent, RecurrentState, Rnn,
-    RnnCellConfig,
+    Cell, Lengths, Lstm, LstmCellConfig, LstmStackConfig, Padding, Recurrent, RecurrentStack,
+    RecurrentState, Rnn, RnnCellConfig,
 };
 
 const TOLERANCE: f64 = 1e-13;
@@ -301,20 +301,70 @@ fn a_cell_in_recurrent_gives_what_its_layer_gives() {
 }
 
 #[test]
-fn layers_on_each_other_give_what_a_stack_gives() {
+fn a_stack_of_any_cell_gives_what_the_lstm_stack_gives() {
     let device = Device::flex();
-    let cell = |d_input| LstmConfig::new(d_input, H, true).init(&device).cell;
-    let layers = [I, H, H].map(|d_input| Recurrent::new(cell(d_input)));
-    let mut stack = lstm_core::LstmStackConfig::new(I, H, 3, true).init(&device);
-    for (of_stack, layer) in stack.layers.iter_mut().zip(&layers) {
-        of_stack.cell = layer.cell.clone();
+    let lengths = [5, 2];
+    for bidirectional in [false, true] {
+        let of_lstm = LstmStackConfig::new(I, H, 3, true)
+            .with_bidirectional(bidirectional)
+            .init(&device);
+        let cells = of_lstm.layers.iter().map(|layer| layer.cell.clone());
+        let of_any = match bidirectional {
+            false => RecurrentStack::new(cells.collect()),
+            true => RecurrentStack::bidirectional(cells.collect()),
+        };
+        let input = random([2, 5, I], &device).cast(DType::F32);
+        let (want, state) = of_lstm.forward(input.clone(), None);
+        let (output, states) = of_any.forward(input.clone(), None);
+        assert_close("stack", &output, &want, 1e-6);
+        let hidden = states.iter().map(|state| state.hidden.clone()).collect();
+        assert_close("stack", &Tensor::stack(hidden, 0), &state.hidden, 1e-6);
+
+        // Once more from there, each layer from its own state.
+        let (want, state) = of_lstm.forward_with_lengths(input.clone(), Some(state), &lengths);
+        let (output, states) = of_any.forward_with_lengths(input, Some(states), &lengths);
+        assert_close("stack with lengths", &output, &want, 1e-6);
+        let memory = states.into_iter().map(|state| state.cell).collect();
+        assert_close(
+            "stack with lengths",
+            &Tensor::stack(memory, 0),
+            &state.cell,
+            1e-6,
+        );
     }
+}
+
+#[test]
+fn a_stack_drops_between_its_layers_in_training() {
+    let device = Device::flex().autodiff();
+    let cells = || {
+        [I, H]
+            .map(|d_input| LstmCellConfig::new(d_input, H).init(&device))
+            .to_vec()
+    };
+    let stack = RecurrentStack::new(cells()).with_dropout(0.5);
     let input = random([2, 5, I], &device).cast(DType::F32);
-    let (want, _) = stack.forward(input.clone(), None);
-    let output = layers
-        .iter()
-        .fold(input, |x, layer| layer.forward(x, None).0);
-    assert_close("stack", &output, &want, 1e-6);
+    let run = || stack.forward(input.clone(), None);
+    let ((_, first), (_, second)) = (run(), run());
+    assert_states_close("first layer", &first[0], &second[0], 0.0);
+    assert_ne!(numbers(&first[1].hidden), numbers(&second[1].hidden));
+}
+
+#[test]
+#[should_panic(expected = "recurrent stack: d_input must be 4, the output below, got 3")]
+fn a_stack_of_cells_that_do_not_fit_panics() {
+    let device = Device::flex();
+    let cell = LstmCellConfig::new(I, H).init(&device);
+    RecurrentStack::new(vec![cell.clone(), cell]);
+}
+
+#[test]
+#[should_panic(
+    expected = "recurrent stack: expected cells for at least one layer of 2 directions, got 1"
+)]
+fn half_a_bidirectional_layer_panics() {
+    let device = Device::flex();
+    RecurrentStack::bidirectional(vec![LstmCellConfig::new(I, H).init(&device)]);
 }
 
 #[test]
