@@ -7,3 +7,4 @@ mod dropout;
 mod gradients;
 mod sequences;
 mod state;
+mod weights;
