@@ -33,3 +33,11 @@ fn burn_project() {
     let right: u32 = last.split(' ').next().unwrap().parse().unwrap();
     assert!(right >= 300, "{last}");
 }
+
+#[test]
+fn custom_cell() {
+    let printed = run(env!("CARGO_BIN_EXE_custom_cell"));
+    let last = printed.lines().last().unwrap();
+    let right: u32 = last.split(' ').next().unwrap().parse().unwrap();
+    assert!(right >= 300, "{last}");
+}

@@ -23,6 +23,25 @@
 //!
 //! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; [`gates`] states it once.
 //!
+//! # Other cells
+//!
+//! [`Recurrent`] runs any [`Cell`] over sequences, one's own too: in either direction, with [`Lengths`], with
+//! resets inside a sequence, with truncated backpropagation through time, with a learned initial state, as a
+//! stream of single steps; [`RecurrentStack`] puts layers on each other. Cells at hand, beside the two above:
+//!
+//! | cell | source |
+//! | --- | --- |
+//! | [`GruCell`] | Cho et al. 2014; the forms of PyTorch and Keras |
+//! | [`LstmpCell`], a projected hidden state | Sak et al. 2014; PyTorch's `proj_size` |
+//! | [`PeepholeLstmCell`] | Gers & Schmidhuber 2000; ONNX' `P` |
+//! | [`LayerNormLstmCell`] | Ba et al. 2016 |
+//! | [`LstmCell`] with `input_forget`, coupled gates | Greff et al. 2015 |
+//! | [`LstmWithoutGate`], one gate always open | Greff et al. 2015 |
+//! | [`Zoneout`] of any cell | Krueger et al. 2017 |
+//! | [`RecurrentDropout`] of a cell with a [`RecurrentProduct`] | Gal & Ghahramani 2016; Keras |
+//!
+//! [`StateRecord`] keeps the state of any of them with serde.
+//!
 //! # Bad shapes
 //!
 //! A tensor of the wrong shape is a programming error: the call panics and names operation, expected
@@ -76,12 +95,19 @@ mod lengths;
 mod ops;
 pub mod reference;
 mod shape;
+mod state;
 
 pub use burn::nn::{LstmState, RnnState};
-pub use cell::{LstmCell, LstmCellConfig, LstmGates, RnnCell, RnnCellConfig};
+pub use cell::{
+    Cell, GruCell, GruCellConfig, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
+    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
+    PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell, RnnCellConfig, WithMask,
+    Zoneout,
+};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn,
-    RnnConfig, RnnStack, RnnStackConfig,
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig,
+    Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
+pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

@@ -2,12 +2,90 @@
 //! every faster path is compared with.
 //!
 //! The input product `x W + b` needs no state and is done once for the whole sequence; the loop then
-//! takes one [`step`](crate::cell) after another.
+//! takes one [`step`](Cell::step) after another. One loop serves all cells.
 
-use crate::cell::{LstmCell, RnnCell};
+use crate::cell::{Cell, LstmCell, RnnCell};
 use crate::lengths::{Lengths, padding};
+use crate::state::RecurrentState;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, Tensor, s};
+
+/// How a sequence is read.
+pub(crate) struct Reading<'a, S> {
+    /// From the last step to the first.
+    pub reverse: bool,
+    /// Only the valid steps of each row.
+    pub lengths: Option<&'a Lengths>,
+    /// Where no state crosses from the step before in time, `[B, T]`, and what takes its place.
+    pub resets: Option<(Tensor<2, Bool>, &'a S)>,
+    /// After how many steps the state is detached, over and over.
+    pub truncation: Option<usize>,
+}
+
+impl<'a, S> Reading<'a, S> {
+    /// Nothing but the direction, and lengths if any.
+    fn plain(reverse: bool, lengths: Option<&'a Lengths>) -> Self {
+        Self {
+            reverse,
+            lengths,
+            resets: None,
+            truncation: None,
+        }
+    }
+}
+
+/// Runs any cell over a sequence `[B, T, I]`: the outputs `[B, T, H]`, aligned with the input in either
+/// direction, and the final state.
+pub(crate) fn run<C: Cell>(
+    cell: &C,
+    input: Tensor<3>,
+    mut state: C::State,
+    reading: &Reading<'_, C::State>,
+) -> (Tensor<3>, C::State) {
+    let (input, ended) = match reading.lengths {
+        Some(lengths) => {
+            let (input, ended) = without_padding(input, lengths);
+            (input, Some(ended))
+        }
+        None => (input, None),
+    };
+    let projected = project(input, |rows| cell.project(rows));
+    let mut taken = 0;
+    let output = over_steps(projected, reading.reverse, |projected, t| {
+        if reading
+            .truncation
+            .is_some_and(|k| taken > 0 && taken % k == 0)
+        {
+            state = state.detach();
+        }
+        taken += 1;
+        if let Some((resets, initial)) = &reading.resets
+            && let Some(rows) = resets_at(resets, t, reading.reverse)
+        {
+            state = state.select(rows, initial);
+        }
+        let before = state.map(|tensor| tensor);
+        let after = cell.step(projected, before);
+        match &ended {
+            Some(ended) => {
+                let rows = at(ended, t);
+                state = after.select(rows.clone(), &state);
+                let output = state.output();
+                let shape = output.dims();
+                output.mask_fill(rows.expand(shape), 0)
+            }
+            None => {
+                state = after;
+                state.output()
+            }
+        }
+    });
+    let output = match reading.lengths {
+        Some(lengths) => lengths.pad(output, &state.output(), reading.reverse),
+        None => output,
+    };
+    (output, state)
+}
 
 /// Runs an RNN cell over a sequence.
 ///
@@ -22,16 +100,10 @@ use burn::tensor::{Bool, Tensor, s};
 pub fn rnn(
     cell: &RnnCell,
     input: Tensor<3>,
-    mut state: RnnState<2>,
+    state: RnnState<2>,
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
-    let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected, _| {
-        let hidden = state.hidden.clone();
-        state = cell.step(projected, RnnState::new(hidden));
-        state.hidden.clone()
-    });
-    (output, state)
+    run(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`rnn`], of the valid steps of each row only; see [`Lengths`].
@@ -42,21 +114,12 @@ pub fn rnn(
 pub fn rnn_with_lengths(
     cell: &RnnCell,
     input: Tensor<3>,
-    mut state: RnnState<2>,
+    state: RnnState<2>,
     reverse: bool,
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
     let lengths = lengths.into();
-    let (input, ended) = without_padding(input, &lengths);
-    let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected, t| {
-        let before = state.hidden.clone();
-        let after = cell.step(projected, RnnState::new(before.clone()));
-        let ended = ended_at(&ended, t, before.dims());
-        state.hidden = after.hidden.mask_where(ended.clone(), before);
-        state.hidden.clone().mask_fill(ended, 0)
-    });
-    (lengths.pad(output, &state.hidden, reverse), state)
+    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// Runs an LSTM cell over a sequence.
@@ -72,15 +135,10 @@ pub fn rnn_with_lengths(
 pub fn lstm(
     cell: &LstmCell,
     input: Tensor<3>,
-    mut state: LstmState<2>,
+    state: LstmState<2>,
     reverse: bool,
 ) -> (Tensor<3>, LstmState<2>) {
-    let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected, _| {
-        state = cell.step(projected, state.clone());
-        state.hidden.clone()
-    });
-    (output, state)
+    run(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`lstm`], of the valid steps of each row only; see [`Lengths`].
@@ -91,24 +149,12 @@ pub fn lstm(
 pub fn lstm_with_lengths(
     cell: &LstmCell,
     input: Tensor<3>,
-    mut state: LstmState<2>,
+    state: LstmState<2>,
     reverse: bool,
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
     let lengths = lengths.into();
-    let (input, ended) = without_padding(input, &lengths);
-    let projected = project(input, |rows| cell.project(rows));
-    let output = over_steps(projected, reverse, |projected, t| {
-        let before = state.clone();
-        let after = cell.step(projected, state.clone());
-        let ended = ended_at(&ended, t, before.hidden.dims());
-        state = LstmState::new(
-            after.cell.mask_where(ended.clone(), before.cell),
-            after.hidden.mask_where(ended.clone(), before.hidden),
-        );
-        state.hidden.clone().mask_fill(ended, 0)
-    });
-    (lengths.pad(output, &state.hidden, reverse), state)
+    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// The input `[B, T, I]` with zeros for padding, whatever that holds, and where the padding is,
@@ -121,10 +167,19 @@ fn without_padding(input: Tensor<3>, lengths: &Lengths) -> (Tensor<3>, Tensor<3,
     (input.mask_fill(ended.clone().expand(shape), 0), ended)
 }
 
-/// For the states `[B, H]`, which rows have ended before step `t`.
-fn ended_at(ended: &Tensor<3, Bool>, t: usize, states: [usize; 2]) -> Tensor<2, Bool> {
-    let step = ended.clone().slice(s![.., t..t + 1, ..]);
-    step.squeeze_dim::<2>(1).expand(states)
+/// One step of `[B, T, 1]`, `[B, 1]`.
+fn at(steps: &Tensor<3, Bool>, t: usize) -> Tensor<2, Bool> {
+    steps.clone().slice(s![.., t..t + 1, ..]).squeeze_dim(1)
+}
+
+/// Which rows begin anew when step `t` is read, `[B, 1]`.
+///
+/// No state crosses from step `k - 1` to step `k` where `[B, T]` says so at `k`. In reverse step `t` comes
+/// after `t + 1`, and the first one read comes after none.
+fn resets_at(resets: &Tensor<2, Bool>, t: usize, reverse: bool) -> Option<Tensor<2, Bool>> {
+    let [_, time] = resets.dims();
+    let k = t + usize::from(reverse);
+    (k < time).then(|| resets.clone().slice(s![.., k..k + 1]))
 }
 
 /// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, by one product.

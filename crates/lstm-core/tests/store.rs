@@ -6,7 +6,8 @@ use burn::nn::LstmState;
 use burn::store::{BurnpackStore, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{Device, Distribution, Tensor};
 use lstm_core::{
-    BiLstm, BiLstmConfig, BiRnnConfig, LstmCellConfig, LstmConfig, RnnCellConfig, RnnConfig,
+    BiLstm, BiLstmConfig, BiRnnConfig, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig,
+    LstmConfig, LstmpCellConfig, PeepholeLstmCellConfig, RnnCellConfig, RnnConfig,
 };
 
 fn model(device: &Device) -> BiLstm {
@@ -86,6 +87,11 @@ fn configs_round_trip_through_json() {
     assert_round_trip(LstmConfig::new(2, 3, false).with_input_forget(true));
     assert_round_trip(BiRnnConfig::new(2, 3, true));
     assert_round_trip(BiLstmConfig::new(2, 3, true).with_batch_first(false));
+    let lstm = LstmCellConfig::new(2, 3).with_input_forget(true);
+    assert_round_trip(GruCellConfig::new(2, 3).with_reset_after(false));
+    assert_round_trip(LstmpCellConfig::new(lstm.clone(), 2));
+    assert_round_trip(PeepholeLstmCellConfig::new(lstm.clone()));
+    assert_round_trip(LayerNormLstmCellConfig::new(lstm).with_epsilon(1e-3));
 }
 
 #[test]

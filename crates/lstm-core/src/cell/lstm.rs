@@ -1,6 +1,6 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-use super::{activate, check_input, check_weights, leaf, project};
+use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::{init, shape};
@@ -8,7 +8,7 @@ use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, LstmState};
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 use core::ops::Range;
 
 /// Configuration of an [`LstmCell`].
@@ -76,6 +76,11 @@ impl LstmCellConfig {
     ///
     /// If `d_input` or `d_hidden` is 0, or if `chrono` is below 2.
     pub fn init(&self, device: &Device) -> LstmCell {
+        self.init_reading(self.d_hidden, device)
+    }
+
+    /// As [`init`](Self::init), with recurrent weights for a hidden state of that many features.
+    pub(super) fn init_reading(&self, features: usize, device: &Device) -> LstmCell {
         shape::at_least_one("lstm cell", "d_input", self.d_input);
         shape::at_least_one("lstm cell", "d_hidden", self.d_hidden);
         let gates = Gate::packed(self.input_forget).len();
@@ -84,7 +89,7 @@ impl LstmCellConfig {
         };
         LstmCell {
             input_weight: weight(&self.input_initializer, self.d_input),
-            recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
+            recurrent_weight: weight(&self.recurrent_initializer, features),
             bias: self.bias.then(|| match self.chrono {
                 Some(t_max) => init::chrono_bias(t_max, self.d_hidden, self.input_forget, device),
                 None => {
@@ -137,6 +142,15 @@ pub struct LstmGates {
     pub output: Tensor<2>,
 }
 
+/// What goes into the nonlinearities of one step, `[B, H]` each.
+pub(super) struct GateSums {
+    pub input: Tensor<2>,
+    /// None with coupled gates.
+    pub forget: Option<Tensor<2>>,
+    pub candidate: Tensor<2>,
+    pub output: Tensor<2>,
+}
+
 impl LstmCell {
     /// A cell with the given weights, which become its parameters, and the usual activations.
     ///
@@ -163,6 +177,15 @@ impl LstmCell {
             &recurrent_weight,
             bias.as_ref(),
         );
+        Self::usual(input_weight, recurrent_weight, bias)
+    }
+
+    /// A cell with weights of shapes that fit, and the usual activations.
+    pub(super) fn usual(
+        input_weight: Tensor<2>,
+        recurrent_weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    ) -> Self {
         let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
@@ -183,7 +206,7 @@ impl LstmCell {
 
     /// Hidden units, `H`.
     pub fn d_hidden(&self) -> usize {
-        self.recurrent_weight.dims()[0]
+        self.recurrent_weight.dims()[1] / Gate::packed(self.input_forget).len()
     }
 
     /// The weights of one gate.
@@ -236,19 +259,6 @@ impl LstmCell {
         self.step(self.project(input), state)
     }
 
-    /// `x W + b` for rows `[N, I]`: `[N, 4H]`.
-    pub(crate) fn project(&self, input: Tensor<2>) -> Tensor<2> {
-        project(input, &self.input_weight, &self.bias)
-    }
-
-    /// One step from `projected = x W + b`, `[B, 4H]`.
-    pub(crate) fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
-        let gates = self.gates_from(projected, state.hidden);
-        let cell = self.cell_state(&gates, state.cell);
-        let hidden = self.hidden_state(&gates, cell.clone());
-        LstmState::new(cell, hidden)
-    }
-
     /// The gates of one step, to look at what a cell does, or to take the step in parts:
     ///
     /// ```
@@ -287,18 +297,41 @@ impl LstmCell {
 
     /// The gates from `projected = x W + b`, `[B, 4H]`.
     fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
-        let sums = projected + hidden.matmul(self.recurrent_weight.val());
-        let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
-        let sigma = |sum| activate(&self.gate_activation, sum);
+        self.gates_of(&self.sums(projected, hidden))
+    }
 
-        let input = sigma(sum(Gate::Input));
+    /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`.
+    pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
+        self.cut(projected + hidden.matmul(self.recurrent_weight.val()))
+    }
+
+    /// Cuts what goes into the nonlinearities, `[B, 4H]`, gate by gate.
+    pub(super) fn cut(&self, sums: Tensor<2>) -> GateSums {
+        let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
+        GateSums {
+            input: sum(Gate::Input),
+            forget: (!self.input_forget).then(|| sum(Gate::Forget)),
+            candidate: sum(Gate::Cell),
+            output: sum(Gate::Output),
+        }
+    }
+
+    /// The nonlinearity of the input, forget and output gates.
+    pub(super) fn gate_of(&self, sum: Tensor<2>) -> Tensor<2> {
+        activate(&self.gate_activation, sum)
+    }
+
+    /// All gates, from what goes into their nonlinearities.
+    pub(super) fn gates_of(&self, sums: &GateSums) -> LstmGates {
+        let sigma = |sum: &Tensor<2>| self.gate_of(sum.clone());
+        let input = sigma(&sums.input);
         LstmGates {
-            forget: match self.input_forget {
-                false => sigma(sum(Gate::Forget)),
-                true => 1.0 - input.clone(),
+            forget: match &sums.forget {
+                Some(forget) => sigma(forget),
+                None => 1.0 - input.clone(),
             },
-            candidate: activate(&self.cell_activation, sum(Gate::Cell)),
-            output: sigma(sum(Gate::Output)),
+            candidate: activate(&self.cell_activation, sums.candidate.clone()),
+            output: sigma(&sums.output),
             input,
         }
     }
@@ -334,10 +367,47 @@ impl LstmCell {
                 shape::check(operation, "hidden state", "[B, H]", expected, hidden);
                 state
             }
-            None => {
-                let zeros = Tensor::zeros(expected, (&input.device(), input.dtype()));
-                LstmState::new(zeros.clone(), zeros)
-            }
+            None => self.zero_state(batch, (&input.device(), input.dtype())),
         }
+    }
+}
+
+impl Cell for LstmCell {
+    type State = LstmState<2>;
+
+    fn d_input(&self) -> usize {
+        self.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.d_hidden()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> LstmState<2> {
+        let zeros = Tensor::zeros([batch, self.d_hidden()], options);
+        LstmState::new(zeros.clone(), zeros)
+    }
+
+    /// `x W + b`, `[N, 4H]`.
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        project(input, &self.input_weight, &self.bias)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+        let gates = self.gates_from(projected, state.hidden);
+        let cell = self.cell_state(&gates, state.cell);
+        let hidden = self.hidden_state(&gates, cell.clone());
+        LstmState::new(cell, hidden)
+    }
+}
+
+impl RecurrentProduct for LstmCell {
+    fn step_seeing(
+        &self,
+        projected: Tensor<2>,
+        seen: Tensor<2>,
+        state: LstmState<2>,
+    ) -> LstmState<2> {
+        self.step(projected, LstmState::new(state.cell, seen))
     }
 }

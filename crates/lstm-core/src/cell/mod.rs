@@ -1,15 +1,103 @@
-//! One step of a recurrent network: [`RnnCell`] and [`LstmCell`].
+//! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
+//! family: [`GruCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
+//! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
 
+mod gru;
+mod layer_norm;
 mod lstm;
+mod lstmp;
+mod peephole;
+mod recurrent_dropout;
 mod rnn;
+mod without_gate;
+mod zoneout;
 
+pub use gru::{GruCell, GruCellConfig};
+pub use layer_norm::{LayerNormLstmCell, LayerNormLstmCellConfig};
 pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
+pub use lstmp::{LstmpCell, LstmpCellConfig};
+pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
+pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
+pub use without_gate::LstmWithoutGate;
+pub use zoneout::Zoneout;
 
 use crate::shape;
-use burn::module::Param;
+use crate::state::RecurrentState;
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::activation::Activation;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
+
+/// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
+///
+/// A cell is a module that says what it carries from step to step, how that begins, and what one step
+/// makes of it:
+///
+/// ```
+/// use burn::module::Module;
+/// use burn::nn::{Linear, LinearConfig};
+/// use burn::tensor::{Device, Tensor, TensorCreationOptions};
+/// use lstm_core::{Cell, Recurrent};
+///
+/// /// Moves a fixed part of the way to the input at each step.
+/// #[derive(Module, Debug)]
+/// struct Leaky {
+///     map: Linear,
+///     rate: f64,
+/// }
+///
+/// impl Cell for Leaky {
+///     type State = Tensor<2>;
+///
+///     fn d_input(&self) -> usize {
+///         self.map.weight.dims()[0]
+///     }
+///
+///     fn d_output(&self) -> usize {
+///         self.map.weight.dims()[1]
+///     }
+///
+///     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
+///         Tensor::zeros([batch, self.d_output()], options)
+///     }
+///
+///     fn step(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+///         state.clone() + (self.map.forward(input).tanh() - state) * self.rate
+///     }
+/// }
+///
+/// let device = Device::flex();
+/// let cell = Leaky { map: LinearConfig::new(3, 5).init(&device), rate: 0.1 };
+/// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 5]);
+/// assert_eq!(state.dims(), [2, 5]);
+/// ```
+///
+/// The part of a step that needs no state can move to [`project`](Self::project), which sees all steps of
+/// a sequence at once: one large matrix product is faster than many small ones.
+pub trait Cell: Module + ModuleDisplay {
+    /// What is carried from one step to the next.
+    type State: RecurrentState;
+
+    /// Input features, `I`.
+    fn d_input(&self) -> usize;
+
+    /// Features of the output.
+    fn d_output(&self) -> usize;
+
+    /// The state before the first step of `batch` rows, zero; `options` are a device, or a device and a
+    /// data type.
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State;
+
+    /// The part of a step that needs no state, `x W + b` say, of input rows `[N, I]`: `[N, ·]`. As it is,
+    /// the input itself.
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        input
+    }
+
+    /// One step, from what [`project`](Self::project) made of the input: the state after it.
+    fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
+}
 
 /// Checks the weights of a cell with `gates` packed gates.
 fn check_weights(
@@ -62,6 +150,12 @@ fn project(
         Some(bias) => product + bias.val().unsqueeze(),
         None => product,
     }
+}
+
+/// Cuts packed columns `[N, G·H]` into `G` blocks `[N, H]`.
+fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
+    let width = packed.dims()[1] / G;
+    core::array::from_fn(|k| packed.clone().slice(s![.., k * width..(k + 1) * width]))
 }
 
 /// Applies an activation.

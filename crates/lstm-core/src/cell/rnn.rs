@@ -1,18 +1,18 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{activate, check_input, check_weights, leaf, project};
+use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, RnnState};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
 /// Configuration of an [`RnnCell`].
 ///
 /// ```
-/// # use burn::tensor::{Device, Tensor};
+/// # use burn::tensor::{Device, Tensor, TensorCreationOptions};
 /// use lstm_core::RnnCellConfig;
 ///
 /// let device = Device::flex();
@@ -149,21 +149,6 @@ impl RnnCell {
         self.step(self.project(input), state)
     }
 
-    /// `x W + b` for rows `[N, I]`: `[N, H]`.
-    pub(crate) fn project(&self, input: Tensor<2>) -> Tensor<2> {
-        project(input, &self.input_weight, &self.bias)
-    }
-
-    /// One step from `projected = x W + b`, `[B, H]`.
-    pub(crate) fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
-        let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
-        let hidden = activate(&self.hidden_activation, sum);
-        RnnState::new(match self.clip {
-            Some(clip) => hidden.clamp(-clip, clip),
-            None => hidden,
-        })
-    }
-
     /// The given state, its shape checked, or zeros like `input`.
     pub(crate) fn state_or_zeros<const D: usize>(
         &self,
@@ -179,7 +164,48 @@ impl RnnCell {
                 shape::check(operation, "hidden state", "[B, H]", expected, got);
                 state
             }
-            None => RnnState::new(Tensor::zeros(expected, (&input.device(), input.dtype()))),
+            None => self.zero_state(batch, (&input.device(), input.dtype())),
         }
+    }
+}
+
+impl Cell for RnnCell {
+    type State = RnnState<2>;
+
+    fn d_input(&self) -> usize {
+        self.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.d_hidden()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> RnnState<2> {
+        RnnState::new(Tensor::zeros([batch, self.d_hidden()], options))
+    }
+
+    /// `x W + b`, `[N, H]`.
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        project(input, &self.input_weight, &self.bias)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+        let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
+        let hidden = activate(&self.hidden_activation, sum);
+        RnnState::new(match self.clip {
+            Some(clip) => hidden.clamp(-clip, clip),
+            None => hidden,
+        })
+    }
+}
+
+impl RecurrentProduct for RnnCell {
+    fn step_seeing(
+        &self,
+        projected: Tensor<2>,
+        seen: Tensor<2>,
+        _state: RnnState<2>,
+    ) -> RnnState<2> {
+        self.step(projected, RnnState::new(seen))
     }
 }

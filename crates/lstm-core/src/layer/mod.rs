@@ -1,5 +1,5 @@
 //! Whole sequences: [`Rnn`], [`Lstm`] and their bidirectional forms, drop-in for `burn::nn`'s, and stacks of
-//! them.
+//! them; and [`Recurrent`], any [`Cell`](crate::Cell) over sequences.
 //!
 //! The sequences' layout is `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
 
@@ -7,6 +7,8 @@ mod bilstm;
 mod birnn;
 mod lstm;
 mod lstm_stack;
+mod recurrent;
+mod recurrent_stack;
 mod rnn;
 mod rnn_stack;
 mod stack;
@@ -15,6 +17,8 @@ pub use bilstm::{BiLstm, BiLstmConfig};
 pub use birnn::{BiRnn, BiRnnConfig};
 pub use lstm::{Lstm, LstmConfig};
 pub use lstm_stack::{LstmStack, LstmStackConfig};
+pub use recurrent::Recurrent;
+pub use recurrent_stack::RecurrentStack;
 pub use rnn::{Rnn, RnnConfig};
 pub use rnn_stack::{RnnStack, RnnStackConfig};
 

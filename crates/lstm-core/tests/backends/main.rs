@@ -7,6 +7,7 @@
 mod backend;
 mod case;
 mod differences;
+mod family;
 mod golden;
 mod stacks;
 mod tensors;
@@ -18,6 +19,7 @@ fn main() {
     let backends = backend::all();
     let mut trials = golden::trials(&backends);
     trials.extend(stacks::trials(&backends));
+    trials.extend(family::trials(&backends));
     trials.extend(differences::trials(&backends));
     let listing = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,0 +1,221 @@
+//! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
+
+use super::{Cell, RecurrentProduct, activate, blocks, check_weights, leaf, project};
+use crate::display::impl_module_display;
+use crate::{init, shape};
+use burn::config::Config;
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::nn::activation::{Activation, ActivationConfig};
+use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
+
+/// Configuration of a [`GruCell`].
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{GruCellConfig, Recurrent};
+///
+/// let device = Device::flex();
+/// let gru = Recurrent::new(GruCellConfig::new(3, 5).init(&device));
+/// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 5]);
+/// assert_eq!(state.dims(), [2, 5]);
+/// ```
+#[derive(Config, Debug)]
+pub struct GruCellConfig {
+    /// Input features, `I`.
+    pub d_input: usize,
+    /// Hidden units, `H`.
+    pub d_hidden: usize,
+    /// Whether the cell has biases, which start at zero.
+    #[config(default = true)]
+    pub bias: bool,
+    /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
+    /// default, or before it, as in the paper and in Keras with `reset_after=False`.
+    #[config(default = true)]
+    pub reset_after: bool,
+    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
+    pub input_initializer: Initializer,
+    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
+    pub recurrent_initializer: Initializer,
+    /// The nonlinearity of the reset and update gates.
+    #[config(default = "ActivationConfig::Sigmoid")]
+    pub gate_activation: ActivationConfig,
+    /// The nonlinearity of the candidate.
+    #[config(default = "ActivationConfig::Tanh")]
+    pub hidden_activation: ActivationConfig,
+}
+
+impl GruCellConfig {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// If `d_input` or `d_hidden` is 0.
+    pub fn init(&self, device: &Device) -> GruCell {
+        shape::at_least_one("gru cell", "d_input", self.d_input);
+        shape::at_least_one("gru cell", "d_hidden", self.d_hidden);
+        let weight =
+            |initializer, rows| init::packed_weight(initializer, rows, self.d_hidden, 3, device);
+        let zeros = |there: bool, width| there.then(|| Initializer::Zeros.init([width], device));
+        GruCell {
+            input_weight: weight(&self.input_initializer, self.d_input),
+            recurrent_weight: weight(&self.recurrent_initializer, self.d_hidden),
+            bias: zeros(self.bias, 3 * self.d_hidden),
+            candidate_bias: zeros(self.bias && self.reset_after, self.d_hidden),
+            reset_after: self.reset_after,
+            gate_activation: self.gate_activation.init(device),
+            hidden_activation: self.hidden_activation.init(device),
+        }
+    }
+}
+
+/// The gated recurrent unit, in the two forms that are in use:
+///
+/// ```text
+/// r = σ(x W_r + h R_r + b_r)      z = σ(x W_z + h R_z + b_z)
+/// n = tanh(x W_n + b_n + r ⊙ (h R_n + b'_n))      with `reset_after`
+/// n = tanh(x W_n + b_n + (r ⊙ h) R_n)             without
+/// h' = (1 − z) ⊙ n + z ⊙ h
+/// ```
+///
+/// Gates are packed in PyTorch's order `r, z, n`; Keras' and ONNX' is `z, r, h`, with `h` for `n`. PyTorch
+/// and Keras have two biases with `reset_after`. Only their sum counts for `r` and `z`, and is the bias
+/// here; for `n` there are two, since the reset gate works on one of them.
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct GruCell {
+    /// `W`, `[I, 3H]`, gates in the order `r, z, n`.
+    pub input_weight: Param<Tensor<2>>,
+    /// `R`, `[H, 3H]`
+    pub recurrent_weight: Param<Tensor<2>>,
+    /// `b`, `[3H]`
+    pub bias: Option<Param<Tensor<1>>>,
+    /// `b'_n`, `[H]`: the bias that the reset gate works on; only with `reset_after`.
+    pub candidate_bias: Option<Param<Tensor<1>>>,
+    /// Whether the reset gate works after the recurrent product.
+    pub reset_after: bool,
+    /// The nonlinearity of the reset and update gates.
+    pub gate_activation: Activation,
+    /// The nonlinearity of the candidate.
+    pub hidden_activation: Activation,
+}
+
+impl_module_display!(GruCell);
+
+impl GruCell {
+    /// A cell with the given weights, which become its parameters, and the usual activations.
+    ///
+    /// # Shapes
+    ///
+    /// Gates in the order `r, z, n`:
+    ///
+    /// - `input_weight`: `[I, 3H]`
+    /// - `recurrent_weight`: `[H, 3H]`
+    /// - `bias`: `[3H]`
+    /// - `candidate_bias`: `[H]`, only with `reset_after`
+    ///
+    /// # Panics
+    ///
+    /// If the shapes don't fit together, or if there is a `candidate_bias` without `reset_after`.
+    pub fn from_weights(
+        input_weight: Tensor<2>,
+        recurrent_weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+        candidate_bias: Option<Tensor<1>>,
+        reset_after: bool,
+    ) -> Self {
+        check_weights(
+            "gru cell",
+            3,
+            &input_weight,
+            &recurrent_weight,
+            bias.as_ref(),
+        );
+        if let Some(bias) = &candidate_bias {
+            assert!(
+                reset_after,
+                "gru cell: a candidate bias needs the reset gate after the product"
+            );
+            let [d_hidden, _] = recurrent_weight.dims();
+            let got = bias.dims();
+            shape::check("gru cell", "candidate bias", "[H]", [d_hidden], got);
+        }
+        let device = input_weight.device();
+        Self {
+            input_weight: leaf(input_weight),
+            recurrent_weight: leaf(recurrent_weight),
+            bias: bias.map(leaf),
+            candidate_bias: candidate_bias.map(leaf),
+            reset_after,
+            gate_activation: ActivationConfig::Sigmoid.init(&device),
+            hidden_activation: ActivationConfig::Tanh.init(&device),
+        }
+    }
+
+    /// Input features, `I`.
+    pub fn d_input(&self) -> usize {
+        self.input_weight.dims()[0]
+    }
+
+    /// Hidden units, `H`.
+    pub fn d_hidden(&self) -> usize {
+        self.recurrent_weight.dims()[0]
+    }
+}
+
+impl Cell for GruCell {
+    /// `h`, `[B, H]`
+    type State = Tensor<2>;
+
+    fn d_input(&self) -> usize {
+        self.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.d_hidden()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
+        Tensor::zeros([batch, self.d_hidden()], options)
+    }
+
+    /// `x W + b`, `[N, 3H]`.
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        project(input, &self.input_weight, &self.bias)
+    }
+
+    fn step(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+        self.step_seeing(projected, hidden.clone(), hidden)
+    }
+}
+
+impl RecurrentProduct for GruCell {
+    fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+        let sigma = |sum| activate(&self.gate_activation, sum);
+        let recurrent = self.recurrent_weight.val();
+        let [reset, update, candidate] = blocks(projected);
+        let (update, sum) = if self.reset_after {
+            let [seen_reset, seen_update, seen_candidate] = blocks(seen.matmul(recurrent));
+            let seen_candidate = match &self.candidate_bias {
+                Some(bias) => seen_candidate + bias.val().unsqueeze(),
+                None => seen_candidate,
+            };
+            let reset = sigma(reset + seen_reset);
+            (update + seen_update, candidate + reset * seen_candidate)
+        } else {
+            let gates = 2 * self.d_hidden();
+            let for_gates = recurrent.clone().slice(s![.., ..gates]);
+            let for_candidate = recurrent.slice(s![.., gates..]);
+            let [seen_reset, seen_update] = blocks(seen.clone().matmul(for_gates));
+            let reset = sigma(reset + seen_reset);
+            let seen_candidate = (reset * seen).matmul(for_candidate);
+            (update + seen_update, candidate + seen_candidate)
+        };
+        let candidate = activate(&self.hidden_activation, sum);
+        // (1 − z) ⊙ n + z ⊙ h
+        candidate.clone() + sigma(update) * (hidden - candidate)
+    }
+}

@@ -1,0 +1,108 @@
+//! Dropout of what a cell sees of its last output (Gal & Ghahramani 2016, *A theoretically grounded
+//! application of dropout in recurrent neural networks*; Keras' `recurrent_dropout`).
+
+use super::Cell;
+use crate::state::RecurrentState;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::{Tensor, TensorCreationOptions};
+
+/// A cell that can be shown something else than its last output.
+pub trait RecurrentProduct: Cell {
+    /// [`Cell::step`] with `seen`, `[B, H]`, in place of the last output wherever that goes into a product
+    /// with recurrent weights. What is carried on comes from `state`.
+    fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, state: Self::State)
+    -> Self::State;
+}
+
+/// A cell that, in training on an autodiff device, doesn't see some units of its last output: the same ones
+/// at all steps of a sequence, drawn for each row. The memory is not touched.
+///
+/// (Keras draws a mask for each gate; here all gates see the same.)
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{LstmCellConfig, Recurrent, RecurrentDropout};
+///
+/// let device = Device::flex();
+/// let lstm = LstmCellConfig::new(3, 5).init(&device);
+/// let layer = Recurrent::new(RecurrentDropout::new(lstm, 0.25));
+/// let (output, _) = layer.forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 5]);
+/// ```
+#[derive(Module, Debug)]
+pub struct RecurrentDropout<C: Module> {
+    /// The cell.
+    pub cell: C,
+    /// What hides units.
+    pub dropout: Dropout,
+}
+
+impl<C: RecurrentProduct> RecurrentDropout<C> {
+    /// The cell, from which each unit is hidden with a probability.
+    ///
+    /// # Panics
+    ///
+    /// If the probability is not from 0 to below 1.
+    pub fn new(cell: C, probability: f64) -> Self {
+        Self {
+            cell,
+            dropout: DropoutConfig::new(probability).init(),
+        }
+    }
+}
+
+/// A state, and what its cell sees of the output in this sequence.
+///
+/// [`Recurrent`](crate::Recurrent) draws the mask anew for each sequence, also for one that goes on from a
+/// given state; in a stream of single steps it stays with the state.
+#[derive(Clone, Debug)]
+pub struct WithMask<S> {
+    /// The state.
+    pub state: S,
+    /// `[B, H]`: 0, or 1 / (1 − p).
+    pub mask: Tensor<2>,
+}
+
+impl<S: RecurrentState> RecurrentState for WithMask<S> {
+    fn map(&self, f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+        Self {
+            state: self.state.map(f),
+            mask: self.mask.clone(),
+        }
+    }
+}
+
+impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
+    type State = WithMask<C::State>;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    /// Zeros, and a new mask.
+    fn zero_state(
+        &self,
+        batch: usize,
+        options: impl Into<TensorCreationOptions>,
+    ) -> WithMask<C::State> {
+        let state = self.cell.zero_state(batch, options);
+        let mask = self.dropout.forward(state.output().ones_like());
+        WithMask { state, mask }
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step(&self, projected: Tensor<2>, before: WithMask<C::State>) -> WithMask<C::State> {
+        let WithMask { state, mask } = before;
+        let seen = state.output() * mask.clone();
+        let state = self.cell.step_seeing(projected, seen, state);
+        WithMask { state, mask }
+    }
+}

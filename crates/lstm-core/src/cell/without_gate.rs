@@ -1,0 +1,86 @@
+//! The LSTM with one gate switched off (Greff et al. 2015, *LSTM: a search space odyssey*: the variants NIG,
+//! NFG and NOG).
+
+use super::{Cell, LstmCell};
+use crate::gates::Gate;
+use burn::module::Module;
+use burn::nn::LstmState;
+use burn::tensor::{Tensor, TensorCreationOptions};
+
+/// The LSTM with an input, forget or output gate that is always open, `i = 1`, `f = 1` or `o = 1`: for
+/// finding out what a gate is good for.
+///
+/// The gate's columns stay in the packed weights, where they get no gradient. (For coupled gates, another
+/// variant of the paper, see `input_forget` of [`LstmCellConfig`](crate::LstmCellConfig).)
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{Gate, LstmCellConfig, LstmWithoutGate, Recurrent};
+///
+/// let device = Device::flex();
+/// let lstm = LstmCellConfig::new(3, 5).init(&device);
+/// let cell = LstmWithoutGate::new(lstm, Gate::Forget);
+/// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 5]);
+/// ```
+#[derive(Module, Debug)]
+pub struct LstmWithoutGate {
+    /// The LSTM.
+    pub lstm: LstmCell,
+    #[module(skip)]
+    gate: Gate,
+}
+
+impl LstmWithoutGate {
+    /// The cell without that gate.
+    ///
+    /// # Panics
+    ///
+    /// If the gate is [`Gate::Cell`], the candidate: an LSTM without it writes nothing.
+    pub fn new(lstm: LstmCell, gate: Gate) -> Self {
+        assert!(
+            gate != Gate::Cell,
+            "lstm without gate: the candidate is no gate that could be always open"
+        );
+        Self { lstm, gate }
+    }
+
+    /// The gate that is always open.
+    pub fn gate(&self) -> Gate {
+        self.gate
+    }
+}
+
+impl Cell for LstmWithoutGate {
+    type State = LstmState<2>;
+
+    fn d_input(&self) -> usize {
+        self.lstm.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.lstm.d_hidden()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> LstmState<2> {
+        self.lstm.zero_state(batch, options)
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.lstm.project(input)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+        let mut gates = self.lstm.gates_of(&self.lstm.sums(projected, state.hidden));
+        let open = gates.candidate.ones_like();
+        match self.gate {
+            Gate::Input => gates.input = open,
+            Gate::Forget => gates.forget = open,
+            Gate::Output => gates.output = open,
+            Gate::Cell => unreachable!("`new` refuses it"),
+        }
+        let cell = self.lstm.cell_state(&gates, state.cell);
+        let hidden = self.lstm.hidden_state(&gates, cell.clone());
+        LstmState::new(cell, hidden)
+    }
+}

@@ -1,0 +1,86 @@
+//! Zoneout (Krueger et al. 2017, *Zoneout: regularizing RNNs by randomly preserving hidden activations*).
+
+use super::Cell;
+use crate::state::RecurrentState;
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::{Tensor, TensorCreationOptions};
+
+/// A cell some of whose units keep, at random, what they held before the step.
+///
+/// In training on an autodiff device each number of the state stays as it was with the probability of its
+/// tensor; otherwise the state is what is to be expected, `p ⊙ before + (1 − p) ⊙ after`. As in the paper,
+/// an LSTM's new hidden state comes from the new memory before that is zoned out.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{LstmCellConfig, Recurrent, Zoneout};
+///
+/// let device = Device::flex();
+/// let lstm = LstmCellConfig::new(3, 5).init(&device);
+/// let cell = Zoneout::new(lstm, &[0.05, 0.5]); // of the hidden state, of the memory
+/// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 5]);
+/// ```
+#[derive(Module, Debug)]
+pub struct Zoneout<C: Module> {
+    /// The cell.
+    pub cell: C,
+    /// What keeps numbers from changing, for each tensor of the state, the output first.
+    pub keep: Vec<Dropout>,
+}
+
+impl<C: Cell> Zoneout<C> {
+    /// The cell with the given probabilities, for each tensor of its state, the output first: `h`, or `h`
+    /// and `c`.
+    ///
+    /// # Panics
+    ///
+    /// If a probability is not from 0 to below 1.
+    pub fn new(cell: C, probabilities: &[f64]) -> Self {
+        let dropout = |probability: &f64| DropoutConfig::new(*probability).init();
+        Self {
+            cell,
+            keep: probabilities.iter().map(dropout).collect(),
+        }
+    }
+}
+
+impl<C: Cell> Cell for Zoneout<C> {
+    type State = C::State;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> C::State {
+        let state = self.cell.zero_state(batch, options);
+        let (expected, got) = (state.tensors().len(), self.keep.len());
+        assert!(
+            expected == got,
+            "zoneout: expected a probability for each of the state's {expected} tensors, got {got}"
+        );
+        state
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        let after = self.cell.step(projected, state.map(|tensor| tensor));
+        let mut keep = self.keep.iter();
+        state.zip(&after, |before, after| match keep.next() {
+            Some(keep) => {
+                // 0 or 1 in training, else 1 − p: dropout scales what it lets through.
+                let change = keep.forward(before.ones_like()) * (1.0 - keep.prob);
+                before.clone() + change * (after - before)
+            }
+            None => after,
+        })
+    }
+}

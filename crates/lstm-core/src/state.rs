@@ -1,0 +1,247 @@
+//! The state of a recurrent network, whatever its cell: how to go through its tensors, and how to keep it.
+
+use burn::nn::{LstmState, RnnState};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+/// What a cell carries from one step to the next: tensors `[B, ·]`, the first of which is the output.
+///
+/// A cell whose state is its output alone can use a plain tensor; a pair of tensors, [`RnnState`] and
+/// [`LstmState`] are states as well. One's own state needs [`map`](Self::map) only:
+///
+/// ```
+/// # use burn::tensor::Tensor;
+/// use lstm_core::RecurrentState;
+///
+/// struct Fast { hidden: Tensor<2>, trace: Tensor<2> }
+///
+/// impl RecurrentState for Fast {
+///     fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+///         Fast { hidden: f(self.hidden.clone()), trace: f(self.trace.clone()) }
+///     }
+/// }
+/// ```
+///
+/// `D` is 2 for the state of a cell; the states of stacks and bidirectional layers have 3 dimensions.
+pub trait RecurrentState<const D: usize = 2>: Sized {
+    /// The state with `f` of each tensor in place of the tensor, in the same order each time, the output
+    /// first.
+    ///
+    /// Whatever else a state holds (a dropout mask, say) stays as it is.
+    fn map(&self, f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self;
+
+    /// The tensors, the output first.
+    fn tensors(&self) -> Vec<Tensor<D>> {
+        let mut tensors = vec![];
+        self.map(|tensor| {
+            tensors.push(tensor.clone());
+            tensor
+        });
+        tensors
+    }
+
+    /// What the cell shows of the state after a step, `[B, H]`.
+    fn output(&self) -> Tensor<D> {
+        let first = self.tensors().into_iter().next();
+        first.expect("a state has an output")
+    }
+
+    /// The state with `f` of each of its tensors and the one of `other` at the same place.
+    fn zip(&self, other: &Self, mut f: impl FnMut(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
+        let mut others = other.tensors().into_iter();
+        self.map(|tensor| f(tensor, others.next().expect("a state of the same kind")))
+    }
+
+    /// The same numbers, through which no gradient flows back.
+    fn detach(&self) -> Self {
+        self.map(Tensor::detach)
+    }
+
+    /// The rows of `other` where `rows`, `[B, 1]`, says so, those of this state elsewhere.
+    fn select(&self, rows: Tensor<D, Bool>, other: &Self) -> Self {
+        self.zip(other, |this, other| {
+            let shape = this.dims();
+            this.mask_where(rows.clone().expand(shape), other)
+        })
+    }
+}
+
+impl<const D: usize> RecurrentState<D> for Tensor<D> {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+        f(self.clone())
+    }
+}
+
+impl<const D: usize> RecurrentState<D> for (Tensor<D>, Tensor<D>) {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+        (f(self.0.clone()), f(self.1.clone()))
+    }
+}
+
+impl<const D: usize> RecurrentState<D> for RnnState<D> {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+        RnnState::new(f(self.hidden.clone()))
+    }
+}
+
+impl<const D: usize> RecurrentState<D> for LstmState<D> {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+        let hidden = f(self.hidden.clone());
+        LstmState::new(f(self.cell.clone()), hidden)
+    }
+}
+
+/// A state as plain numbers, to be kept with serde.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{LstmConfig, StateRecord};
+///
+/// let device = Device::flex();
+/// let lstm = LstmConfig::new(3, 5, true).init(&device);
+/// let (_, state) = lstm.forward(Tensor::ones([2, 7, 3], &device), None);
+///
+/// let text = serde_json::to_string(&StateRecord::of(&state))?;
+/// let record: StateRecord = serde_json::from_str(&text)?;
+/// let restored = record.restore(&state)?; // a state of the same kind and shape, on its device
+/// assert_eq!(restored.hidden.into_data(), state.hidden.into_data());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The numbers are float32: a float64 state loses digits, one in float16 none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StateRecord {
+    /// The tensors of the state, in the order of [`RecurrentState::tensors`]: `h` before `c`.
+    pub tensors: Vec<TensorRecord>,
+}
+
+/// One tensor of a [`StateRecord`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorRecord {
+    /// The sizes of all dimensions.
+    pub shape: Vec<usize>,
+    /// The numbers, those of the last dimension side by side.
+    pub values: Vec<f32>,
+}
+
+impl StateRecord {
+    /// The numbers of a state.
+    pub fn of<const D: usize>(state: &impl RecurrentState<D>) -> Self {
+        let record = |tensor: Tensor<D>| TensorRecord {
+            shape: tensor.dims().to_vec(),
+            values: tensor.into_data().iter::<f32>().collect(),
+        };
+        Self {
+            tensors: state.tensors().into_iter().map(record).collect(),
+        }
+    }
+
+    /// A state like `like`, on its device and in its data type, that holds these numbers.
+    ///
+    /// # Errors
+    ///
+    /// If the record has not as many tensors as the state, or one with another shape.
+    pub fn restore<const D: usize, S: RecurrentState<D>>(&self, like: &S) -> Result<S, StateError> {
+        let expected = like.tensors();
+        if expected.len() != self.tensors.len() {
+            return Err(StateError::Count {
+                expected: expected.len(),
+                got: self.tensors.len(),
+            });
+        }
+        for (index, (like, record)) in expected.iter().zip(&self.tensors).enumerate() {
+            record.check(index, &like.dims())?;
+        }
+        let mut records = self.tensors.iter();
+        Ok(like.map(|like| match records.next() {
+            Some(record) => record.to_tensor(&like.device(), like.dtype()),
+            None => like, // there are as many as in the state
+        }))
+    }
+}
+
+impl TensorRecord {
+    fn check(&self, index: usize, expected: &[usize]) -> Result<(), StateError> {
+        if self.shape != expected {
+            return Err(StateError::Shape {
+                index,
+                expected: expected.to_vec(),
+                got: self.shape.clone(),
+            });
+        }
+        let (expected, got) = (expected.iter().product(), self.values.len());
+        if expected != got {
+            return Err(StateError::Values {
+                index,
+                expected,
+                got,
+            });
+        }
+        Ok(())
+    }
+
+    fn to_tensor<const D: usize>(&self, device: &Device, dtype: DType) -> Tensor<D> {
+        let data = TensorData::new(self.values.clone(), self.shape.clone());
+        Tensor::from_data(data, (device, dtype))
+    }
+}
+
+/// Why a [`StateRecord`] is not the record of a state of the wanted kind and shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Another number of tensors.
+    Count {
+        /// Tensors of the state.
+        expected: usize,
+        /// Tensors of the record.
+        got: usize,
+    },
+    /// A tensor of another shape.
+    Shape {
+        /// Which one, counted from 0.
+        index: usize,
+        /// The shape in the state.
+        expected: Vec<usize>,
+        /// The shape in the record.
+        got: Vec<usize>,
+    },
+    /// Not as many numbers as the shape says.
+    Values {
+        /// Which tensor, counted from 0.
+        index: usize,
+        /// Numbers that the shape asks for.
+        expected: usize,
+        /// Numbers in the record.
+        got: usize,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count { expected, got } => {
+                write!(f, "state record: expected {expected} tensors, got {got}")
+            }
+            Self::Shape {
+                index,
+                expected,
+                got,
+            } => write!(
+                f,
+                "state record: tensor {index} must be {expected:?}, got {got:?}"
+            ),
+            Self::Values {
+                index,
+                expected,
+                got,
+            } => write!(
+                f,
+                "state record: tensor {index} must hold {expected} numbers, got {got}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}

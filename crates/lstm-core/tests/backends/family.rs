@@ -1,0 +1,203 @@
+//! What PyTorch, Keras, ONNX Runtime and the papers' formulas compute, from the file that
+//! `tests/golden/generate_family.py` writes.
+
+use crate::backend::Backend;
+use crate::golden::read;
+use crate::tensors::{Host, Named, compare};
+use burn::module::Param;
+use burn::tensor::{DType, Device, Gradients, Tensor};
+use libtest_mimic::Trial;
+use lstm_core::{
+    Cell, Gate, GruCell, LayerNormLstmCellConfig, LstmCell, LstmCellConfig, LstmWithoutGate,
+    LstmpCell, PeepholeLstmCell, Recurrent, RecurrentState,
+};
+use serde::Deserialize;
+
+const FILE: &[u8] = include_bytes!("../golden/family.safetensors");
+
+/// What the golden file's metadata says of a case.
+#[derive(Clone, Deserialize)]
+struct Case {
+    name: String,
+    framework: String,
+    cell: String,
+    reset_after: Option<bool>,
+}
+
+impl Case {
+    fn tolerance(&self, dtype: DType) -> f64 {
+        match (dtype, self.framework.as_str()) {
+            // A norm divides by a deviation that may be small, and its gradient by the square of that.
+            (DType::F32, _) if self.cell == "layer_norm" => 5e-5,
+            (DType::F32, _) => 1e-5,
+            (_, "onnx") => 1e-6, // ONNX Runtime computes in float32
+            _ => 1e-12,
+        }
+    }
+}
+
+pub fn trials(backends: &[Backend]) -> Vec<Trial> {
+    let mut trials = vec![];
+    for (case, tensors) in read(FILE, |case: &Case| case.name.clone()) {
+        for backend in backends {
+            for dtype in [DType::F32, DType::F64] {
+                let (case, tensors) = (case.clone(), tensors.clone());
+                let name = format!("family::{}", case.name);
+                let key = format!("family, {} {}", backend.name, dtype.name());
+                trials.push(backend.trial(&name, dtype, move |device| {
+                    let run = Run {
+                        given: &tensors,
+                        device: device.clone().autodiff(),
+                        dtype,
+                    };
+                    let got = run.case(&case);
+                    let results = ["y", "hT", "cT"];
+                    let want = tensors
+                        .into_iter()
+                        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
+                        .collect();
+                    compare(&case.name, &key, &want, &got, case.tolerance(dtype))
+                }));
+            }
+        }
+    }
+    trials
+}
+
+struct Run<'a> {
+    given: &'a Named,
+    device: Device,
+    dtype: DType,
+}
+
+/// How to get the gradient of something.
+type Gradient = Box<dyn Fn(&Gradients) -> Host>;
+
+fn gradient<const D: usize>(of: &Tensor<D>) -> Gradient {
+    let of = of.clone();
+    Box::new(move |gradients| Host::of(of.grad(gradients).expect("it has a gradient")))
+}
+
+impl Run<'_> {
+    fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
+        self.given[name].to(&self.device, self.dtype)
+    }
+
+    fn bias(&self, name: &str) -> Option<Tensor<1>> {
+        self.given.contains_key(name).then(|| self.given(name))
+    }
+
+    fn param<const D: usize>(&self, name: &str) -> Param<Tensor<D>> {
+        Param::from_tensor(self.given(name))
+    }
+
+    fn lstm(&self) -> LstmCell {
+        LstmCell::from_weights(self.given("W"), self.given("R"), self.bias("b"))
+    }
+
+    fn case(&self, case: &Case) -> Named {
+        match case.cell.as_str() {
+            "gru" => {
+                let reset_after = case.reset_after.expect("a gru has it");
+                let (w, r) = (self.given("W"), self.given("R"));
+                let (b, bn) = (self.bias("b"), self.bias("bn"));
+                let cell = GruCell::from_weights(w, r, b, bn, reset_after);
+                let mut parameters = vec![
+                    ("W", gradient(&cell.input_weight)),
+                    ("R", gradient(&cell.recurrent_weight)),
+                ];
+                parameters.extend(cell.bias.as_ref().map(|b| ("b", gradient(b))));
+                parameters.extend(cell.candidate_bias.as_ref().map(|b| ("bn", gradient(b))));
+                self.run(cell, parameters)
+            }
+            "lstmp" => {
+                let (w, r, q) = (self.given("W"), self.given("R"), self.given("Q"));
+                let cell = LstmpCell::from_weights(w, r, self.bias("b"), q);
+                let mut parameters = of_lstm(&cell.lstm);
+                parameters.push(("Q", gradient(&cell.projection)));
+                self.run(cell, parameters)
+            }
+            "peephole" => {
+                let cell = PeepholeLstmCell {
+                    lstm: self.lstm(),
+                    input_peephole: self.param("pi"),
+                    forget_peephole: Some(self.param("pf")),
+                    output_peephole: self.param("po"),
+                };
+                let mut parameters = of_lstm(&cell.lstm);
+                parameters.extend([
+                    ("pi", gradient(&cell.input_peephole)),
+                    ("pf", gradient(cell.forget_peephole.as_ref().unwrap())),
+                    ("po", gradient(&cell.output_peephole)),
+                ]);
+                self.run(cell, parameters)
+            }
+            "layer_norm" => {
+                let lstm = self.lstm();
+                let config = LstmCellConfig::new(lstm.d_input(), lstm.d_hidden());
+                let mut cell = LayerNormLstmCellConfig::new(config).init(&self.device);
+                cell.lstm = lstm;
+                cell.input_norm.gamma = self.param("nx");
+                cell.recurrent_norm.gamma = self.param("nh");
+                cell.cell_norm.gamma = self.param("nc");
+                cell.cell_norm.beta = Some(self.param("oc"));
+                let mut parameters = of_lstm(&cell.lstm);
+                parameters.extend([
+                    ("nx", gradient(&cell.input_norm.gamma)),
+                    ("nh", gradient(&cell.recurrent_norm.gamma)),
+                    ("nc", gradient(&cell.cell_norm.gamma)),
+                    ("oc", gradient(cell.cell_norm.beta.as_ref().unwrap())),
+                ]);
+                self.run(cell, parameters)
+            }
+            without => {
+                let gate = match without {
+                    "without_input" => Gate::Input,
+                    "without_forget" => Gate::Forget,
+                    "without_output" => Gate::Output,
+                    other => panic!("no cell is called {other}"),
+                };
+                let cell = LstmWithoutGate::new(self.lstm(), gate);
+                let parameters = of_lstm(&cell.lstm);
+                self.run(cell, parameters)
+            }
+        }
+    }
+
+    /// Results and gradients of a cell over the sequence, by name.
+    fn run<C: Cell>(&self, cell: C, parameters: Vec<(&str, Gradient)>) -> Named {
+        let x = self.given::<3>("x").require_grad();
+        let mut leaves = parameters;
+        leaves.push(("x", gradient(&x)));
+        let mut names = ["h0", "c0"].into_iter();
+        let zero = cell.zero_state(x.dims()[0], (&self.device, self.dtype));
+        let state = zero.map(|_| {
+            let name = names.next().expect("no more than two");
+            let tensor = self.given::<2>(name).require_grad();
+            leaves.push((name, gradient(&tensor)));
+            tensor
+        });
+        let (y, last) = Recurrent::new(cell).forward(x, Some(state));
+
+        let mut loss = (y.clone() * self.given("uy")).sum();
+        let mut got = Named::from([("y".to_string(), Host::of(y))]);
+        for (name, tensor) in ["hT", "cT"].into_iter().zip(last.tensors()) {
+            loss = loss + (tensor.clone() * self.given(&format!("u{name}"))).sum();
+            got.insert(name.into(), Host::of(tensor));
+        }
+        let gradients = loss.backward();
+        for (name, gradient) in leaves {
+            got.insert(format!("d{name}"), gradient(&gradients));
+        }
+        got
+    }
+}
+
+fn of_lstm(cell: &LstmCell) -> Vec<(&'static str, Gradient)> {
+    let mut parameters = vec![
+        ("W", gradient(&cell.input_weight)),
+        ("R", gradient(&cell.recurrent_weight)),
+    ];
+    parameters.extend(cell.bias.as_ref().map(|b| ("b", gradient(b))));
+    parameters
+}

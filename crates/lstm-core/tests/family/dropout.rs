@@ -1,0 +1,132 @@
+//! What zoneout and recurrent dropout do in training, and that they do it in training only.
+
+use crate::cells::{H, I, assert_close, assert_states_close, numbers, random, random_weights};
+use burn::tensor::{Device, Tensor};
+use lstm_core::{
+    Cell, GruCellConfig, LstmCellConfig, LstmState, Recurrent, RecurrentDropout, RecurrentState,
+    RnnCellConfig, Zoneout,
+};
+
+const ROWS: usize = 2_000;
+
+/// The share of numbers for which something holds.
+fn share(holds: impl Iterator<Item = bool>) -> f64 {
+    let (mut yes, mut all) = (0, 0);
+    for holds in holds {
+        yes += usize::from(holds);
+        all += 1;
+    }
+    yes as f64 / all as f64
+}
+
+#[test]
+fn zoneout_keeps_numbers_as_they_were() {
+    let device = Device::flex().autodiff();
+    let lstm = random_weights(LstmCellConfig::new(I, H).init(&device));
+    let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
+    let state = LstmState::new(random([ROWS, H], &device), random([ROWS, H], &device));
+    let projected = cell.project(random([ROWS, I], &device));
+    let plain = lstm.step(projected.clone(), state.clone());
+    let zoned = cell.step(projected, state.clone());
+    let tensors = state.tensors().into_iter();
+    let tensors = tensors.zip(plain.tensors()).zip(zoned.tensors());
+    for (((before, plain), zoned), probability) in tensors.zip([0.1, 0.4]) {
+        let [before, plain, zoned] = [before, plain, zoned].map(|tensor| numbers(&tensor));
+        let kept = (0..before.len()).map(|k| {
+            let kept = (zoned[k] - before[k]).abs() < 1e-12;
+            assert!(kept || (zoned[k] - plain[k]).abs() < 1e-12);
+            kept
+        });
+        let kept = share(kept);
+        // Four standard deviations of 8000 draws are 0.022 at most.
+        assert!(
+            (kept - probability).abs() < 0.025,
+            "{kept} of {probability}"
+        );
+    }
+}
+
+#[test]
+fn zoneout_is_the_expectation_where_there_is_no_training() {
+    let device = Device::flex();
+    let lstm = random_weights(LstmCellConfig::new(I, H).init(&device));
+    let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
+    let state = LstmState::new(random([5, H], &device), random([5, H], &device));
+    let projected = cell.project(random([5, I], &device));
+    let plain = lstm.step(projected.clone(), state.clone());
+    let want = LstmState::new(
+        state.cell.clone() * 0.4 + plain.cell * 0.6,
+        state.hidden.clone() * 0.1 + plain.hidden * 0.9,
+    );
+    assert_states_close("zoneout", &cell.step(projected, state), &want, 1e-14);
+}
+
+#[test]
+#[should_panic(
+    expected = "zoneout: expected a probability for each of the state's 2 tensors, got 1"
+)]
+fn zoneout_wants_a_probability_for_each_tensor() {
+    let device = Device::flex();
+    let lstm = LstmCellConfig::new(I, H).init(&device);
+    Recurrent::new(Zoneout::new(lstm, &[0.1])).forward(Tensor::ones([2, 3, I], &device), None);
+}
+
+#[test]
+fn recurrent_dropout_has_one_mask_for_a_sequence() {
+    let device = Device::flex().autodiff();
+    let rnn = random_weights(RnnCellConfig::new(I, H).init(&device));
+    let layer = Recurrent::new(RecurrentDropout::new(rnn.clone(), 0.25));
+    let input = random([ROWS, 4, I], &device);
+    let (_, last) = layer.forward(input.clone(), None);
+
+    let mask = numbers(&last.mask);
+    assert!(
+        mask.iter()
+            .all(|m| *m == 0.0 || (m - 1.0 / 0.75).abs() < 1e-12)
+    );
+    let hidden = share(mask.iter().map(|m| *m == 0.0));
+    assert!((hidden - 0.25).abs() < 0.025, "{hidden}");
+
+    // The same mask at all steps.
+    let mut state = rnn.zero_state(ROWS, (&device, last.mask.dtype()));
+    for x in input.clone().iter_dim(1) {
+        state.hidden = state.hidden * last.mask.clone();
+        state = rnn.step(rnn.project(x.squeeze_dim(1)), state);
+    }
+    assert_states_close("rnn", &last.state, &state, 1e-13);
+
+    // Another one for the next sequence, which may go on from this one's state.
+    let (_, next) = layer.forward(input, Some(last));
+    assert_ne!(numbers(&next.mask), mask);
+}
+
+#[test]
+fn recurrent_dropout_leaves_what_is_carried_alone() {
+    let device = Device::flex().autodiff();
+    // With all weights and biases zero but the update gate's large bias, a GRU keeps its state.
+    let mut gru = GruCellConfig::new(I, H).init(&device);
+    gru.input_weight = gru.input_weight.map(|w| w.zeros_like().require_grad());
+    gru.bias = gru.bias.map(|b| {
+        b.map(|b| {
+            let update = Tensor::full([H], 50.0, &device);
+            let zeros = Tensor::<1>::zeros([H], &device);
+            assert_eq!(b.dims(), [3 * H]);
+            Tensor::cat(vec![zeros.clone(), update, zeros], 0).require_grad()
+        })
+    });
+    let cell = RecurrentDropout::new(gru, 0.5);
+    let mut state = cell.zero_state(8, &device);
+    state.state = state.state.ones_like();
+    let after = cell.step(cell.project(Tensor::zeros([8, I], &device)), state.clone());
+    assert_close("gru", &after.state, &state.state, 1e-6);
+}
+
+#[test]
+fn recurrent_dropout_does_nothing_where_there_is_no_training() {
+    let device = Device::flex();
+    let lstm = random_weights(LstmCellConfig::new(I, H).init(&device));
+    let input = random([3, 4, I], &device);
+    let (want, _) = Recurrent::new(lstm.clone()).forward(input.clone(), None);
+    let (output, _) = Recurrent::new(RecurrentDropout::new(lstm, 0.5)).forward(input, None);
+    assert_close("lstm", &output, &want, 0.0);
+}

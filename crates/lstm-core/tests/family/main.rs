@@ -1,0 +1,10 @@
+//! Cells on the trait `Cell`, run over sequences by `Recurrent`: against central differences, against the
+//! layers, and against themselves in other ways to run them. (PyTorch, Keras and ONNX Runtime are in the
+//! corpus of `tests/backends`.)
+
+mod cells;
+mod dropout;
+mod gradients;
+mod sequences;
+mod state;
+mod weights;
