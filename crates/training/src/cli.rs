@@ -48,6 +48,9 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
     Devices,
+    /// Lend a device of this machine to trainings elsewhere, over a network that is trusted (nothing is
+    /// encrypted, and nobody is asked for a password)
+    Serve(ServeArgs),
 }
 
 /// Options of commands that train.
@@ -270,6 +273,18 @@ pub struct InspectArgs {
     /// Print everything as JSON on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Address to listen at, such as 127.0.0.1:3000, or 0.0.0.0:3000 for other machines to connect
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: String,
+
+    /// The device to lend
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceName,
 }
 
 /// Options of `bench`.

@@ -270,8 +270,8 @@ pub struct Overrides {
     #[arg(long)]
     pub seed: Option<u64>,
 
-    /// Where to compute: auto, flex, ndarray, wgpu, or wgpu:NUMBER as `training devices` counts them
-    /// [default: auto]
+    /// Where to compute: auto, flex, ndarray, wgpu, wgpu:NUMBER as `training devices` counts them, or
+    /// remote:ADDRESS of what `training serve` serves [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
 
@@ -724,7 +724,7 @@ mod tests {
         for toml in [
             "",
             "task = 'adding'\nclip = 0.0\nforget-bias = 2.5\ncell = 'rnn'\ntruncate = 7",
-            "devices = ['flex', 'wgpu:1']\nstrategy = 'multi-device'",
+            "devices = ['flex', 'wgpu:1', 'remote:gpu:3000']\nstrategy = 'multi-device'",
         ] {
             let settings = resolve(toml).unwrap();
             let json = serde_json::to_string(&settings).unwrap();

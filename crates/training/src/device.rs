@@ -21,6 +21,8 @@ pub enum DeviceName {
     Ndarray,
     /// What wgpu finds, by its place in the list of `training devices`: GPUs first, software adapters last.
     Wgpu(usize),
+    /// What `training serve` serves at an address, on this machine or another.
+    Remote(String),
 }
 
 impl FromStr for DeviceName {
@@ -28,7 +30,9 @@ impl FromStr for DeviceName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
-            format!("unknown device {text:?}: expected auto, flex, ndarray, wgpu or wgpu:NUMBER")
+            format!(
+                "unknown device {text:?}: expected auto, flex, ndarray, wgpu, wgpu:NUMBER or remote:ADDRESS"
+            )
         };
         Ok(match text.split_once(':') {
             None => match text {
@@ -39,6 +43,7 @@ impl FromStr for DeviceName {
                 _ => return Err(unknown()),
             },
             Some(("wgpu", number)) => Self::Wgpu(number.parse().map_err(|_| unknown())?),
+            Some(("remote", address)) if !address.is_empty() => Self::Remote(address.to_string()),
             Some(_) => return Err(unknown()),
         })
     }
@@ -52,6 +57,7 @@ impl fmt::Display for DeviceName {
             Self::Ndarray => f.write_str("ndarray"),
             Self::Wgpu(0) => f.write_str("wgpu"),
             Self::Wgpu(number) => write!(f, "wgpu:{number}"),
+            Self::Remote(address) => write!(f, "remote:{address}"),
         }
     }
 }
@@ -164,6 +170,7 @@ pub fn choose(name: &DeviceName) -> Result<Chosen> {
                 _ => Ok(wgpu(*number, adapters.swap_remove(*number), "as asked for")),
             }
         }
+        DeviceName::Remote(address) => remote(address),
     }
 }
 
@@ -184,6 +191,22 @@ pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
 pub fn names(chosen: &[Chosen]) -> String {
     let names: Vec<_> = chosen.iter().map(|one| one.name.to_string()).collect();
     names.join(",")
+}
+
+#[cfg(feature = "remote")]
+fn remote(address: &str) -> Result<Chosen> {
+    let device = crate::remote::connect(address)?;
+    Ok(Chosen {
+        name: DeviceName::Remote(address.to_string()),
+        device,
+        why: format!("device: served at {address} (as asked for)"),
+        adapter: None,
+    })
+}
+
+#[cfg(not(feature = "remote"))]
+fn remote(_address: &str) -> Result<Chosen> {
+    bail!(not_built_in("remote"))
 }
 
 fn auto() -> Result<Chosen> {
@@ -260,6 +283,7 @@ fn built_in() -> String {
         ("flex", cfg!(feature = "flex")),
         ("ndarray", cfg!(feature = "ndarray")),
         ("wgpu", cfg!(feature = "wgpu")),
+        ("remote", cfg!(feature = "remote")),
     ];
     let names = all.iter().filter(|(_, built_in)| *built_in);
     names.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
@@ -305,10 +329,26 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written_alike() {
-        for name in ["auto", "flex", "ndarray", "wgpu", "wgpu:2"] {
+        for name in [
+            "auto",
+            "flex",
+            "ndarray",
+            "wgpu",
+            "wgpu:2",
+            "remote:[::1]:3000",
+            "remote:gpu:1",
+        ] {
             assert_eq!(name.parse::<DeviceName>().unwrap().to_string(), name);
         }
-        for name in ["", "gpu", "wgpu:", "wgpu:first", "flex:1", "remote:"] {
+        for name in [
+            "",
+            "gpu",
+            "wgpu:",
+            "wgpu:first",
+            "flex:1",
+            "remote:",
+            "remote",
+        ] {
             let error = name.parse::<DeviceName>().unwrap_err();
             assert!(
                 error.starts_with(&format!("unknown device {name:?}")),

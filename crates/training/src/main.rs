@@ -16,6 +16,8 @@ mod metrics_file;
 mod model;
 mod plot;
 mod progress;
+#[cfg(feature = "remote")]
+mod remote;
 mod report;
 mod run;
 mod rundir;
@@ -28,7 +30,9 @@ mod unroll;
 use anyhow::{Context, Result, ensure};
 use burn::train::Interrupter;
 use clap::Parser;
-use cli::{BenchArgs, Cli, Command, EvalArgs, InspectArgs, ReportArgs, RunArgs, SweepArgs};
+use cli::{
+    BenchArgs, Cli, Command, EvalArgs, InspectArgs, ReportArgs, RunArgs, ServeArgs, SweepArgs,
+};
 use config::{Cells, Overrides, Settings};
 use run::Show;
 use std::process::ExitCode;
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Some(Command::Report(args)) => draw(args),
         Some(Command::Inspect(args)) => inspect(args),
         Some(Command::Bench(args)) => bench(args),
+        Some(Command::Serve(args)) => serve(&args).map(|()| ExitCode::SUCCESS),
         Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -189,6 +194,20 @@ fn inspect(args: InspectArgs) -> Result<ExitCode> {
         false => inspection.picture(args.units),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "remote")]
+fn serve(args: &ServeArgs) -> Result<()> {
+    remote::serve(&args.bind, &args.device)
+}
+
+#[cfg(not(feature = "remote"))]
+fn serve(args: &ServeArgs) -> Result<()> {
+    let ServeArgs { bind, device } = args;
+    anyhow::bail!(
+        "serving {device} at {bind}: other machines are not built into this program: build it with \
+         --features remote"
+    )
 }
 
 fn bench(args: BenchArgs) -> Result<ExitCode> {

@@ -21,6 +21,7 @@ use burn::train::{
     EarlyStoppingStrategy, ExecutionStrategy, InferenceStep, Interrupter, Learner,
     MultiDeviceOptim, SupervisedTraining, TrainingError, TrainingStrategy,
 };
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -145,7 +146,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
         true => 0,
         false => schedule.pauses_after(position.updates),
     };
-    let result = SupervisedTraining::new(dir.path(), Arc::new(fresh.clone()), Arc::new(looks))
+    let training = SupervisedTraining::new(dir.path(), Arc::new(fresh.clone()), Arc::new(looks))
         .with_training_strategy(strategy(devices))
         .num_epochs(passes)
         .metric_train_numeric(TrainLoss::new(record.clone()))
@@ -157,12 +158,22 @@ pub fn fit(training: Training) -> Result<Fitted> {
         .early_stopping(end.clone())
         .with_interrupter(failure.interrupter.clone())
         .with_application_logger(None)
-        .renderer(training.renderer)
-        .launch(learner);
+        .renderer(training.renderer);
+    #[cfg(feature = "remote")]
+    let _watch = crate::remote::Watch::start(devices, &failure);
+    // What Burn cannot tell otherwise, such as that a server is gone, it tells by a panic.
+    let result = panic::catch_unwind(AssertUnwindSafe(|| training.launch(learner)));
     let seconds = seconds_before + start.elapsed().as_secs_f64();
     if let Some(error) = failure.take() {
         return Err(error);
     }
+    #[cfg(feature = "remote")]
+    if !matches!(&result, Ok(result) if result.error.is_none())
+        && let Some(error) = crate::remote::gone(devices)
+    {
+        return Err(error);
+    }
+    let result = result.unwrap_or_else(|panic| panic::resume_unwind(panic));
     if let Some(error) = result.error {
         bail!(
             "training the {} failed: {}",

@@ -3,70 +3,18 @@
 mod common;
 
 use common::*;
-use serde_json::Value;
-use std::fs;
-use std::path::Path;
-
-/// Batches that don't divide evenly, and gradients that are clipped.
-const SHARED: &[&str] = &[
-    "compare",
-    "--task",
-    "adding",
-    "--gap",
-    "5",
-    "--hidden",
-    "8",
-    "--batch",
-    "9",
-    "--updates",
-    "40",
-    "--eval-every",
-    "10",
-    "--seed",
-    "3",
-    "--clip",
-    "0.1",
-];
-
-fn run(folder: &Path, more: &[&str]) {
-    let out = ["--out", folder.to_str().unwrap()];
-    assert_success(&output(&[SHARED, more, &out].concat()));
-}
-
-/// Cell, update, and the losses of a run's looks at the held-out data.
-fn curve(folder: &Path) -> Vec<(String, u64, [f64; 2])> {
-    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    let look = |line: &str| {
-        let value: Value = serde_json::from_str(line).unwrap();
-        let loss = |name: &str| value[name].as_f64().unwrap();
-        (
-            value["cell"].as_str().unwrap().to_string(),
-            value["update"].as_u64().unwrap(),
-            [loss("train_loss"), loss("loss")],
-        )
-    };
-    text.lines().map(look).collect()
-}
 
 #[test]
 fn several_devices_learn_as_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let alone = folder.path().join("alone");
-    run(&alone, &["--device", "flex"]);
+    shared_run_into(&alone, &["--device", "flex"]);
     let alone = curve(&alone);
     assert_eq!(alone.len(), 8);
     for devices in ["flex,flex", "flex,ndarray", "ndarray,flex,flex"] {
         let shared = folder.path().join(devices);
-        run(&shared, &["--devices", devices]);
-        let shared = curve(&shared);
-        assert_eq!(shared.len(), alone.len());
-        for ((cell, update, expected), (other, at, found)) in alone.iter().zip(&shared) {
-            assert_eq!((cell, update), (other, at));
-            for (expected, found) in expected.iter().zip(found) {
-                let close = (expected - found).abs() <= 1e-5 * expected.abs();
-                assert!(close, "{devices}: {cell} {update}: {found}, not {expected}");
-            }
-        }
+        shared_run_into(&shared, &["--devices", devices]);
+        assert_same_curve(&curve(&shared), &alone, devices);
     }
 }
 
@@ -126,7 +74,7 @@ fn what_cannot_be_shared_is_refused() {
         ),
         (
             &["--devices", "flex,flex", "--strategy", "ddp"],
-            "--strategy ddp: none of the devices that are built in (flex, ndarray, wgpu) has the collective",
+            "has the collective operations that it needs",
         ),
         (&["--strategy", "ddp"], "name them with --devices"),
         (

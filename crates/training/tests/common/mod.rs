@@ -102,6 +102,63 @@ pub fn assert_same_results(folder: &Path, expected: &Path) {
     assert_eq!(summary(folder), summary(expected));
 }
 
+/// A run for several devices: batches that don't divide evenly, and gradients that are clipped.
+pub const SHARED: &[&str] = &[
+    "compare",
+    "--task",
+    "adding",
+    "--gap",
+    "5",
+    "--hidden",
+    "8",
+    "--batch",
+    "9",
+    "--updates",
+    "40",
+    "--eval-every",
+    "10",
+    "--seed",
+    "3",
+    "--clip",
+    "0.1",
+];
+
+/// Runs [`SHARED`] with more arguments from its start to its end.
+pub fn shared_run_into(folder: &Path, more: &[&str]) {
+    let out = ["--out", folder.to_str().unwrap()];
+    assert_success(&output(&[SHARED, more, &out].concat()));
+}
+
+/// Cell, update, and the losses of a look at the held-out data.
+pub type Look = (String, u64, [f64; 2]);
+
+/// The looks of a run.
+pub fn curve(folder: &Path) -> Vec<Look> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let look = |line: &str| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        let loss = |name: &str| value[name].as_f64().unwrap();
+        (
+            value["cell"].as_str().unwrap().to_string(),
+            value["update"].as_u64().unwrap(),
+            [loss("train_loss"), loss("loss")],
+        )
+    };
+    text.lines().map(look).collect()
+}
+
+/// Two runs must have lost alike but for rounding.
+pub fn assert_same_curve(found: &[Look], expected: &[Look], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for ((cell, update, expected), (other, at, found)) in expected.iter().zip(found) {
+        assert_eq!((cell, update), (other, at), "{what}");
+        for (expected, found) in expected.iter().zip(found) {
+            let close = (expected - found).abs() <= 1e-5 * expected.abs();
+            assert!(close, "{what}: {cell} {update}: {found}, not {expected}");
+        }
+    }
+}
+
 /// The checkpoints of a run, oldest first, each with its cell and updates.
 pub fn checkpoints(folder: &Path) -> Vec<(String, usize, PathBuf)> {
     let Ok(entries) = fs::read_dir(folder.join("checkpoints")) else {
