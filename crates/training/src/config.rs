@@ -68,6 +68,15 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
+    /// The learning rate for a task that was set up with another optimizer: Adam and RMSprop make steps of
+    /// about the learning rate itself, however small the gradient is.
+    fn usual_lr(self) -> f64 {
+        match self {
+            Self::Sgd => 0.1,
+            Self::Adam | Self::Rmsprop => 3e-3,
+        }
+    }
+
     /// As on the command line.
     pub fn name(self) -> &'static str {
         match self {
@@ -246,7 +255,8 @@ pub struct Overrides {
     #[arg(long)]
     pub batch: Option<usize>,
 
-    /// Learning rate [default: by task]
+    /// Learning rate [default: by task; with another optimizer than the task's, 0.1 for sgd and 0.003 for adam
+    /// and rmsprop]
     #[arg(long)]
     pub lr: Option<f64>,
 
@@ -574,7 +584,10 @@ impl Settings {
             checkpoint_every: given.checkpoint_every.unwrap_or(eval_every),
             truncate: given.truncate,
             batch: given.batch.unwrap_or(defaults.batch),
-            lr: given.lr.unwrap_or(defaults.lr),
+            lr: given.lr.unwrap_or(match given.optimizer {
+                Some(optimizer) if optimizer != defaults.optimizer => optimizer.usual_lr(),
+                _ => defaults.lr,
+            }),
             clip: given.clip.unwrap_or(1.0),
             optimizer: given.optimizer.unwrap_or(defaults.optimizer),
             init: given.init.unwrap_or(Init::Orthogonal),
@@ -717,6 +730,19 @@ mod tests {
         assert_eq!((settings.gap, settings.lr), (9, 0.5));
         assert_eq!(settings.forget_bias, ForgetBias::Chrono);
         assert_eq!(settings.hidden, 64);
+    }
+
+    #[test]
+    fn the_learning_rate_goes_with_the_optimizer() {
+        for (toml, lr) in [
+            ("task = 'embedded-reber'", 0.01),
+            ("task = 'embedded-reber'\noptimizer = 'adam'", 0.01),
+            ("task = 'embedded-reber'\noptimizer = 'sgd'", 0.1),
+            ("task = 'first-symbol'\noptimizer = 'adam'", 0.003),
+            ("task = 'first-symbol'\noptimizer = 'adam'\nlr = 0.02", 0.02),
+        ] {
+            assert_eq!(resolve(toml).unwrap().lr, lr, "{toml}");
+        }
     }
 
     #[test]
