@@ -184,7 +184,30 @@ pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
             built_in()
         );
     }
-    settings.devices().iter().map(choose).collect()
+    let chosen: Vec<Chosen> = settings
+        .devices()
+        .iter()
+        .map(choose)
+        .collect::<Result<_>>()?;
+    let names: Vec<_> = chosen.iter().map(|one| one.name.clone()).collect();
+    check_mixture(&names)?;
+    Ok(chosen)
+}
+
+/// Refuses devices that cannot share an update: without a pause between two updates, what Burn moves from
+/// wgpu to another backend may be numbers of the next one. wgpu with flex was seen to learn differently
+/// from run to run.
+fn check_mixture(devices: &[DeviceName]) -> Result<()> {
+    let wgpu = |device: &&DeviceName| matches!(device, DeviceName::Wgpu(_));
+    let one = devices.iter().find(wgpu);
+    let other = devices.iter().find(|device| !wgpu(device));
+    if let (Some(one), Some(other)) = (one, other) {
+        bail!(
+            "--devices: {one} and {other} cannot share an update, for Burn may move weights from wgpu while they \
+             change: name wgpu's devices alone, or none of them"
+        );
+    }
+    Ok(())
 }
 
 /// Their names, separated by commas.
@@ -326,6 +349,19 @@ pub fn list() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wgpu_shares_with_wgpu_only() {
+        let mixture = |names: &[&str]| {
+            let names: Vec<DeviceName> = names.iter().map(|name| name.parse().unwrap()).collect();
+            check_mixture(&names)
+        };
+        for names in [&["wgpu", "wgpu:1"][..], &["flex", "ndarray", "remote:a:1"]] {
+            mixture(names).unwrap();
+        }
+        let error = mixture(&["flex", "wgpu:1"]).unwrap_err().to_string();
+        assert!(error.contains("wgpu:1 and flex cannot share"), "{error}");
+    }
 
     #[test]
     fn names_are_read_and_written_alike() {
