@@ -1,6 +1,6 @@
 //! Any cell over whole sequences.
 
-use super::{check_input, swap_layout};
+use super::{check_input, check_lengths, swap_layout};
 use crate::cell::Cell;
 use crate::lengths::Lengths;
 use crate::reference::{self, Reading};
@@ -209,9 +209,7 @@ impl<C: Cell> Recurrent<C> {
         let input = swap_layout(input, self.batch_first);
         let batch = check_input("recurrent layer", &input, self.cell.d_input());
         let [_, time, _] = input.dims();
-        if let Some(lengths) = lengths {
-            lengths.check("recurrent layer", batch, time);
-        }
+        check_lengths("recurrent layer", &input, lengths);
         if let Some(first) = &first {
             let expected = [batch, time];
             shape::check(

@@ -138,9 +138,9 @@ pub fn backward<B: SequenceKernels>(
             let sums = swapped(B::transposed(sums.clone()));
             let [units, batch, time] = kept.before.shape().dims();
             let before = B::float_reshape(kept.before.clone(), Shape::from([units, batch * time]));
-            let input = swapped(rows::<B>(without_padding::<B>(inputs)));
+            let input = || swapped(rows::<B>(without_padding::<B>(inputs)));
             [
-                wanted[1].then(|| B::float_matmul(input, sums.clone())),
+                wanted[1].then(|| B::float_matmul(input(), sums.clone())),
                 wanted[3].then(|| B::float_matmul(before, sums)),
             ]
         }
