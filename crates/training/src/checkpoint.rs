@@ -463,6 +463,17 @@ mod tests {
         }
     }
 
+    /// Edits that the checksum doesn't show.
+    #[test]
+    fn garbled_checkpoints_are_errors() {
+        let bytes = checkpoint(CellName::Rnn, 7).to_bytes().unwrap();
+        let body = &bytes[..bytes.len() - 4];
+        crate::mutated::mutate("a checkpoint", body, |body| {
+            let crc = crc32fast::hash(body).to_le_bytes();
+            Checkpoint::from_bytes(&[body, &crc].concat())
+        });
+    }
+
     #[test]
     fn another_version_is_refused() {
         let mut bytes = (VERSION + 1).to_le_bytes().to_vec();

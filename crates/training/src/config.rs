@@ -323,7 +323,8 @@ impl Overrides {
         Ok(serde_json::from_str(text)?)
     }
 
-    fn from_toml(text: &str) -> Result<Self> {
+    /// Reads TOML text.
+    pub fn from_toml(text: &str) -> Result<Self> {
         check_version(toml::from_str(text)?)?;
         Ok(toml::from_str(text)?)
     }

@@ -14,6 +14,8 @@ mod inspect;
 mod metrics;
 mod metrics_file;
 mod model;
+#[cfg(test)]
+mod mutated;
 mod plot;
 mod progress;
 #[cfg(feature = "remote")]

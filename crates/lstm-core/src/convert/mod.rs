@@ -7,12 +7,12 @@
 //!
 //! | from and to | trait | files read | files written |
 //! | --- | --- | --- | --- |
-//! | PyTorch | [`PyTorch`] | `.safetensors` | `.safetensors` |
-//! | Keras 3 | [`Keras`] | `.safetensors` that `scripts/keras_to_safetensors.py` makes of `.weights.h5` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
+//! | PyTorch | [`PyTorch`] | `.pt`, `.pth` (feature `pytorch`), `.safetensors` | `.safetensors` |
+//! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
 //! | ONNX `LSTM`, `RNN` | [`Onnx`] | a node's three tensors | the three tensors |
 //! | `burn::nn` | `From`, both ways | | |
 //!
-//! Reading and writing `.safetensors` is the feature `safetensors`, which is off by default.
+//! Reading and writing `.safetensors` is the feature `safetensors`. These features are off by default.
 //!
 //! ```no_run
 //! # #[cfg(feature = "safetensors")]
@@ -22,7 +22,8 @@
 //! use lstm_core::BiLstmConfig;
 //!
 //! // Python: safetensors.torch.save_file(model.state_dict(), "model.safetensors"), where
-//! // model.rnn = torch.nn.LSTM(8, 32, batch_first=True, bidirectional=True)
+//! // model.rnn = torch.nn.LSTM(8, 32, batch_first=True, bidirectional=True).
+//! // (What torch.save writes, `Weights::read_pytorch` reads, and `Weights::read_keras` .weights.h5.)
 //! let weights = Weights::read_safetensors("model.safetensors")?;
 //! let lstm = BiLstmConfig::new(8, 32, true).init(&Device::flex());
 //! let lstm = lstm.with_pytorch(&weights, &PyTorchNames::new("rnn"))?;
@@ -80,6 +81,8 @@
 
 mod burn_nn;
 mod error;
+#[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+mod files;
 mod keras;
 mod onnx;
 mod packed;

@@ -1,14 +1,12 @@
 //! Named tensors, from or for a file.
 //!
-//! A tensor's values are decoded when a layer has asked for it and its type and shape have been checked.
-//! What a file claims never decides how much memory is used: that is the size of the file.
+//! A tensor's values are decoded when a layer has asked for it and its type and shape have been checked:
+//! what a file claims of its tensors doesn't decide how much memory is used.
 
 use super::WeightError;
 use burn::tensor::{DType, TensorData, bf16, f16};
 use std::collections::BTreeMap;
 use std::io;
-#[cfg(feature = "safetensors")]
-use std::path::Path;
 use std::sync::Arc;
 
 /// Named tensors.
@@ -23,30 +21,30 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Weights {
-    origin: String,
-    tensors: BTreeMap<String, Entry>,
+    pub(super) origin: String,
+    pub(super) tensors: BTreeMap<String, Entry>,
 }
 
 /// A tensor whose bytes may still be in the file.
 #[derive(Clone)]
-struct Entry {
-    shape: Vec<usize>,
-    element: Element,
+pub(super) struct Entry {
+    pub(super) shape: Vec<usize>,
+    pub(super) element: Element,
     /// The values, row-major, in the byte order of the machine.
-    read: Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
+    pub(super) read: Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
 }
 
 /// The type of a tensor's values: a float type, or another, by its name.
 #[derive(Clone)]
-enum Element {
+pub(super) enum Element {
     Float(DType),
     Other(String),
 }
 
 impl Element {
     /// By the name that the readers' own types print as.
-    #[cfg(feature = "safetensors")]
-    fn named(name: String) -> Self {
+    #[cfg(any(feature = "safetensors", feature = "pytorch"))]
+    pub(super) fn named(name: String) -> Self {
         match name.as_str() {
             "F64" => Self::Float(DType::F64),
             "F32" => Self::Float(DType::F32),
@@ -56,7 +54,7 @@ impl Element {
         }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Float(dtype) => format!("{dtype:?}"),
             Self::Other(name) => name.clone(),
@@ -215,117 +213,5 @@ fn decode(bytes: &[u8], dtype: DType) -> Vec<f64> {
         DType::F16 => map(bytes, |value| f16::from_ne_bytes(value).into()),
         DType::BF16 => map(bytes, |value| bf16::from_ne_bytes(value).into()),
         _ => Vec::new(),
-    }
-}
-
-#[cfg(feature = "safetensors")]
-fn format_error(path: &Path, format: &'static str, message: impl ToString) -> WeightError {
-    WeightError::Format {
-        path: path.to_path_buf(),
-        format,
-        message: message.to_string(),
-    }
-}
-
-/// Fails unless `path` is a file whose end can be reached: a device or a pipe may have none.
-#[cfg(feature = "safetensors")]
-fn check_file(path: &Path) -> Result<(), WeightError> {
-    let error = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => return Ok(()),
-        Ok(_) => io::Error::other("not a regular file"),
-        Err(error) => error,
-    };
-    Err(io_error(path, error))
-}
-
-#[cfg(feature = "safetensors")]
-fn io_error(path: &Path, source: io::Error) -> WeightError {
-    WeightError::Io {
-        path: path.to_path_buf(),
-        source,
-    }
-}
-
-#[cfg(feature = "safetensors")]
-impl Weights {
-    /// Reads a safetensors file, as PyTorch, `scripts/keras_to_safetensors.py` and
-    /// [`write_safetensors`](Self::write_safetensors) write them.
-    pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self, WeightError> {
-        let path = path.as_ref();
-        check_file(path)?;
-        let file = std::fs::read(path).map_err(|error| io_error(path, error))?;
-        let garbled = |error| format_error(path, "safetensors", error);
-        let (header, table) = safetensors::SafeTensors::read_metadata(&file).map_err(garbled)?;
-        let (file, start) = (Arc::new(file), size_of::<u64>() + header);
-        let tensors = table.tensors().into_iter().map(|(name, info)| {
-            let (from, to) = info.data_offsets;
-            let file = file.clone();
-            let cut = move || match file.get(start + from..start + to) {
-                Some(bytes) => Ok(bytes.to_vec()),
-                None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-            };
-            let entry = Entry {
-                shape: info.shape.clone(),
-                element: Element::named(format!("{:?}", info.dtype)),
-                read: Arc::new(cut),
-            };
-            (name, entry)
-        });
-        let tensors = tensors.collect();
-        Ok(Self {
-            origin: path.display().to_string(),
-            tensors,
-        })
-    }
-
-    /// Writes a safetensors file; one that was there is replaced when the new one is complete.
-    ///
-    /// # Errors
-    ///
-    /// Besides errors of the file system, those of the files the tensors are from; and a tensor whose
-    /// values are no floats is a [`Type`](WeightError::Type) error.
-    pub fn write_safetensors(&self, path: impl AsRef<Path>) -> Result<(), WeightError> {
-        use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
-
-        let path = path.as_ref();
-        let mut tensors = Vec::new();
-        for (name, entry) in &self.tensors {
-            let dtype = match entry.element {
-                Element::Float(DType::F64) => Dtype::F64,
-                Element::Float(DType::F32) => Dtype::F32,
-                Element::Float(DType::F16) => Dtype::F16,
-                Element::Float(DType::BF16) => Dtype::BF16,
-                _ => {
-                    return Err(WeightError::Type {
-                        origin: self.origin.clone(),
-                        name: name.clone(),
-                        expected: "F64".to_string(),
-                        got: entry.element.name(),
-                    });
-                }
-            };
-            let bytes = (entry.read)().map_err(|error| WeightError::Data {
-                origin: self.origin.clone(),
-                name: name.clone(),
-                message: error.to_string(),
-            })?;
-            tensors.push((name, dtype, entry.shape.clone(), bytes));
-        }
-        let failed = |error| match error {
-            SafeTensorError::IoError(error) => io_error(path, error),
-            error => io_error(path, io::Error::other(error)),
-        };
-        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
-            TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name, view))
-        });
-        let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        // What PyTorch's own writers put there, and some readers insist on.
-        let about = [("format".to_string(), "pt".to_string())];
-        // A bare file name has an empty parent, in which no temporary file can be made.
-        let target = match path.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => Path::new(".").join(path),
-            _ => path.to_path_buf(),
-        };
-        safetensors::serialize_to_file(views, Some(about.into()), &target).map_err(failed)
     }
 }

@@ -1,7 +1,9 @@
-//! Weights that PyTorch, Keras and ONNX wrote (see generate.py): the same outputs as there, the same
+//! Weights that PyTorch, Keras and ONNX wrote (see generate.py and own_files.py): the same outputs as there, the same
 //! tensors on the way back, and errors that name what is wrong.
 
+mod edits;
 mod mutated;
+mod own_files;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData, Tolerance, s};

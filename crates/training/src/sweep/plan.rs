@@ -146,15 +146,20 @@ impl Plan {
     fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the plan {}", path.display()))?;
-        toml::from_str(&text)
+        Self::from_toml(&text)
             .with_context(|| format!("cannot understand the plan {}", path.display()))
+    }
+
+    /// Reads TOML text.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Ok(toml::from_str(text)?)
     }
 
     fn preset(name: &str) -> Result<Self> {
         let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) else {
             bail!("there is no preset {name}");
         };
-        toml::from_str(text).with_context(|| format!("cannot understand the preset {name}"))
+        Self::from_toml(text).with_context(|| format!("cannot understand the preset {name}"))
     }
 
     /// Every combination of the lists on the command line.

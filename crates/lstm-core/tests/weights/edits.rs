@@ -1,0 +1,130 @@
+//! Edits of a file that is right, to see what a reader makes of it.
+
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestRunner};
+
+/// One thing that happens to a file. Places are taken modulo the file's length.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    FlipBit(usize, u8),
+    /// Eight bytes are set: sizes and offsets.
+    SetWord(usize, u64),
+    /// Digits in a header are replaced.
+    SetByte(usize, u8),
+    Cut(usize),
+    Remove(usize, usize),
+    /// A piece is copied to elsewhere.
+    Copy(usize, usize, usize),
+    Append(Vec<u8>),
+    /// What a parser of text may stumble over.
+    Insert(usize, &'static str),
+}
+
+const WORDS: [&str; 16] = [
+    "-1",
+    "0",
+    "1e999",
+    "nan",
+    "18446744073709551616",
+    "[[",
+    "]",
+    "{",
+    "}",
+    "\"",
+    "\\u0000",
+    " = ",
+    "\n",
+    ",",
+    "null",
+    "\u{feff}",
+];
+
+/// Most headers are at the file's start.
+fn place() -> impl Strategy<Value = usize> {
+    prop_oneof![0..16usize, 0..1024usize, any::<usize>()]
+}
+
+/// One to three edits.
+pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    prop::collection::vec(edit(), 1..4)
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let word = prop_oneof![
+        any::<u64>(),
+        0..4096u64,
+        Just(u64::MAX),
+        Just(1 << 62),
+        Just(1 << 40)
+    ];
+    prop_oneof![
+        (place(), 0..8u8).prop_map(|(at, bit)| Edit::FlipBit(at, bit)),
+        (place(), word).prop_map(|(at, word)| Edit::SetWord(at, word)),
+        (place(), prop_oneof![b'0'..=b'9', any::<u8>()]).prop_map(|(at, b)| Edit::SetByte(at, b)),
+        place().prop_map(Edit::Cut),
+        (place(), 1..64usize).prop_map(|(at, count)| Edit::Remove(at, count)),
+        (place(), place(), 1..64usize).prop_map(|(from, to, n)| Edit::Copy(from, to, n)),
+        prop::collection::vec(any::<u8>(), 1..32).prop_map(Edit::Append),
+        (place(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Edit::Insert(at, word)),
+    ]
+}
+
+/// Makes all the edits.
+pub fn apply(bytes: &mut Vec<u8>, edits: &[Edit]) {
+    edits.iter().for_each(|edit| apply_one(bytes, edit));
+}
+
+fn apply_one(bytes: &mut Vec<u8>, edit: &Edit) {
+    if bytes.is_empty() {
+        return;
+    }
+    let (len, at) = (bytes.len(), |place: usize| place % bytes.len());
+    match *edit {
+        Edit::FlipBit(place, bit) => {
+            let at = at(place);
+            bytes[at] ^= 1 << bit;
+        }
+        Edit::SetWord(place, word) => {
+            let at = at(place);
+            for (byte, new) in bytes[at..].iter_mut().zip(word.to_le_bytes()) {
+                *byte = new;
+            }
+        }
+        Edit::SetByte(place, new) => {
+            let at = at(place);
+            bytes[at] = new;
+        }
+        Edit::Cut(place) => {
+            let at = at(place);
+            bytes.truncate(at);
+        }
+        Edit::Remove(place, count) => {
+            let at = at(place);
+            bytes.drain(at..len.min(at + count));
+        }
+        Edit::Copy(from, to, count) => {
+            let (from, to) = (at(from), at(to));
+            let count = count.min(len - from).min(len - to);
+            bytes.copy_within(from..from + count, to);
+        }
+        Edit::Append(ref more) => bytes.extend(more),
+        Edit::Insert(place, word) => {
+            let at = at(place);
+            bytes.splice(at..at, word.bytes());
+        }
+    }
+}
+
+/// Runs so many cases as `MUTATED_CASES` says, 300 if it says nothing, and keeps those that fail in
+/// `regressions` beside the `source`.
+pub fn runner(source: &'static str) -> TestRunner {
+    let cases = std::env::var("MUTATED_CASES").ok();
+    TestRunner::new(ProptestConfig {
+        cases: cases.map_or(300, |cases| cases.parse().expect("a number of cases")),
+        failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel(
+            "regressions",
+        ))),
+        source_file: Some(source),
+        ..ProptestConfig::default()
+    })
+}

@@ -1,0 +1,85 @@
+//! Files with errors in them: what reads them gives a value or an error, and doesn't panic.
+//!
+//! `MUTATED_CASES=1000000` makes so many cases of each file.
+
+#[path = "../../lstm-core/tests/weights/edits.rs"]
+mod edits;
+
+use crate::config::{Overrides, Settings};
+use crate::metrics::Point;
+use crate::sweep::folder::RunResult;
+use crate::sweep::plan::Plan;
+use anyhow::Result;
+use std::cell::Cell;
+use std::time::Instant;
+
+const PLANS: [&str; 2] = [
+    include_str!("../../../assets/sweeps/quick.toml"),
+    include_str!("../../../assets/sweeps/published/temporal-order.toml"),
+];
+
+/// Reads `whole` again and again, with other edits each time.
+pub fn mutate<T>(name: &str, whole: &[u8], read: impl Fn(&[u8]) -> Result<T>) {
+    read(whole).unwrap_or_else(|error| panic!("{name} as it is: {error:#}"));
+    let (read_as, refused) = (Cell::new(0), Cell::new(0));
+    let result = edits::runner(file!()).run(&edits::edits(), |edits| {
+        let mut bytes = whole.to_vec();
+        edits::apply(&mut bytes, &edits);
+        let start = Instant::now();
+        let count = match read(&bytes) {
+            Ok(_) => &read_as,
+            Err(_) => &refused,
+        };
+        count.set(count.get() + 1);
+        let seconds = start.elapsed().as_secs();
+        proptest::prop_assert!(seconds < 10, "it took {seconds} s");
+        Ok(())
+    });
+    println!("{name}: {} read, {} refused", read_as.get(), refused.get());
+    result.unwrap();
+    assert!(refused.get() > 0, "no edit of {name} was noticed");
+}
+
+fn mutate_text<T>(name: &str, whole: &str, read: impl Fn(&str) -> Result<T>) {
+    mutate(name, whole.as_bytes(), |bytes| {
+        read(&String::from_utf8_lossy(bytes))
+    });
+}
+
+fn settings() -> Settings {
+    Settings::resolve(Overrides::default()).unwrap()
+}
+
+#[test]
+fn plans() {
+    for (number, text) in PLANS.iter().enumerate() {
+        mutate_text(&format!("plan {number}"), text, |text| {
+            Plan::from_toml(text)?.check()
+        });
+    }
+}
+
+#[test]
+fn config_files() {
+    let read_json = |text: &str| Settings::resolve(Overrides::from_json(text)?);
+    let json = serde_json::to_string_pretty(&settings()).unwrap();
+    mutate_text("config.json", &json, read_json);
+    let toml = toml::to_string(&settings()).unwrap();
+    mutate_text("config.toml", &toml, |text| {
+        Settings::resolve(Overrides::from_toml(text)?)
+    });
+}
+
+#[test]
+fn results() {
+    let line = include_str!("../../../assets/sweeps/quick-2026-11-24/results.jsonl");
+    let line = line.lines().next().unwrap();
+    mutate_text("a line of results.jsonl", line, |text| {
+        Ok(serde_json::from_str::<RunResult>(text)?)
+    });
+    let result: RunResult = serde_json::from_str(line).unwrap();
+    let point = serde_json::to_string(&result.points[0]).unwrap();
+    mutate_text("a line of metrics.jsonl", &point, |text| {
+        Ok(serde_json::from_str::<Point>(text)?)
+    });
+}
