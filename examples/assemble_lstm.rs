@@ -1,5 +1,5 @@
 //! From the plain RNN cell to the LSTM cell, gate by gate:
-//! `cargo run --release -p examples --bin assemble_lstm`
+//! `cargo run --release --bin assemble_lstm`
 //!
 //! One input x, one hidden state h, and a given memory c. Each stage adds gates to the one before and
 //! prints what it makes of the memory. (Only the last stage is for training: from an empty memory,

@@ -1,5 +1,5 @@
 //! A Burn project that uses the library like any other module: a model of an embedding, an Lstm and a
-//! linear map, trained with burn-train: `cargo run --release -p examples --bin burn_project`
+//! linear map, trained with burn-train: `cargo run --release --bin burn_project`
 //!
 //! The task: is the first of ten letters an A or a B?
 

@@ -1,5 +1,5 @@
 //! A new recurrent cell in thirty lines, and what the library then does with it:
-//! `cargo run --release -p examples --bin custom_cell`
+//! `cargo run --release --bin custom_cell`
 //!
 //! The cell is the minimal gated unit of Zhou, Wu, Zhang & Zhou (2016), *Minimal gated unit for recurrent
 //! neural networks*: a GRU with one gate. It learns to read handwritten digits, row by row.

@@ -1,4 +1,4 @@
-//! Make a cell, run one step, print it: `cargo run --release -p examples --bin one_step`
+//! Make a cell, run one step, print it: `cargo run --release --bin one_step`
 
 use burn::tensor::{Device, Tensor};
 use lstm_core::LstmCellConfig;
