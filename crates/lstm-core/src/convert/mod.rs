@@ -81,6 +81,7 @@
 mod burn_nn;
 mod error;
 mod keras;
+mod layers;
 mod onnx;
 mod packed;
 mod pytorch;

@@ -302,6 +302,7 @@ fn onnx_names(case: &str) -> OnnxNames {
         input_weight: format!("{case}/W"),
         recurrent_weight: format!("{case}/R"),
         bias: Some(format!("{case}/B")),
+        peepholes: None,
     }
 }
 
