@@ -1,6 +1,7 @@
 //! Weights that PyTorch, Keras and ONNX wrote (see generate.py): the same outputs as there, the same
 //! tensors on the way back, and errors that name what is wrong.
 
+mod family;
 mod mutated;
 
 use burn::module::Module;
