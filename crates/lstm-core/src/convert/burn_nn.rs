@@ -16,13 +16,10 @@ use crate::layer::{BiLstm, BiRnn, Lstm, Recurrent, RecurrentStack, Rnn};
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
-fn bias(map: &Linear) -> Option<Tensor<1>> {
-    map.bias.as_ref().map(|bias| bias.val().detach())
-}
-
 /// Input weights `[I, H]`, recurrent weights `[H, H]` and bias `[H]` of one gate.
 fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
     let weight = |map: &Linear| map.weight.val().detach();
+    let bias = |map: &Linear| map.bias.as_ref().map(|bias| bias.val().detach());
     let (input, hidden) = (&gate.input_transform, &gate.hidden_transform);
     let bias = match (bias(input), bias(hidden)) {
         (Some(a), Some(b)) => Some(a + b),
@@ -33,10 +30,10 @@ fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
 
 /// Input weights, recurrent weights and bias of gates side by side.
 fn unpack_all<'a>(
-    gates: impl Iterator<Item = &'a GateController>,
+    gates: impl IntoIterator<Item = &'a GateController>,
 ) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
     let (mut input_weights, mut recurrent_weights, mut biases) = (vec![], vec![], vec![]);
-    for (input_weight, recurrent_weight, bias) in gates.map(unpack) {
+    for (input_weight, recurrent_weight, bias) in gates.into_iter().map(unpack) {
         input_weights.push(input_weight);
         recurrent_weights.push(recurrent_weight);
         biases.extend(bias);
@@ -85,15 +82,14 @@ impl From<burn::nn::Lstm> for Lstm {
     /// too.
     fn from(lstm: burn::nn::Lstm) -> Self {
         let forget_gate = lstm.forget_gate.as_ref();
-        let gates = Gate::packed(lstm.input_forget)
-            .iter()
-            .map(|gate| match gate {
-                Gate::Input => &lstm.input_gate,
-                Gate::Forget => forget_gate
-                    .expect("burn::nn::Lstm: input_forget is off, but the forget gate is missing"),
-                Gate::Cell => &lstm.cell_gate,
-                Gate::Output => &lstm.output_gate,
-            });
+        let gates = Gate::packed(lstm.input_forget).iter();
+        let gates = gates.map(|gate| match gate {
+            Gate::Input => &lstm.input_gate,
+            Gate::Forget => forget_gate
+                .expect("burn::nn::Lstm: input_forget is off, but the forget gate is missing"),
+            Gate::Cell => &lstm.cell_gate,
+            Gate::Output => &lstm.output_gate,
+        });
         let (input_weight, recurrent_weight, bias) = unpack_all(gates);
         let cell = LstmCell {
             input_weight: leaf(input_weight),
@@ -133,7 +129,7 @@ impl From<burn::nn::Gru> for GruCell {
         let own = &mut gru.new_gate.hidden_transform.bias;
         let candidate_bias = own.take_if(|_| gru.reset_after);
         let gates = [&gru.reset_gate, &gru.update_gate, &gru.new_gate];
-        let (input_weight, recurrent_weight, bias) = unpack_all(gates.into_iter());
+        let (input_weight, recurrent_weight, bias) = unpack_all(gates);
         Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),

@@ -172,10 +172,10 @@ pub(crate) trait PackedCell: Cell {
         Packed {
             input_weight: numbers(parameters.input_weight),
             recurrent_weight: numbers(parameters.recurrent_weight),
-            bias: parameters.bias.map(|bias| numbers(bias)),
-            candidate_bias: parameters.candidate_bias.map(|bias| numbers(bias)),
-            projection: parameters.projection.map(|projection| numbers(projection)),
-            peepholes: peepholes.map(|all| all.into_iter().flat_map(|one| numbers(one)).collect()),
+            bias: parameters.bias.map(numbers),
+            candidate_bias: parameters.candidate_bias.map(numbers),
+            projection: parameters.projection.map(numbers),
+            peepholes: peepholes.map(|all| all.into_iter().flat_map(numbers).collect()),
         }
     }
 
@@ -272,7 +272,13 @@ impl PackedCell for LstmpCell {
 
 impl PackedCell for PeepholeLstmCell {
     fn packed_gates(&self) -> Result<Gates, WeightError> {
-        self.lstm.packed_gates()
+        let gates = self.lstm.packed_gates()?;
+        match self.forget_peephole {
+            Some(_) => Ok(gates),
+            None => Err(WeightError::Unsupported {
+                what: "peepholes without the forget gate's",
+            }),
+        }
     }
 
     fn parameters(&mut self) -> Parameters<'_> {

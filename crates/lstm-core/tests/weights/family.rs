@@ -504,6 +504,14 @@ fn what_another_format_has_not_is_an_error() {
     let text = message(Recurrent::new(peephole()).to_onnx(&mut weights, &node));
     assert!(text.contains("OnnxNames::peepholes is None"), "{text}");
 
+    let mut without = peephole();
+    without.forget_peephole = None;
+    let text = message(Recurrent::new(without).to_onnx(&mut weights, &OnnxNames::default()));
+    assert!(
+        text.contains("peepholes without the forget gate's"),
+        "{text}"
+    );
+
     let mut one_bias = gru();
     one_bias.candidate_bias = None;
     let text = message(one_bias.to_pytorch(&mut weights, &names("")));
