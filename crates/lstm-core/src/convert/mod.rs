@@ -41,9 +41,9 @@
 //! **second bias**, which PyTorch, ONNX and `burn::nn` have and Keras and this library have not: since
 //! the two are only ever added, their sum is kept on import, and on export the first gets all and the
 //! second is zero. The candidate of a GRU with `reset_after` is no exception: its two biases are not added,
-//! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is a [`WeightError`]
-//! that names the tensor. Options (`batch_first`, activations, `clip`) are not in these files: they are
-//! the layer's, as its config says.
+//! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is
+//! a [`WeightError`] that names the tensor. Options (`batch_first`, activations, `clip`) are not in these
+//! files: they are the layer's, as its config says.
 //!
 //! # Names
 //!
@@ -74,7 +74,7 @@
 //! | its `projection` `[H, P]` | | `weight_hr_l0` `[P, H]` | | |
 //! | [`PeepholeLstmCell`](crate::PeepholeLstmCell) | | | `LSTM` with `P` | |
 //! | its peepholes `i`, `f`, `o`, `[H]` each | | | `P` `[D, 3H]`: `i, o, f` | |
-//! | [`LayerNormLstmCell`](crate::LayerNormLstmCell), [`LstmWithoutGate`](crate::LstmWithoutGate) | | | | |
+//! | [`LayerNormLstmCell`](crate::LayerNormLstmCell), [`LstmWithoutGate`](crate::LstmWithoutGate) | none | none | none | none |
 //!
 //! The first of a GRU's two biases is `bias`, and the second is zero but for the candidate, which is the
 //! last gate everywhere: there it is `candidate_bias`. `burn::nn`'s `Gru` becomes a `Recurrent` and is made

@@ -216,9 +216,10 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there are biases or a
 /// projection and the layer has none; and if the layer has what PyTorch has not: coupled gates, a GRU's
-/// reset gate before the product, on the way out a learned initial state, or layers of different sizes. A
-/// layer fails, too, on weights of another layer or direction under the same path: the file's module has
-/// more layers then. To take one layer of several, load the layer's cell.
+/// reset gate before the product, a projection that doesn't shrink, or, on the way out, a learned initial
+/// state or layers of different sizes. A layer fails, too, on weights of another layer or direction under
+/// the same path: the file's module has more layers then. To take one layer of several, load the layer's
+/// cell.
 pub trait PyTorch: Sized {
     /// The same, with weights from PyTorch.
     fn with_pytorch(self, weights: &Weights, names: &PyTorchNames) -> Result<Self, WeightError>;
@@ -234,6 +235,11 @@ fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
         Gates::Gru { reset_after: false } => Err(WeightError::Unsupported {
             what: "a GRU's reset gate before the product (reset_after off)",
         }),
+        _ if sizes.projection && sizes.d_output >= sizes.d_hidden => {
+            Err(WeightError::Unsupported {
+                what: "a projection to as many features as before or more",
+            })
+        }
         _ => Ok(sizes),
     }
 }

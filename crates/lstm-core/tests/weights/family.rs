@@ -404,9 +404,14 @@ fn errors_name_tensor_expected_and_got() {
         text.contains("weight_hh_l0 must be [20, 3], got [20, 5]"),
         "{text}"
     );
-    let square = LstmpCellConfig::new(LstmCellConfig::new(I, H), H).init(&device());
-    let text = message(square.with_pytorch(&unprojected, &names("")));
-    assert!(text.contains("weight_hr_l0 [5, 5] is missing"), "{text}");
+    let (mut whole, mut without) = (Weights::new(), Weights::new());
+    let lstmp = lstmp_stack(1, false);
+    lstmp.to_pytorch(&mut whole, &names("")).unwrap();
+    for name in whole.names().filter(|name| !name.contains("weight_hr")) {
+        without.insert(name, whole.tensor(name).unwrap());
+    }
+    let text = message(lstmp.with_pytorch(&without, &names("")));
+    assert!(text.contains("weight_hr_l0 [3, 5] is missing"), "{text}");
 
     let keras = open("keras_gru.safetensors");
     let text = message(layer().with_keras(&keras, "layers/gru_1"));
@@ -469,6 +474,10 @@ fn what_another_format_has_not_is_an_error() {
     let mut weights = Weights::new();
     let text = message(Recurrent::new(gru_before()).to_pytorch(&mut weights, &names("")));
     assert!(text.contains("reset gate before the product"), "{text}");
+
+    let square = LstmpCellConfig::new(LstmCellConfig::new(I, H), H).init(&device());
+    let text = message(square.to_pytorch(&mut weights, &names("")));
+    assert!(text.contains("a projection to as many features"), "{text}");
 
     let learned = Recurrent::new(gru()).with_learned_state(&device());
     for result in [
