@@ -7,7 +7,8 @@
 //! With coupled gates (`input_forget`, `f = 1 - i`) there is no forget gate to learn and the packed
 //! order is `i, g, o`.
 
-use burn::tensor::Tensor;
+use burn::module::Param;
+use burn::tensor::{Tensor, s};
 use core::ops::Range;
 
 /// One of the four maps of an LSTM cell.
@@ -64,4 +65,21 @@ pub struct GateWeights {
     pub recurrent_weight: Tensor<2>,
     /// `[H]`
     pub bias: Option<Tensor<1>>,
+}
+
+impl GateWeights {
+    /// Columns of packed weights.
+    pub(crate) fn cut(
+        input_weight: &Param<Tensor<2>>,
+        recurrent_weight: &Param<Tensor<2>>,
+        bias: &Option<Param<Tensor<1>>>,
+        columns: Range<usize>,
+    ) -> Self {
+        let cut = |weight: &Param<Tensor<2>>| weight.val().slice(s![.., columns.clone()]);
+        Self {
+            input_weight: cut(input_weight),
+            recurrent_weight: cut(recurrent_weight),
+            bias: bias.as_ref().map(|bias| bias.val().slice(s![columns])),
+        }
+    }
 }

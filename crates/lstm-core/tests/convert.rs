@@ -3,8 +3,8 @@
 
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{Device, Distribution, Tensor, Tolerance};
-use lstm_core::{BiLstm, BiRnn, Lstm, Rnn};
+use burn::tensor::{Device, Distribution, Tensor, Tolerance, s};
+use lstm_core::{BiLstm, BiRnn, GruCell, GruCellConfig, Lstm, Recurrent, RecurrentStack, Rnn};
 
 const B: usize = 3;
 const T: usize = 6;
@@ -167,6 +167,85 @@ fn birnn() {
                 let (y, state) = burns.forward(x, hidden.clone().map(RnnState::new));
                 (y, vec![state.hidden])
             },
+        );
+    }
+}
+
+#[test]
+fn gru() {
+    for bits in 0..16 {
+        let option = |k: usize| bits >> k & 1 == 1;
+        let config = burn::nn::GruConfig::new(I, H, option(0))
+            .with_reset_after(option(1))
+            .with_clip(option(2).then_some(0.4))
+            .with_hidden_activation(match option(3) {
+                true => ActivationConfig::Relu,
+                false => ActivationConfig::Tanh,
+            });
+        let burns = config.init(&device());
+        let ours = Recurrent::<GruCell>::from(burns.clone());
+        let state = option(0).then(|| random([B, H]));
+        // It doesn't give the last state, which is the last output.
+        let last = |y: &Tensor<3>| vec![y.clone().slice(s![.., -1, ..])];
+        let forward = |x: Tensor<3>| ours.forward(x, state.clone()).0;
+        for burns in [burns, ours.cell.clone().into()] {
+            assert_same_run(
+                input(true),
+                |x| {
+                    let y = forward(x);
+                    (y.clone(), last(&y))
+                },
+                |x| {
+                    let y = burns.forward(x, state.clone());
+                    (y.clone(), last(&y))
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn bigru() {
+    for bits in 0..8 {
+        let option = |k: usize| bits >> k & 1 == 1;
+        let config = burn::nn::BiGruConfig::new(I, H, option(0))
+            .with_batch_first(option(1))
+            .with_reset_after(option(2));
+        let burns = config.init(&device());
+        let ours = RecurrentStack::<GruCell>::from(burns.clone());
+        let state = option(0).then(|| random([2, B, H]));
+        let states = state.clone().map(|state| {
+            let direction = |k: usize| state.clone().slice(s![k..k + 1]).squeeze_dim::<2>(0);
+            vec![direction(0), direction(1)]
+        });
+        let back = burn::nn::BiGru::try_from(ours.clone()).unwrap();
+        for burns in [burns, back] {
+            assert_same_run(
+                input(option(1)),
+                |x| {
+                    let (y, states) = ours.forward(x, states.clone());
+                    (y, vec![Tensor::stack(states, 0)])
+                },
+                |x| {
+                    let (y, state) = burns.forward(x, state.clone());
+                    (y, vec![state])
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stack_is_no_bigru() {
+    let cell = |d_input| GruCellConfig::new(d_input, H).init(&device());
+    let one = RecurrentStack::new(vec![cell(I)]);
+    let two = RecurrentStack::new(vec![cell(I), cell(H)]);
+    let more = RecurrentStack::bidirectional(vec![cell(I), cell(I), cell(2 * H), cell(2 * H)]);
+    for stack in [one, two, more] {
+        let error = burn::nn::BiGru::try_from(stack).unwrap_err();
+        assert!(
+            error.to_string().contains("one layer in two directions"),
+            "{error}"
         );
     }
 }

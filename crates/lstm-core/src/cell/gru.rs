@@ -40,6 +40,8 @@ pub struct GruCellConfig {
     /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
     #[config(default = "Initializer::Orthogonal{gain:1.0}")]
     pub recurrent_initializer: Initializer,
+    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+    pub clip: Option<f64>,
     /// The nonlinearity of the reset and update gates.
     #[config(default = "ActivationConfig::Sigmoid")]
     pub gate_activation: ActivationConfig,
@@ -66,6 +68,7 @@ impl GruCellConfig {
             bias: zeros(self.bias, 3 * self.d_hidden),
             candidate_bias: zeros(self.bias && self.reset_after, self.d_hidden),
             reset_after: self.reset_after,
+            clip: self.clip,
             gate_activation: self.gate_activation.init(device),
             hidden_activation: self.hidden_activation.init(device),
         }
@@ -97,6 +100,8 @@ pub struct GruCell {
     pub candidate_bias: Option<Param<Tensor<1>>>,
     /// Whether the reset gate works after the recurrent product.
     pub reset_after: bool,
+    /// Bound of the hidden state after each step, if any.
+    pub clip: Option<f64>,
     /// The nonlinearity of the reset and update gates.
     pub gate_activation: Activation,
     /// The nonlinearity of the candidate.
@@ -150,6 +155,7 @@ impl GruCell {
             bias: bias.map(leaf),
             candidate_bias: candidate_bias.map(leaf),
             reset_after,
+            clip: None,
             gate_activation: ActivationConfig::Sigmoid.init(&device),
             hidden_activation: ActivationConfig::Tanh.init(&device),
         }
@@ -216,6 +222,10 @@ impl RecurrentProduct for GruCell {
         };
         let candidate = activate(&self.hidden_activation, sum);
         // (1 − z) ⊙ n + z ⊙ h
-        candidate.clone() + sigma(update) * (hidden - candidate)
+        let hidden = candidate.clone() + sigma(update) * (hidden - candidate);
+        match self.clip {
+            Some(clip) => hidden.clamp(-clip, clip),
+            None => hidden,
+        }
     }
 }

@@ -225,16 +225,8 @@ impl LstmCell {
     ///
     /// If asked for the forget gate of a cell with coupled gates, which has none.
     pub fn gate(&self, gate: Gate) -> GateWeights {
-        let columns = self.columns(gate);
-        let cut = |weight: &Param<Tensor<2>>| weight.val().slice(s![.., columns.clone()]);
-        GateWeights {
-            input_weight: cut(&self.input_weight),
-            recurrent_weight: cut(&self.recurrent_weight),
-            bias: self
-                .bias
-                .as_ref()
-                .map(|bias| bias.val().slice(s![columns.clone()])),
-        }
+        let (input, recurrent) = (&self.input_weight, &self.recurrent_weight);
+        GateWeights::cut(input, recurrent, &self.bias, self.columns(gate))
     }
 
     fn columns(&self, gate: Gate) -> Range<usize> {

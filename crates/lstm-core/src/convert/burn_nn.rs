@@ -2,11 +2,17 @@
 //!
 //! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
 //! side; of the two biases, which are only ever added, the sum is kept. On the way back the first gets
-//! all and the second is zero.
+//! all and the second is zero. In a GRU with `reset_after` the candidate's are not added: its second one is
+//! [`candidate_bias`](GruCell::candidate_bias), both ways.
+//!
+//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has, which
+//! therefore is what becomes one: `burn::nn::Gru::from(layer.cell)`.
 
-use crate::cell::{LstmCell, RnnCell, leaf};
+use super::WeightError;
+use super::layers::Layers;
+use crate::cell::{GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
-use crate::layer::{BiLstm, BiRnn, Lstm, Rnn};
+use crate::layer::{BiLstm, BiRnn, Lstm, Recurrent, RecurrentStack, Rnn};
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
@@ -20,6 +26,23 @@ fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
         (one, other) => one.or(other),
     };
     (weight(input), weight(hidden), bias)
+}
+
+/// Input weights, recurrent weights and bias of gates side by side.
+fn unpack_all<'a>(
+    gates: impl IntoIterator<Item = &'a GateController>,
+) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
+    let (mut input_weights, mut recurrent_weights, mut biases) = (vec![], vec![], vec![]);
+    for (input_weight, recurrent_weight, bias) in gates.into_iter().map(unpack) {
+        input_weights.push(input_weight);
+        recurrent_weights.push(recurrent_weight);
+        biases.extend(bias);
+    }
+    (
+        Tensor::cat(input_weights, 1),
+        Tensor::cat(recurrent_weights, 1),
+        (!biases.is_empty()).then(|| Tensor::cat(biases, 0)),
+    )
 }
 
 impl From<burn::nn::Rnn> for Rnn {
@@ -59,25 +82,19 @@ impl From<burn::nn::Lstm> for Lstm {
     /// too.
     fn from(lstm: burn::nn::Lstm) -> Self {
         let forget_gate = lstm.forget_gate.as_ref();
-        let gates = Gate::packed(lstm.input_forget).iter().map(|gate| {
-            unpack(match gate {
-                Gate::Input => &lstm.input_gate,
-                Gate::Forget => forget_gate
-                    .expect("burn::nn::Lstm: input_forget is off, but the forget gate is missing"),
-                Gate::Cell => &lstm.cell_gate,
-                Gate::Output => &lstm.output_gate,
-            })
+        let gates = Gate::packed(lstm.input_forget).iter();
+        let gates = gates.map(|gate| match gate {
+            Gate::Input => &lstm.input_gate,
+            Gate::Forget => forget_gate
+                .expect("burn::nn::Lstm: input_forget is off, but the forget gate is missing"),
+            Gate::Cell => &lstm.cell_gate,
+            Gate::Output => &lstm.output_gate,
         });
-        let (mut input_weights, mut recurrent_weights, mut biases) = (vec![], vec![], vec![]);
-        for (input_weight, recurrent_weight, bias) in gates {
-            input_weights.push(input_weight);
-            recurrent_weights.push(recurrent_weight);
-            biases.extend(bias);
-        }
+        let (input_weight, recurrent_weight, bias) = unpack_all(gates);
         let cell = LstmCell {
-            input_weight: leaf(Tensor::cat(input_weights, 1)),
-            recurrent_weight: leaf(Tensor::cat(recurrent_weights, 1)),
-            bias: (!biases.is_empty()).then(|| leaf(Tensor::cat(biases, 0))),
+            input_weight: leaf(input_weight),
+            recurrent_weight: leaf(recurrent_weight),
+            bias: bias.map(leaf),
             clip: lstm.clip,
             input_forget: lstm.input_forget,
             gate_activation: lstm.gate_activation,
@@ -103,6 +120,43 @@ impl From<burn::nn::BiLstm> for BiLstm {
             d_hidden: lstm.d_hidden,
             batch_first: lstm.batch_first,
         }
+    }
+}
+
+impl From<burn::nn::Gru> for GruCell {
+    fn from(mut gru: burn::nn::Gru) -> Self {
+        // What is taken out here is not added to the other bias of the gate.
+        let own = &mut gru.new_gate.hidden_transform.bias;
+        let candidate_bias = own.take_if(|_| gru.reset_after);
+        let gates = [&gru.reset_gate, &gru.update_gate, &gru.new_gate];
+        let (input_weight, recurrent_weight, bias) = unpack_all(gates);
+        Self {
+            input_weight: leaf(input_weight),
+            recurrent_weight: leaf(recurrent_weight),
+            bias: bias.map(leaf),
+            candidate_bias: candidate_bias.map(|bias| leaf(bias.val())),
+            reset_after: gru.reset_after,
+            clip: gru.clip,
+            gate_activation: gru.gate_activation,
+            hidden_activation: gru.hidden_activation,
+        }
+    }
+}
+
+impl From<burn::nn::Gru> for Recurrent<GruCell> {
+    fn from(gru: burn::nn::Gru) -> Self {
+        Self::new(gru.into())
+    }
+}
+
+impl From<burn::nn::BiGru> for RecurrentStack<GruCell> {
+    /// One layer in both directions.
+    fn from(gru: burn::nn::BiGru) -> Self {
+        let mut stack = Self::bidirectional(vec![gru.forward.into(), gru.reverse.into()]);
+        for layer in &mut stack.layers {
+            layer.batch_first = gru.batch_first;
+        }
+        stack
     }
 }
 
@@ -180,6 +234,55 @@ impl From<BiLstm> for burn::nn::BiLstm {
             reverse,
             d_hidden: lstm.d_hidden,
             batch_first: lstm.batch_first,
+        }
+    }
+}
+
+impl From<GruCell> for burn::nn::Gru {
+    fn from(cell: GruCell) -> Self {
+        let d_hidden = cell.d_hidden();
+        let gate = |k: usize| {
+            let columns = k * d_hidden..(k + 1) * d_hidden;
+            let (input, recurrent) = (&cell.input_weight, &cell.recurrent_weight);
+            pack(GateWeights::cut(input, recurrent, &cell.bias, columns))
+        };
+        let (reset_gate, update_gate, mut new_gate) = (gate(0), gate(1), gate(2));
+        if let Some(bias) = cell.candidate_bias {
+            new_gate.hidden_transform.bias = Some(leaf(bias.val()));
+        }
+        Self {
+            update_gate,
+            reset_gate,
+            new_gate,
+            d_hidden,
+            reset_after: cell.reset_after,
+            gate_activation: cell.gate_activation,
+            hidden_activation: cell.hidden_activation,
+            clip: cell.clip,
+        }
+    }
+}
+
+impl TryFrom<RecurrentStack<GruCell>> for burn::nn::BiGru {
+    type Error = WeightError;
+
+    /// # Errors
+    ///
+    /// If it isn't one layer in two directions of the same size, or has a learned initial state.
+    fn try_from(stack: RecurrentStack<GruCell>) -> Result<Self, WeightError> {
+        stack.check_learned()?;
+        let (both, layers) = (stack.bidirectional, stack.layers);
+        let size = |layer: &Recurrent<GruCell>| layer.cell.d_hidden();
+        match <[_; 2]>::try_from(layers) {
+            Ok([forward, reverse]) if both && size(&forward) == size(&reverse) => Ok(Self {
+                d_hidden: forward.cell.d_hidden(),
+                batch_first: forward.batch_first,
+                forward: forward.cell.into(),
+                reverse: reverse.cell.into(),
+            }),
+            _ => Err(WeightError::Unsupported {
+                what: "anything but one layer in two directions of the same size",
+            }),
         }
     }
 }

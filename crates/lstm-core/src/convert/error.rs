@@ -76,6 +76,13 @@ pub enum WeightError {
         /// What is wrong.
         message: String,
     },
+    /// There aren't names for each layer of a stack.
+    Names {
+        /// Layers of the stack.
+        expected: usize,
+        /// Layers that have names.
+        got: usize,
+    },
     /// The layer has an option which the other format has no place for.
     Unsupported {
         /// What has no place.
@@ -145,6 +152,9 @@ impl fmt::Display for WeightError {
                 message,
             } => {
                 write!(f, "{origin}: tensor {name} can't be read: {message}")
+            }
+            Self::Names { expected, got } => {
+                write!(f, "names of {expected} layers are needed, got {got}")
             }
             Self::Unsupported { what } => write!(f, "no place for {what} in the other format"),
         }

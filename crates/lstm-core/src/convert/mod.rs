@@ -9,7 +9,7 @@
 //! | --- | --- | --- | --- |
 //! | PyTorch | [`PyTorch`] | `.pt`, `.pth` (feature `pytorch`), `.safetensors` | `.safetensors` |
 //! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
-//! | ONNX `LSTM`, `RNN` | [`Onnx`] | a node's three tensors | the three tensors |
+//! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | a node's tensors | the tensors |
 //! | `burn::nn` | `From`, both ways | | |
 //!
 //! Reading and writing `.safetensors` is the feature `safetensors`. These features are off by default.
@@ -41,9 +41,10 @@
 //! that type holds exactly (float16 and bfloat16 in float32, all in float64). The one exception is the
 //! **second bias**, which PyTorch, ONNX and `burn::nn` have and Keras and this library have not: since
 //! the two are only ever added, their sum is kept on import, and on export the first gets all and the
-//! second is zero. Everything else that is missing, too much, misshapen or mistyped is a [`WeightError`]
-//! that names the tensor. Options (`batch_first`, activations, `clip`) are not in these files: they are
-//! the layer's, as its config says.
+//! second is zero. The candidate of a GRU with `reset_after` is no exception: its two biases are not added,
+//! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is
+//! a [`WeightError`] that names the tensor. Options (`batch_first`, activations, `clip`) are not in these
+//! files: they are the layer's, as its config says.
 //!
 //! # Names
 //!
@@ -59,6 +60,26 @@
 //! | `recurrent_weight` `[H, 4H]` | `recurrent_kernel` `[H, 4H]` | `weight_hh_l0` `[4H, H]` | `R` `[D, 4H, H]` | `hidden_transform` `[H, H]` |
 //! | `bias` `[4H]` | `bias` `[4H]` | `bias_ih_l0` + `bias_hh_l0` | `B` `[D, 8H]` | both transforms' |
 //! | gates `i, f, g, o` | `i, f, c, o` | `i, f, g, o` | `i, o, f, c` | by name |
+//!
+//! Cells in a [`Recurrent`](crate::Recurrent), or several in a [`RecurrentStack`](crate::RecurrentStack),
+//! whose weights are otherwise called as above:
+//!
+//! | here | Keras | PyTorch | ONNX | `burn::nn` |
+//! | --- | --- | --- | --- | --- |
+//! | [`GruCell`](crate::GruCell) | `GRU` | `GRU` | `GRU` | `Gru`, `BiGru` |
+//! | its gates `r, z, n` | `z, r, h` | `r, z, n` | `z, r, h` | by name |
+//! | `reset_after` | `reset_after` | always on | `linear_before_reset = 1` | `reset_after` |
+//! | with it: `bias` `[3H]` and `candidate_bias` `[H]` | `bias` `[2, 3H]` | `bias_ih_l0`, `bias_hh_l0` | `B` `[D, 6H]` | both transforms' |
+//! | without: `bias` `[3H]` | `bias` `[3H]` | | `B` `[D, 6H]`, added | both transforms', added |
+//! | [`LstmpCell`](crate::LstmpCell) | | `LSTM(proj_size=P)` | | |
+//! | its `projection` `[H, P]` | | `weight_hr_l0` `[P, H]` | | |
+//! | [`PeepholeLstmCell`](crate::PeepholeLstmCell) | | | `LSTM` with `P` | |
+//! | its peepholes `i`, `f`, `o`, `[H]` each | | | `P` `[D, 3H]`: `i, o, f` | |
+//! | [`LayerNormLstmCell`](crate::LayerNormLstmCell), [`LstmWithoutGate`](crate::LstmWithoutGate) | none | none | none | none |
+//!
+//! The first of a GRU's two biases is `bias`, and the second is zero but for the candidate, which is the
+//! last gate everywhere: there it is `candidate_bias`. `burn::nn`'s `Gru` becomes a `Recurrent` and is made
+//! of its `cell`; a `RecurrentStack` of one layer in both directions is a `BiGru` (`TryFrom`).
 //!
 //! # Semantics
 //!
@@ -84,6 +105,7 @@ mod error;
 #[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
 mod files;
 mod keras;
+mod layers;
 mod onnx;
 mod packed;
 mod pytorch;

@@ -5,18 +5,43 @@
 //! for the sum of two biases.
 
 use super::{WeightError, Weights};
-use crate::cell::{LstmCell, RnnCell};
+use crate::cell::{Cell, GruCell, LstmCell, LstmpCell, PeepholeLstmCell, RnnCell};
 use burn::module::Param;
 use burn::tensor::{DType, Tensor, TensorData};
 
-/// Sizes of a cell's weights.
-#[derive(Clone, Copy)]
+/// What a cell packs side by side, in this library's order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gates {
+    /// No gates, one map.
+    Rnn,
+    /// `i, f, g, o`
+    Lstm,
+    /// `r, z, n`
+    Gru { reset_after: bool },
+}
+
+impl Gates {
+    /// `G`
+    fn count(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Lstm => 4,
+            Self::Gru { .. } => 3,
+        }
+    }
+}
+
+/// Sizes of a cell's weights, and which of them there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
+    pub gates: Gates,
     pub d_input: usize,
     pub d_hidden: usize,
-    /// Packed gates: 4 or 1.
-    pub gates: usize,
+    /// Features of the hidden state: those of the projection, if there is one, else `d_hidden`.
+    pub d_output: usize,
     pub bias: bool,
+    pub projection: bool,
+    pub peepholes: bool,
     /// The type of the weights.
     pub dtype: DType,
 }
@@ -24,96 +49,271 @@ pub(crate) struct Sizes {
 impl Sizes {
     /// `G·H`
     pub fn width(&self) -> usize {
-        self.gates * self.d_hidden
+        self.gates.count() * self.d_hidden
+    }
+
+    /// Whether a part of the second bias stays by itself: that of a GRU's candidate, on which the reset
+    /// gate works.
+    pub fn candidate_bias(&self) -> bool {
+        self.bias && self.gates == (Gates::Gru { reset_after: true })
+    }
+
+    /// The bias, and the candidate's own, from two biases `[G·H]` that are added but for that part: the
+    /// last of the second, since the candidate is the last gate of a GRU in every format.
+    pub fn join(&self, first: Vec<f64>, second: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
+        let added = match self.candidate_bias() {
+            true => self.width() - self.d_hidden,
+            false => self.width(),
+        };
+        let (added, candidate) = second.split_at(added);
+        let candidate = self.candidate_bias().then(|| candidate.to_vec());
+        (sum(first, added), candidate)
+    }
+
+    /// The second bias `[G·H]`: zero but for a GRU's candidate.
+    pub fn second_bias(&self, candidate: Option<&[f64]>) -> Vec<f64> {
+        let candidate = candidate.unwrap_or_default();
+        let mut second = vec![0.0; self.width() - candidate.len()];
+        second.extend(candidate);
+        second
     }
 }
 
-/// `W [I, G·H]`, `R [H, G·H]` and `b [G·H]`, row-major.
+/// `W [I, G·H]`, `R [P, G·H]` and `b [G·H]`, and what only some cells have, row-major. `P` is `H` unless
+/// there is a projection.
 pub(crate) struct Packed {
     pub input_weight: Vec<f64>,
     pub recurrent_weight: Vec<f64>,
     pub bias: Option<Vec<f64>>,
+    /// `b'_n [H]`, the bias that a GRU's reset gate works on.
+    pub candidate_bias: Option<Vec<f64>>,
+    /// `Q [H, P]`
+    pub projection: Option<Vec<f64>>,
+    /// `p_i`, `p_f` and `p_o`, `[3H]`
+    pub peepholes: Option<Vec<f64>>,
+}
+
+impl Packed {
+    /// With the gates in another order: the `k`-th is the `order[k]`-th of these.
+    pub fn reorder(self, d_hidden: usize, order: &[usize]) -> Self {
+        let gates = |values: Vec<f64>| take(&values, d_hidden, order);
+        Self {
+            input_weight: gates(self.input_weight),
+            recurrent_weight: gates(self.recurrent_weight),
+            bias: self.bias.map(gates),
+            ..self
+        }
+    }
+}
+
+/// The parameters of a cell, as in [`Packed`].
+pub(crate) struct Parameters<'a> {
+    input_weight: &'a mut Param<Tensor<2>>,
+    recurrent_weight: &'a mut Param<Tensor<2>>,
+    bias: Option<&'a mut Param<Tensor<1>>>,
+    candidate_bias: Option<&'a mut Param<Tensor<1>>>,
+    projection: Option<&'a mut Param<Tensor<2>>>,
+    peepholes: Option<[&'a mut Param<Tensor<1>>; 3]>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Those that every cell has.
+    fn new(
+        input_weight: &'a mut Param<Tensor<2>>,
+        recurrent_weight: &'a mut Param<Tensor<2>>,
+        bias: &'a mut Option<Param<Tensor<1>>>,
+    ) -> Self {
+        Self {
+            input_weight,
+            recurrent_weight,
+            bias: bias.as_mut(),
+            candidate_bias: None,
+            projection: None,
+            peepholes: None,
+        }
+    }
 }
 
 /// A cell whose weights can be taken out and put in.
-pub(crate) trait PackedCell: Sized {
+pub(crate) trait PackedCell: Cell {
+    /// Its gates, or what in the cell's options no other format knows.
+    fn packed_gates(&self) -> Result<Gates, WeightError>;
+
+    /// Its parameters. Those of a clone are the same tensors.
+    fn parameters(&mut self) -> Parameters<'_>;
+
     /// The sizes, or what in the cell's options no other format knows.
-    fn sizes(&self) -> Result<Sizes, WeightError>;
+    fn sizes(&self) -> Result<Sizes, WeightError> {
+        let gates = self.packed_gates()?;
+        let mut cell = self.clone();
+        let parameters = cell.parameters();
+        let [d_input, width] = parameters.input_weight.dims();
+        let [d_output, _] = parameters.recurrent_weight.dims();
+        Ok(Sizes {
+            gates,
+            d_input,
+            d_hidden: width / gates.count(),
+            d_output,
+            bias: parameters.bias.is_some(),
+            projection: parameters.projection.is_some(),
+            peepholes: parameters.peepholes.is_some(),
+            dtype: match parameters.input_weight.val().dtype() {
+                DType::Flex32 => DType::F32,
+                dtype => dtype,
+            },
+        })
+    }
+
     /// The weights.
-    fn packed(&self) -> Packed;
-    /// The same cell with other weights of the same sizes.
-    fn with_packed(self, packed: Packed) -> Self;
-}
+    fn packed(&self) -> Packed {
+        let mut cell = self.clone();
+        let parameters = cell.parameters();
+        let peepholes = parameters.peepholes;
+        Packed {
+            input_weight: numbers(parameters.input_weight),
+            recurrent_weight: numbers(parameters.recurrent_weight),
+            bias: parameters.bias.map(numbers),
+            candidate_bias: parameters.candidate_bias.map(numbers),
+            projection: parameters.projection.map(numbers),
+            peepholes: peepholes.map(|all| all.into_iter().flat_map(numbers).collect()),
+        }
+    }
 
-macro_rules! impl_packed_cell {
-    ($cell:ty, $gates:literal, $check:expr) => {
-        impl PackedCell for $cell {
-            fn sizes(&self) -> Result<Sizes, WeightError> {
-                let check: fn(&$cell) -> Result<(), WeightError> = $check;
-                check(self)?;
-                Ok(Sizes {
-                    d_input: self.d_input(),
-                    d_hidden: self.d_hidden(),
-                    gates: $gates,
-                    bias: self.bias.is_some(),
-                    dtype: match self.input_weight.val().dtype() {
-                        DType::Flex32 => DType::F32,
-                        dtype => dtype,
-                    },
-                })
-            }
-
-            fn packed(&self) -> Packed {
-                Packed {
-                    input_weight: numbers(&self.input_weight),
-                    recurrent_weight: numbers(&self.recurrent_weight),
-                    bias: self.bias.as_ref().map(numbers),
-                }
-            }
-
-            fn with_packed(self, packed: Packed) -> Self {
-                Self {
-                    input_weight: replace(self.input_weight, packed.input_weight),
-                    recurrent_weight: replace(self.recurrent_weight, packed.recurrent_weight),
-                    bias: self
-                        .bias
-                        .zip(packed.bias)
-                        .map(|(bias, new)| replace(bias, new)),
-                    ..self
-                }
+    /// Puts in other weights of the same sizes.
+    fn set_packed(&mut self, packed: Packed) {
+        let parameters = self.parameters();
+        replace(Some(parameters.input_weight), Some(packed.input_weight));
+        replace(
+            Some(parameters.recurrent_weight),
+            Some(packed.recurrent_weight),
+        );
+        replace(parameters.bias, packed.bias);
+        replace(parameters.candidate_bias, packed.candidate_bias);
+        replace(parameters.projection, packed.projection);
+        if let Some((old, new)) = parameters.peepholes.zip(packed.peepholes) {
+            let new = new.chunks(new.len() / old.len());
+            for (old, new) in old.into_iter().zip(new) {
+                replace(Some(old), Some(new.to_vec()));
             }
         }
-    };
+    }
 }
 
-impl_packed_cell!(RnnCell, 1, |_| Ok(()));
-impl_packed_cell!(LstmCell, 4, |cell| match cell.input_forget {
-    true => Err(WeightError::Unsupported {
-        what: "coupled gates (input_forget)",
-    }),
-    false => Ok(()),
-});
+impl PackedCell for RnnCell {
+    fn packed_gates(&self) -> Result<Gates, WeightError> {
+        Ok(Gates::Rnn)
+    }
 
-fn numbers<const D: usize>(param: &Param<Tensor<D>>) -> Vec<f64> {
+    fn parameters(&mut self) -> Parameters<'_> {
+        Parameters::new(
+            &mut self.input_weight,
+            &mut self.recurrent_weight,
+            &mut self.bias,
+        )
+    }
+}
+
+impl PackedCell for LstmCell {
+    fn packed_gates(&self) -> Result<Gates, WeightError> {
+        match self.input_forget {
+            true => Err(WeightError::Unsupported {
+                what: "coupled gates (input_forget)",
+            }),
+            false => Ok(Gates::Lstm),
+        }
+    }
+
+    fn parameters(&mut self) -> Parameters<'_> {
+        Parameters::new(
+            &mut self.input_weight,
+            &mut self.recurrent_weight,
+            &mut self.bias,
+        )
+    }
+}
+
+impl PackedCell for GruCell {
+    fn packed_gates(&self) -> Result<Gates, WeightError> {
+        let candidate_bias = self.bias.is_some() && self.reset_after;
+        if self.candidate_bias.is_some() != candidate_bias {
+            return Err(WeightError::Unsupported {
+                what: "one of a GRU's two biases without the other",
+            });
+        }
+        Ok(Gates::Gru {
+            reset_after: self.reset_after,
+        })
+    }
+
+    fn parameters(&mut self) -> Parameters<'_> {
+        Parameters {
+            candidate_bias: self.candidate_bias.as_mut(),
+            ..Parameters::new(
+                &mut self.input_weight,
+                &mut self.recurrent_weight,
+                &mut self.bias,
+            )
+        }
+    }
+}
+
+impl PackedCell for LstmpCell {
+    fn packed_gates(&self) -> Result<Gates, WeightError> {
+        self.lstm.packed_gates()
+    }
+
+    fn parameters(&mut self) -> Parameters<'_> {
+        Parameters {
+            projection: Some(&mut self.projection),
+            ..self.lstm.parameters()
+        }
+    }
+}
+
+impl PackedCell for PeepholeLstmCell {
+    fn packed_gates(&self) -> Result<Gates, WeightError> {
+        let gates = self.lstm.packed_gates()?;
+        match self.forget_peephole {
+            Some(_) => Ok(gates),
+            None => Err(WeightError::Unsupported {
+                what: "peepholes without the forget gate's",
+            }),
+        }
+    }
+
+    fn parameters(&mut self) -> Parameters<'_> {
+        let (input, output) = (&mut self.input_peephole, &mut self.output_peephole);
+        let forget = self.forget_peephole.as_mut();
+        Parameters {
+            peepholes: forget.map(|forget| [input, forget, output]),
+            ..self.lstm.parameters()
+        }
+    }
+}
+
+fn numbers<const D: usize>(param: &mut Param<Tensor<D>>) -> Vec<f64> {
     param.val().into_data().iter::<f64>().collect()
 }
 
-/// A parameter with another value; its id stays, and whether it is trained.
-fn replace<const D: usize>(param: Param<Tensor<D>>, values: Vec<f64>) -> Param<Tensor<D>> {
-    param.map(|old| {
+/// Gives a parameter another value, if there are both; its id stays, and whether it is trained.
+fn replace<const D: usize>(param: Option<&mut Param<Tensor<D>>>, values: Option<Vec<f64>>) {
+    let Some((param, values)) = param.zip(values) else {
+        return;
+    };
+    *param = param.clone().map(|old| {
         let (dtype, device, trained) = (old.dtype(), old.device(), old.is_require_grad());
         let data = TensorData::new(values, old.dims()).convert_dtype(dtype);
         let new = Tensor::from_data(data, (&device, dtype));
         if trained { new.require_grad() } else { new }
-    })
+    });
 }
 
 /// Adds float64 numbers to `weights`, as values of type `dtype`.
-pub(crate) fn insert<const D: usize>(
+pub(crate) fn insert(
     weights: &mut Weights,
     name: impl Into<String>,
     values: Vec<f64>,
-    shape: [usize; D],
+    shape: &[usize],
     dtype: DType,
 ) {
     weights.insert(name, TensorData::new(values, shape).convert_dtype(dtype));
@@ -125,13 +325,33 @@ pub(crate) fn transpose(values: &[f64], columns: usize) -> Vec<f64> {
     (0..columns).flat_map(column).collect()
 }
 
-/// The sum of two biases. Adding a zero changes nothing, not even the sign of another zero, so that
-/// what was written comes back bit for bit.
-pub(crate) fn sum(first: Vec<f64>, second: &[f64]) -> Vec<f64> {
-    let add = |(a, b): (f64, &f64)| match (a, *b) {
-        (a, 0.0) => a,
-        (0.0, b) => b,
-        (a, b) => a + b,
+/// Rows of blocks of `block` numbers, in another order: the `k`-th of a row is the `order[k]`-th in `values`.
+pub(crate) fn take(values: &[f64], block: usize, order: &[usize]) -> Vec<f64> {
+    let row = |row: &[f64]| {
+        let blocks = order.iter().map(|k| &row[k * block..(k + 1) * block]);
+        blocks.flatten().copied().collect::<Vec<_>>()
     };
-    first.into_iter().zip(second).map(add).collect()
+    values.chunks(block * order.len()).flat_map(row).collect()
+}
+
+/// The order that undoes `order`.
+pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut inverse = vec![0; order.len()];
+    for (k, from) in order.iter().enumerate() {
+        inverse[*from] = k;
+    }
+    inverse
+}
+
+/// The sum of two biases, of as much of the first as there is of the second. Adding a zero changes nothing,
+/// not even the sign of another zero, so that what was written comes back bit for bit.
+fn sum(mut first: Vec<f64>, second: &[f64]) -> Vec<f64> {
+    for (a, b) in first.iter_mut().zip(second) {
+        *a = match (*a, *b) {
+            (a, 0.0) => a,
+            (0.0, b) => b,
+            (a, b) => a + b,
+        };
+    }
+    first
 }

@@ -1,12 +1,14 @@
-//! State dicts of PyTorch's `nn.LSTM`, `nn.RNN`, with any number of layers, `nn.LSTMCell` and `nn.RNNCell`.
+//! State dicts of PyTorch's `nn.LSTM`, `nn.GRU` and `nn.RNN`, with any number of layers, and of their cells,
+//! `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`.
 
-use super::packed::{self, Packed, PackedCell};
+use super::layers::Layers;
+use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
-use crate::cell::{LstmCell, RnnCell};
-use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Rnn, RnnStack};
+use crate::cell::{GruCell, LstmCell, LstmpCell, RnnCell};
+use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
 
-/// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM` or
-/// `nn.RNN`, or of an `nn.LSTMCell` or `nn.RNNCell`.
+/// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM`, `nn.GRU`
+/// or `nn.RNN`, or of an `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`.
 ///
 /// ```
 /// use lstm_core::convert::PyTorchNames;
@@ -39,7 +41,7 @@ impl PyTorchNames {
         }
     }
 
-    /// The names of an `nn.LSTMCell` or `nn.RNNCell` at this path.
+    /// The names of an `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell` at this path.
     pub fn of_cell(path: &str) -> Self {
         Self {
             layer: None,
@@ -67,7 +69,10 @@ impl PyTorchNames {
     fn of_stack(&self, layers: usize, directions: usize) -> Vec<Self> {
         let first = self.layer.unwrap_or(0);
         let of_layer = |k: usize| {
-            let names = self.clone().layer(first + k / directions);
+            let names = match k / directions {
+                0 => self.clone(),
+                k => self.clone().layer(first + k),
+            };
             match k % directions {
                 0 => names,
                 _ => names.reverse(),
@@ -91,7 +96,7 @@ impl PyTorchNames {
         self.name("weight_ih")
     }
 
-    /// `weight_hh…`, `[G·H, H]`
+    /// `weight_hh…`, `[G·H, H]`, or `[G·H, P]` with a projection
     pub fn recurrent_weight(&self) -> String {
         self.name("weight_hh")
     }
@@ -106,20 +111,20 @@ impl PyTorchNames {
         self.name("bias_hh")
     }
 
+    /// `weight_hr…`, `[P, H]`, only with `proj_size`
+    pub fn projection(&self) -> String {
+        self.name("weight_hr")
+    }
+
     /// Fails if there are biases, or the matrix of a projection, that the cell has no place for.
-    fn check_extra(&self, weights: &Weights, bias: bool) -> Result<(), WeightError> {
-        let projection = (
-            self.name("weight_hr"),
-            "projections (proj_size) are not supported",
-        );
-        let no_bias = "the layer has no bias";
-        let biases = [
-            (self.input_bias(), no_bias),
-            (self.recurrent_bias(), no_bias),
-        ];
-        let biases = biases.into_iter().filter(|_| !bias);
-        for (name, reason) in biases.chain([projection]) {
-            if weights.shape(&name).is_some() {
+    fn check_extra(&self, weights: &Weights, sizes: &Sizes) -> Result<(), WeightError> {
+        let (bias, projection) = (sizes.bias, sizes.projection);
+        for (name, there, reason) in [
+            (self.input_bias(), bias, "the layer has no bias"),
+            (self.recurrent_bias(), bias, "the layer has no bias"),
+            (self.projection(), projection, "the layer has no projection"),
+        ] {
+            if !there && weights.shape(&name).is_some() {
                 return Err(weights.extra(&name, reason));
             }
         }
@@ -149,7 +154,8 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 /// Weights from and for PyTorch.
 ///
 /// Of PyTorch's two biases, which are only ever added, the sum is kept; on the way out the first gets
-/// all and the second is zero.
+/// all and the second is zero. In a GRU the candidate's are not added: its second one is kept as
+/// [`candidate_bias`](GruCell::candidate_bias).
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -185,12 +191,35 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 /// # }
 /// ```
 ///
+/// So does a [`RecurrentStack`] of [`GruCell`]s, which is an `nn.GRU`, or of [`LstmpCell`]s, which is an
+/// `nn.LSTM` with `proj_size`:
+///
+/// ```
+/// # use burn::tensor::Device;
+/// # use lstm_core::convert::{PyTorch, PyTorchNames, Weights};
+/// use lstm_core::{GruCellConfig, RecurrentStack};
+///
+/// # fn main() -> Result<(), lstm_core::convert::WeightError> {
+/// // torch.nn.GRU(3, 5, num_layers=2)
+/// # let device = Device::flex();
+/// let cells = [3, 5].map(|d_input| GruCellConfig::new(d_input, 5).init(&device));
+/// let stack = RecurrentStack::new(cells.to_vec());
+/// let mut weights = Weights::new();
+/// stack.to_pytorch(&mut weights, &PyTorchNames::new(""))?;
+/// assert_eq!(weights.shape("weight_hh_l1"), Some(&[15, 5][..]));
+/// let stack = stack.with_pytorch(&weights, &PyTorchNames::new(""))?;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
-/// If a tensor is missing, or of another shape or type than the layer needs; if there are biases and the
-/// layer has none, or a projection; and if the layer has coupled gates, which PyTorch has not. A layer
-/// fails, too, on weights of another layer or direction under the same path: the file's module has more
-/// layers then. To take one layer of several, load the layer's cell.
+/// If a tensor is missing, or of another shape or type than the layer needs; if there are biases or a
+/// projection and the layer has none; and if the layer has what PyTorch has not: coupled gates, a GRU's
+/// reset gate before the product, a projection that doesn't shrink, or, on the way out, a learned initial
+/// state or layers of different sizes. A layer fails, too, on weights of another layer or direction under
+/// the same path: the file's module has more layers then. To take one layer of several, load the layer's
+/// cell.
 pub trait PyTorch: Sized {
     /// The same, with weights from PyTorch.
     fn with_pytorch(self, weights: &Weights, names: &PyTorchNames) -> Result<Self, WeightError>;
@@ -199,26 +228,58 @@ pub trait PyTorch: Sized {
     fn to_pytorch(&self, weights: &mut Weights, names: &PyTorchNames) -> Result<(), WeightError>;
 }
 
-fn load<C: PackedCell>(cell: C, weights: &Weights, names: &PyTorchNames) -> Result<C, WeightError> {
+/// A cell's sizes, or what PyTorch has no place for.
+fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
     let sizes = cell.sizes()?;
-    let matrix = |name: String, columns| {
-        let values = weights.values(&name, &[sizes.width(), columns], sizes.dtype)?;
+    match sizes.gates {
+        Gates::Gru { reset_after: false } => Err(WeightError::Unsupported {
+            what: "a GRU's reset gate before the product (reset_after off)",
+        }),
+        _ if sizes.projection && sizes.d_output >= sizes.d_hidden => {
+            Err(WeightError::Unsupported {
+                what: "a projection to as many features as before or more",
+            })
+        }
+        _ => Ok(sizes),
+    }
+}
+
+fn load<C: PackedCell>(
+    cell: &mut C,
+    weights: &Weights,
+    names: &PyTorchNames,
+) -> Result<(), WeightError> {
+    let sizes = sizes(cell)?;
+    let (width, d_output) = (sizes.width(), sizes.d_output);
+    let matrix = |name: String, rows, columns| {
+        let values = weights.values(&name, &[rows, columns], sizes.dtype)?;
         Ok(packed::transpose(&values, columns))
     };
-    let vector = |name: String| weights.values(&name, &[sizes.width()], sizes.dtype);
-    names.check_extra(weights, sizes.bias)?;
-    let packed = Packed {
-        input_weight: matrix(names.input_weight(), sizes.d_input)?,
-        recurrent_weight: matrix(names.recurrent_weight(), sizes.d_hidden)?,
-        bias: match sizes.bias {
-            true => {
-                let first = vector(names.input_bias())?;
-                Some(packed::sum(first, &vector(names.recurrent_bias())?))
-            }
-            false => None,
-        },
+    let vector = |name: String| weights.values(&name, &[width], sizes.dtype);
+    names.check_extra(weights, &sizes)?;
+    let input_weight = matrix(names.input_weight(), width, sizes.d_input)?;
+    let recurrent_weight = matrix(names.recurrent_weight(), width, d_output)?;
+    let projection = match sizes.projection {
+        true => Some(matrix(names.projection(), d_output, sizes.d_hidden)?),
+        false => None,
     };
-    Ok(cell.with_packed(packed))
+    let (bias, candidate_bias) = match sizes.bias {
+        true => {
+            let first = vector(names.input_bias())?;
+            let (bias, candidate) = sizes.join(first, &vector(names.recurrent_bias())?);
+            (Some(bias), candidate)
+        }
+        false => (None, None),
+    };
+    cell.set_packed(Packed {
+        input_weight,
+        recurrent_weight,
+        bias,
+        candidate_bias,
+        projection,
+        peepholes: None,
+    });
+    Ok(())
 }
 
 fn store<C: PackedCell>(
@@ -226,35 +287,54 @@ fn store<C: PackedCell>(
     weights: &mut Weights,
     names: &PyTorchNames,
 ) -> Result<(), WeightError> {
-    let sizes = cell.sizes()?;
+    let sizes = sizes(cell)?;
     let (width, dtype, packed) = (sizes.width(), sizes.dtype, cell.packed());
-    let mut matrix = |name: String, values: Vec<f64>, columns| {
-        let values = packed::transpose(&values, width);
-        packed::insert(weights, name, values, [width, columns], dtype);
+    let mut matrix = |name: String, values: Vec<f64>, rows, columns| {
+        let values = packed::transpose(&values, rows);
+        packed::insert(weights, name, values, &[rows, columns], dtype);
     };
-    matrix(names.input_weight(), packed.input_weight, sizes.d_input);
-    matrix(
-        names.recurrent_weight(),
-        packed.recurrent_weight,
-        sizes.d_hidden,
-    );
+    let (input, recurrent) = (packed.input_weight, packed.recurrent_weight);
+    matrix(names.input_weight(), input, width, sizes.d_input);
+    matrix(names.recurrent_weight(), recurrent, width, sizes.d_output);
+    if let Some(projection) = packed.projection {
+        let (rows, columns) = (sizes.d_output, sizes.d_hidden);
+        matrix(names.projection(), projection, rows, columns);
+    }
     if let Some(bias) = packed.bias {
-        packed::insert(weights, names.input_bias(), bias, [width], dtype);
-        let zeros = vec![0.0; width];
-        packed::insert(weights, names.recurrent_bias(), zeros, [width], dtype);
+        let second = sizes.second_bias(packed.candidate_bias.as_deref());
+        packed::insert(weights, names.input_bias(), bias, &[width], dtype);
+        packed::insert(weights, names.recurrent_bias(), second, &[width], dtype);
     }
     Ok(())
 }
 
-macro_rules! impl_pytorch {
-    ($cell:ty, $layer:ty, $both:ty, $stack:ty) => {
+/// Fails unless the layers could be those of one module: PyTorch's differ in what they read only.
+fn check_alike<C: PackedCell>(cells: &[&mut C]) -> Result<(), WeightError> {
+    let mut first = None;
+    for cell in cells {
+        let sizes = Sizes {
+            d_input: 0,
+            ..cell.sizes()?
+        };
+        if *first.get_or_insert(sizes) != sizes {
+            return Err(WeightError::Unsupported {
+                what: "layers of different sizes",
+            });
+        }
+    }
+    Ok(())
+}
+
+macro_rules! impl_for_cells {
+    ($($cell:ty),*) => { $(
         impl PyTorch for $cell {
             fn with_pytorch(
-                self,
+                mut self,
                 weights: &Weights,
                 names: &PyTorchNames,
             ) -> Result<Self, WeightError> {
-                load(self, weights, names)
+                load(&mut self, weights, names)?;
+                Ok(self)
             }
 
             fn to_pytorch(
@@ -265,16 +345,50 @@ macro_rules! impl_pytorch {
                 store(self, weights, names)
             }
         }
+    )* };
+}
 
-        impl PyTorch for $layer {
+impl_for_cells!(LstmCell, RnnCell, GruCell, LstmpCell);
+
+fn load_layers<L: Layers>(
+    mut layers: L,
+    weights: &Weights,
+    names: &PyTorchNames,
+) -> Result<L, WeightError> {
+    let directions = layers.directions();
+    let cells = layers.cells();
+    let names = names.of_stack(cells.len() / directions, directions);
+    check_whole(weights, &names)?;
+    for (cell, names) in cells.into_iter().zip(&names) {
+        load(cell, weights, names)?;
+    }
+    Ok(layers)
+}
+
+fn store_layers<L: Layers>(
+    layers: &L,
+    weights: &mut Weights,
+    names: &PyTorchNames,
+) -> Result<(), WeightError> {
+    layers.check_learned()?;
+    let (mut layers, directions) = (layers.clone(), layers.directions());
+    let cells = layers.cells();
+    check_alike(&cells)?;
+    let names = names.of_stack(cells.len() / directions, directions);
+    let mut cells = cells.iter().zip(&names);
+    cells.try_for_each(|(cell, names)| store(*cell, weights, names))
+}
+
+macro_rules! impl_for_layers {
+    ($($layers:ty),*) => { $(
+        /// `names` are those of the first layer's forward direction; the others follow from them.
+        impl PyTorch for $layers {
             fn with_pytorch(
                 self,
                 weights: &Weights,
                 names: &PyTorchNames,
             ) -> Result<Self, WeightError> {
-                check_whole(weights, std::slice::from_ref(names))?;
-                let cell = load(self.cell, weights, names)?;
-                Ok(Self { cell, ..self })
+                load_layers(self, weights, names)
             }
 
             fn to_pytorch(
@@ -282,61 +396,14 @@ macro_rules! impl_pytorch {
                 weights: &mut Weights,
                 names: &PyTorchNames,
             ) -> Result<(), WeightError> {
-                store(&self.cell, weights, names)
+                store_layers(self, weights, names)
             }
         }
-
-        /// `names` are those of the forward direction.
-        impl PyTorch for $both {
-            fn with_pytorch(
-                mut self,
-                weights: &Weights,
-                names: &PyTorchNames,
-            ) -> Result<Self, WeightError> {
-                let reverse = names.clone().reverse();
-                check_whole(weights, &[names.clone(), reverse.clone()])?;
-                self.forward.cell = load(self.forward.cell, weights, names)?;
-                self.reverse.cell = load(self.reverse.cell, weights, &reverse)?;
-                Ok(self)
-            }
-
-            fn to_pytorch(
-                &self,
-                weights: &mut Weights,
-                names: &PyTorchNames,
-            ) -> Result<(), WeightError> {
-                store(&self.forward.cell, weights, names)?;
-                store(&self.reverse.cell, weights, &names.clone().reverse())
-            }
-        }
-
-        /// `names` are those of the first layer's forward direction; the other layers are numbered on.
-        impl PyTorch for $stack {
-            fn with_pytorch(
-                mut self,
-                weights: &Weights,
-                names: &PyTorchNames,
-            ) -> Result<Self, WeightError> {
-                let names = names.of_stack(self.num_layers(), self.directions());
-                check_whole(weights, &names)?;
-                for (layer, names) in self.layers.iter_mut().zip(&names) {
-                    layer.cell = load(layer.cell.clone(), weights, names)?;
-                }
-                Ok(self)
-            }
-
-            fn to_pytorch(
-                &self,
-                weights: &mut Weights,
-                names: &PyTorchNames,
-            ) -> Result<(), WeightError> {
-                let names = names.of_stack(self.num_layers(), self.directions());
-                let mut layers = self.layers.iter().zip(&names);
-                layers.try_for_each(|(layer, names)| store(&layer.cell, weights, names))
-            }
-        }
-    };
+    )* };
 }
 
-impl_pytorch!(LstmCell, Lstm, BiLstm, LstmStack);
-impl_pytorch!(RnnCell, Rnn, BiRnn, RnnStack);
+impl_for_layers!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, RnnStack);
+impl_for_layers!(Recurrent<LstmCell>, RecurrentStack<LstmCell>);
+impl_for_layers!(Recurrent<RnnCell>, RecurrentStack<RnnCell>);
+impl_for_layers!(Recurrent<GruCell>, RecurrentStack<GruCell>);
+impl_for_layers!(Recurrent<LstmpCell>, RecurrentStack<LstmpCell>);

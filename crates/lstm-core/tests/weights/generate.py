@@ -131,6 +131,25 @@ def keras_models(rng, expected):
             expected[f"{case}/{letter}"] = np.stack(states[k::len(letters)])
 
 
+def run_onnx(cell, tensors, x, lengths=None, **attributes):
+    """One node with these tensors, run by ONNX Runtime on x [B,T,I]: y [B,T,D*H] and final states [D,B,H]."""
+    helper, B, T, H = onnx.helper, x.shape[0], x.shape[1], tensors["R"].shape[2]
+    x = np.ascontiguousarray(x.transpose(1, 0, 2))
+    feeds = {"x": x} if lengths is None else {"x": x, "lengths": np.array(lengths, np.int32)}
+    slots = ["x", "W", "R", "B", "lengths"] + (["", "", "P"] if "P" in tensors else [])
+    inputs = [name if name in feeds or name in tensors else "" for name in slots]
+    states = ["h", "c"] if cell == "LSTM" else ["h"]
+    node = helper.make_node(cell, inputs, ["y"] + states, hidden_size=H, **attributes)
+    types = {np.dtype("float32"): onnx.TensorProto.FLOAT, np.dtype("int32"): onnx.TensorProto.INT32}
+    given = [helper.make_tensor_value_info(name, types[value.dtype], value.shape) for name, value in feeds.items()]
+    results = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ["y"] + states]
+    graph = helper.make_graph([node], "node", given, results,
+                              [onnx.numpy_helper.from_array(w, name) for name, w in tensors.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
+    run = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run
+    y, *final = run(None, feeds)  # y: [T, D, B, H]
+    return np.ascontiguousarray(y.transpose(2, 0, 1, 3)).reshape(B, T, -1), final
+
 
 def onnx_models(rng, expected):
     tensors = {}
@@ -142,20 +161,10 @@ def onnx_models(rng, expected):
                 "R": normal(rng, (D, gates * H, H)) / 2,
                 "B": normal(rng, (D, 2 * gates * H)) / 2,
             }
-            states = ["h", "c"] if cell == "LSTM" else ["h"]
-            value = lambda name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            node = onnx.helper.make_node(cell, ["x", "W", "R", "B"], ["y"] + states, hidden_size=H, direction=direction)
-            inputs = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [T, B, I])]
-            graph = onnx.helper.make_graph([node], case, inputs, [value(name) for name in ["y"] + states],
-                                           [onnx.numpy_helper.from_array(w, name) for name, w in weights.items()])
-            model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)], ir_version=10)
             x = normal(rng, (B, T, I))
-            run = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run
-            y, *final = run(None, {"x": np.ascontiguousarray(x.transpose(1, 0, 2))})  # y: [T, D, B, H]
-            expected[f"{case}/x"] = x
-            expected[f"{case}/y"] = np.ascontiguousarray(y.transpose(2, 0, 1, 3)).reshape(B, T, D * H)
-            for name, state in zip(states, final):
-                expected[f"{case}/{name}"] = state
+            y, final = run_onnx(cell, weights, x, direction=direction)
+            expected[f"{case}/x"], expected[f"{case}/y"] = x, y
+            expected.update({f"{case}/{letter}": state for letter, state in zip("hc", final)})
             tensors.update({f"{case}/{name}": w for name, w in weights.items()})
     save_file(tensors, HERE / "onnx.safetensors")
 

@@ -2,6 +2,7 @@
 //! tensors on the way back, and errors that name what is wrong.
 
 mod edits;
+mod family;
 mod mutated;
 mod own_files;
 
@@ -57,8 +58,11 @@ fn expected<const D: usize>(case: &str, tensor: &str) -> Tensor<D> {
 }
 
 fn assert_close<const D: usize>(case: &str, what: &str, got: Tensor<D>) {
-    let want = expected::<D>(case, what);
-    assert_eq!(got.dims(), want.dims(), "{case}/{what}");
+    assert_near(&format!("{case}/{what}"), got, expected(case, what));
+}
+
+fn assert_near<const D: usize>(what: &str, got: Tensor<D>, want: Tensor<D>) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
     let tolerance = Tolerance::<f32>::absolute(1e-5);
     got.into_data()
         .assert_approx_eq(&want.into_data(), tolerance);
@@ -135,7 +139,11 @@ fn rnn_stack(layers: usize) -> RnnStack {
 
 /// The lengths of a case's rows.
 fn lengths(case: &str) -> Lengths {
-    let lengths = expected::<1>(case, "lengths").into_data();
+    to_lengths(expected(case, "lengths"))
+}
+
+fn to_lengths(lengths: Tensor<1>) -> Lengths {
+    let lengths = lengths.into_data();
     let lengths = lengths.iter::<f32>().map(|length| length as usize);
     Lengths::from(&lengths.collect::<Vec<_>>())
 }
@@ -220,7 +228,7 @@ fn trained_models_are_keras() {
 }
 
 /// PyTorch itself loads what is written here, and gives the same outputs; with new numbers, sizes and
-/// lengths on every run. Where `LSTM_CORE_PYTHON` is a Python with torch and safetensors.
+/// lengths on every run. Where `LSTM_CORE_PYTHON` is a Python with what generate.py names.
 #[test]
 fn pytorch_runs_what_is_written_here() {
     let Some(python) = std::env::var_os("LSTM_CORE_PYTHON") else {
@@ -304,6 +312,7 @@ fn onnx_names(case: &str) -> OnnxNames {
         input_weight: format!("{case}/W"),
         recurrent_weight: format!("{case}/R"),
         bias: Some(format!("{case}/B")),
+        peepholes: None,
     }
 }
 

@@ -3,10 +3,13 @@
 //!
 //! `MUTATED_CASES=1000000` runs so many cases for each file.
 
-use super::edits;
 use super::{bilstm, birnn, file, lstm, lstm_stack, names, rnn, rnn_stack};
+use super::{edits, family};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
-use lstm_core::{BiLstm, BiRnn, Lstm, LstmStack, Rnn, RnnStack};
+use lstm_core::{
+    BiLstm, BiRnn, GruCell, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
+    RecurrentStack, Rnn, RnnStack,
+};
 use proptest::prop_assert;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -85,6 +88,10 @@ struct Layers {
     birnn: BiRnn,
     lstm_stacks: [LstmStack; 2],
     rnn_stack: RnnStack,
+    gru: Recurrent<GruCell>,
+    gru_stack: RecurrentStack<GruCell>,
+    lstmp_stack: RecurrentStack<LstmpCell>,
+    peephole: Recurrent<PeepholeLstmCell>,
 }
 
 impl Default for Layers {
@@ -96,6 +103,10 @@ impl Default for Layers {
             birnn: birnn(false),
             lstm_stacks: [lstm_stack(2, false), lstm_stack(3, true)],
             rnn_stack: rnn_stack(2),
+            gru: Recurrent::new(family::gru()),
+            gru_stack: family::gru_stack(2, true, true),
+            lstmp_stack: family::lstmp_stack(2, true),
+            peephole: Recurrent::new(family::peephole()),
         }
     }
 }
@@ -113,14 +124,23 @@ impl Layers {
                 let _ = stack.clone().with_pytorch(weights, &names);
             }
             let _ = self.rnn_stack.clone().with_pytorch(weights, &names);
+            let _ = self.gru_stack.clone().with_pytorch(weights, &names);
+            let _ = self.lstmp_stack.clone().with_pytorch(weights, &names);
         }
         let [stack, _] = &self.lstm_stacks;
         let _ = stack.clone().with_keras(weights, "layers/lstm");
         let _ = self.lstm.clone().with_keras(weights, "layers/lstm");
         let path = "layers/bidirectional_1";
         let _ = self.birnn.clone().with_keras(weights, path);
+        let _ = self.gru.clone().with_keras(weights, "layers/gru");
+        let path = "layers/bidirectional";
+        let _ = self.gru_stack.clone().with_keras(weights, path);
         let names = super::onnx_names("onnx_lstm_bidirectional");
         let _ = self.bilstm.clone().with_onnx(weights, &names);
+        let names = family::onnx_names("onnx_gru_after_forward");
+        let _ = self.gru.clone().with_onnx(weights, &names);
+        let names = family::onnx_names("onnx_peephole_forward");
+        let _ = self.peephole.clone().with_onnx(weights, &names);
     }
 }
 
@@ -146,6 +166,34 @@ fn safetensors_of_keras() {
 #[test]
 fn safetensors_of_onnx() {
     mutate("onnx.safetensors", |path| Weights::read_safetensors(path));
+}
+
+#[test]
+fn safetensors_of_pytorchs_gru() {
+    mutate("torch_gru.safetensors", |path| {
+        Weights::read_safetensors(path)
+    });
+}
+
+#[test]
+fn safetensors_of_pytorchs_projection() {
+    mutate("torch_lstmp.safetensors", |path| {
+        Weights::read_safetensors(path)
+    });
+}
+
+#[test]
+fn safetensors_of_keras_gru() {
+    mutate("keras_gru.safetensors", |path| {
+        Weights::read_safetensors(path)
+    });
+}
+
+#[test]
+fn safetensors_of_onnx_family() {
+    mutate("onnx_family.safetensors", |path| {
+        Weights::read_safetensors(path)
+    });
 }
 
 #[test]

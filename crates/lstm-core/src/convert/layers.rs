@@ -1,0 +1,109 @@
+//! Layers of any kind as the cells they hold.
+
+use super::WeightError;
+use super::packed::PackedCell;
+use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
+use burn::module::Module;
+
+/// One layer or several, in one or both directions.
+pub(crate) trait Layers: Module {
+    type Cell: PackedCell;
+
+    /// Directions of each layer, `D`.
+    fn directions(&self) -> usize;
+
+    /// The cells of all layers and directions: the first layer's forward one, its reverse, if any, the
+    /// second layer's, and so on. Those of a clone hold the same tensors.
+    fn cells(&mut self) -> Vec<&mut Self::Cell>;
+
+    /// Fails if the layers have learned something that no other format has a place for.
+    fn check_learned(&self) -> Result<(), WeightError> {
+        Ok(())
+    }
+}
+
+macro_rules! impl_layers {
+    ($cell:ty, $layer:ty, $both:ty, $stack:ty) => {
+        impl Layers for $layer {
+            type Cell = $cell;
+
+            fn directions(&self) -> usize {
+                1
+            }
+
+            fn cells(&mut self) -> Vec<&mut $cell> {
+                vec![&mut self.cell]
+            }
+        }
+
+        impl Layers for $both {
+            type Cell = $cell;
+
+            fn directions(&self) -> usize {
+                2
+            }
+
+            fn cells(&mut self) -> Vec<&mut $cell> {
+                vec![&mut self.forward.cell, &mut self.reverse.cell]
+            }
+        }
+
+        impl Layers for $stack {
+            type Cell = $cell;
+
+            fn directions(&self) -> usize {
+                self.directions()
+            }
+
+            fn cells(&mut self) -> Vec<&mut $cell> {
+                self.layers
+                    .iter_mut()
+                    .map(|layer| &mut layer.cell)
+                    .collect()
+            }
+        }
+    };
+}
+
+impl_layers!(crate::LstmCell, Lstm, BiLstm, LstmStack);
+impl_layers!(crate::RnnCell, Rnn, BiRnn, RnnStack);
+
+impl<C: PackedCell> Layers for Recurrent<C> {
+    type Cell = C;
+
+    fn directions(&self) -> usize {
+        1
+    }
+
+    fn cells(&mut self) -> Vec<&mut C> {
+        vec![&mut self.cell]
+    }
+
+    fn check_learned(&self) -> Result<(), WeightError> {
+        match self.initial_state {
+            Some(_) => Err(WeightError::Unsupported {
+                what: "a learned initial state",
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<C: PackedCell> Layers for RecurrentStack<C> {
+    type Cell = C;
+
+    fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
+
+    fn cells(&mut self) -> Vec<&mut C> {
+        self.layers
+            .iter_mut()
+            .map(|layer| &mut layer.cell)
+            .collect()
+    }
+
+    fn check_learned(&self) -> Result<(), WeightError> {
+        self.layers.iter().try_for_each(Recurrent::check_learned)
+    }
+}
