@@ -5,6 +5,7 @@ mod edits;
 mod family;
 mod mutated;
 mod own_files;
+mod written_here;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData, Tolerance, s};
@@ -13,8 +14,6 @@ use lstm_core::{
     BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lengths, Lstm, LstmConfig, LstmStack,
     LstmStackConfig, Padding, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
 use safetensors::SafeTensors;
 use std::path::PathBuf;
 
@@ -190,24 +189,26 @@ fn trained_models_are_pytorchs() {
     assert_same_module(stack, back.unwrap());
 }
 
-/// Models with stacks, trained with masks. Keras repeats the output beyond a row's end, but for
-/// `Bidirectional`, where it is zero.
+/// Models with stacks, trained with masks: case, path, whether bidirectional. Keras repeats the output
+/// beyond a row's end, but for `Bidirectional`, where it is zero.
+const TRAINED_BY_KERAS: [(&str, &str, bool, Padding); 2] = [
+    (
+        "keras_trained_lstm",
+        "layers/lstm",
+        false,
+        Padding::RepeatLast,
+    ),
+    (
+        "keras_trained_bilstm",
+        "layers/bidirectional",
+        true,
+        Padding::Zero,
+    ),
+];
+
 #[test]
 fn trained_models_are_keras() {
-    for (case, path, bidirectional, padding) in [
-        (
-            "keras_trained_lstm",
-            "layers/lstm",
-            false,
-            Padding::RepeatLast,
-        ),
-        (
-            "keras_trained_bilstm",
-            "layers/bidirectional",
-            true,
-            Padding::Zero,
-        ),
-    ] {
+    for (case, path, bidirectional, padding) in TRAINED_BY_KERAS {
         let weights = open(&format!("{case}.safetensors"));
         let stack = lstm_stack(2, bidirectional);
         let stack = stack.with_keras(&weights, path).unwrap();
@@ -224,51 +225,6 @@ fn trained_models_are_keras() {
         );
         let back = lstm_stack(2, bidirectional).with_keras(&numbered, "layers/lstm_4");
         assert_same_module(stack, back.unwrap());
-    }
-}
-
-/// PyTorch itself loads what is written here, and gives the same outputs; with new numbers, sizes and
-/// lengths on every run. Where `LSTM_CORE_PYTHON` is a Python with what generate.py names.
-#[test]
-fn pytorch_runs_what_is_written_here() {
-    let Some(python) = std::env::var_os("LSTM_CORE_PYTHON") else {
-        println!("skipped PyTorch: LSTM_CORE_PYTHON is not set");
-        return;
-    };
-    let seed = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    println!("sizes by seed {seed}");
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("model.safetensors");
-    for _ in 0..5 {
-        let mut size = |largest| rng.random_range(1..=largest);
-        let [b, t, i, h, layers] = [size(6), size(9), size(5), size(8), size(3)];
-        let bidirectional = size(2) == 2;
-        let of_rows: Vec<usize> = (0..b).map(|_| size(t)).collect();
-        let stack = LstmStackConfig::new(i, h, layers, true)
-            .with_bidirectional(bidirectional)
-            .init(&device());
-        let normal = burn::tensor::Distribution::Normal(0.0, 1.0);
-        let x = Tensor::<3>::random([b, t, i], normal, &device());
-        let (y, state) = stack.forward_with_lengths(x.clone(), None, &of_rows);
-        let mut weights = Weights::new();
-        stack.to_pytorch(&mut weights, &names("rnn")).unwrap();
-        let of_rows = of_rows.iter().map(|length| *length as f32).collect();
-        weights.insert("lengths", TensorData::new::<f32, _>(of_rows, [b]));
-        let results = [("x", x), ("y", y), ("h", state.hidden), ("c", state.cell)];
-        for (name, tensor) in results {
-            weights.insert(name, tensor.into_data());
-        }
-        weights.write_safetensors(&path).unwrap();
-        let run = std::process::Command::new(&python)
-            .args([file("check_written.py"), path.clone()])
-            .output()
-            .unwrap();
-        let printed = String::from_utf8_lossy(&run.stderr);
-        assert!(run.status.success(), "{weights:?}: {printed}");
     }
 }
 

@@ -1,10 +1,9 @@
 //! The files that PyTorch and Keras write themselves (see own_files.py).
 
 use super::{
-    assert_close, assert_same_module, bilstm, check_bilstm, check_lstm_stack, expected, file,
-    lengths, lstm_stack, message, names, open, rnn_stack,
+    TRAINED_BY_KERAS, assert_close, assert_same_module, bilstm, check_bilstm, check_lstm_stack,
+    expected, file, lengths, lstm_stack, message, names, open, rnn_stack,
 };
-use lstm_core::Padding;
 use lstm_core::convert::{Keras, PyTorch, Weights};
 
 /// A trained model with three bidirectional layers, its rows of different lengths.
@@ -40,20 +39,7 @@ fn outputs_of_a_saved_module_are_pytorchs() {
 /// weights as through `scripts/keras_to_safetensors.py`.
 #[test]
 fn outputs_of_weight_files_are_keras() {
-    for (case, path, bidirectional, padding) in [
-        (
-            "keras_trained_lstm",
-            "layers/lstm",
-            false,
-            Padding::RepeatLast,
-        ),
-        (
-            "keras_trained_bilstm",
-            "layers/bidirectional",
-            true,
-            Padding::Zero,
-        ),
-    ] {
+    for (case, path, bidirectional, padding) in TRAINED_BY_KERAS {
         let weights = Weights::read_keras(file(&format!("{case}.weights.h5"))).unwrap();
         let stack = lstm_stack(2, bidirectional);
         let through = open(&format!("{case}.safetensors"));
