@@ -6,12 +6,14 @@ use super::{
     written,
 };
 use burn::module::{Module, ModuleMapper, Param};
+use burn::nn::HardSigmoidConfig;
+use burn::nn::activation::ActivationConfig;
 use burn::tensor::{Distribution, Tensor, TensorData};
 use lstm_core::convert::{Keras, Onnx, OnnxNames, PyTorch, WeightError, Weights};
 use lstm_core::{
-    Cell, GruCell, GruCellConfig, Lengths, LstmCellConfig, LstmConfig, LstmStackConfig, LstmpCell,
-    LstmpCellConfig, Padding, PeepholeLstmCell, PeepholeLstmCellConfig, Recurrent, RecurrentStack,
-    RecurrentState, RnnStackConfig,
+    Cell, Gate, GateWeights, GruCell, GruCellConfig, Lengths, Lstm, LstmCellConfig, LstmConfig,
+    LstmStackConfig, LstmpCell, LstmpCellConfig, Padding, PeepholeLstmCell, PeepholeLstmCellConfig,
+    Recurrent, RecurrentStack, RecurrentState, RnnConfig, RnnStackConfig,
 };
 
 /// Features of the projection.
@@ -300,6 +302,54 @@ fn outputs_of_stacks_are_onnx_runtimes() {
     let stack = stack.with_onnx(&weights, &nodes(case)).unwrap();
     check_stack(case, &stack);
     assert_written(case, |w| stack.to_onnx(w, &nodes(case)));
+}
+
+/// Attributes of a node that are options of the layer here.
+#[test]
+fn options_are_onnx_runtimes() {
+    let weights = open("onnx_family.safetensors");
+    let names = |case: &str| OnnxNames {
+        peepholes: None,
+        ..onnx_names(case)
+    };
+    let check = |case: &str, lstm: Lstm| {
+        let (y, state) = lstm.forward(expected(case, "x"), None);
+        assert_close(case, "y", y);
+        assert_close(case, "h", state.hidden.unsqueeze::<3>());
+        assert_close(case, "c", state.cell.unsqueeze::<3>());
+    };
+    let config = LstmConfig::new(I, H, true);
+
+    let case = "onnx_lstm_activations";
+    let hard = ActivationConfig::HardSigmoid(HardSigmoidConfig::new());
+    let lstm = config.clone().with_gate_activation(hard);
+    let lstm = lstm
+        .with_cell_activation(ActivationConfig::Relu)
+        .init(&device());
+    check(case, lstm.with_onnx(&weights, &names(case)).unwrap());
+
+    // The node has a forget gate, which counts for nothing.
+    let case = "onnx_lstm_coupled";
+    let four = config.init(&device());
+    let four = four.with_onnx(&weights, &names(case)).unwrap().cell;
+    let mut coupled = config.with_input_forget(true).init(&device());
+    let gates = [Gate::Input, Gate::Cell, Gate::Output].map(|gate| four.gate(gate));
+    let of = |weight: fn(&GateWeights) -> Tensor<2>| {
+        Param::from_tensor(Tensor::cat(gates.iter().map(weight).collect(), 1))
+    };
+    coupled.cell.input_weight = of(|gate| gate.input_weight.clone());
+    coupled.cell.recurrent_weight = of(|gate| gate.recurrent_weight.clone());
+    let bias = gates.iter().map(|gate| gate.bias.clone().unwrap());
+    coupled.cell.bias = Some(Param::from_tensor(Tensor::cat(bias.collect(), 0)));
+    check(case, coupled);
+
+    let case = "onnx_rnn_relu";
+    let relu = RnnConfig::new(I, H, true).with_hidden_activation(ActivationConfig::Relu);
+    let rnn = relu.init(&device());
+    let rnn = rnn.with_onnx(&weights, &names(case)).unwrap();
+    let (y, state) = rnn.forward(expected(case, "x"), None);
+    assert_close(case, "y", y);
+    assert_close(case, "h", state.hidden.unsqueeze::<3>());
 }
 
 /// Random numbers, in all formats that have a place for the cell.

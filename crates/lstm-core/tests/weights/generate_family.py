@@ -110,6 +110,16 @@ def onnx_models(rng, expected):
         second = weights(f"{case}/1", gates, direction, inputs=y.shape[2])
         y, states = run_onnx(cell, second, y, LENGTHS, direction=direction, **attributes)
         keep(case, x, y, [np.concatenate(of_layers) for of_layers in zip(below, states)], LENGTHS)
+
+    # Attributes of the node that are options of the layer here.
+    for case, cell, gates, attributes in [
+        ("lstm_coupled", "LSTM", 4, dict(input_forget=1)),
+        ("lstm_activations", "LSTM", 4, dict(activations=["HardSigmoid", "Relu", "Tanh"])),
+        ("rnn_relu", "RNN", 1, dict(activations=["Relu"])),
+    ]:
+        case, x = f"onnx_{case}", normal(rng, (B, T, I))
+        y, states = run_onnx(cell, weights(case, gates, "forward"), x, None, direction="forward", **attributes)
+        keep(case, x, y, states, None)
     save_file(tensors, HERE / "onnx_family.safetensors")
 
 
