@@ -194,8 +194,7 @@ impl Lstm {
         let state = self.cell.state_or_zeros("lstm", &input, batch, state);
         let [_, time, _] = input.dims();
         let segment = self.recompute.map(|how| how.steps("lstm", time));
-        let (output, state) =
-            ops::lstm(&self.cell, input, state, self.reverse, lengths, segment);
+        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse, lengths, segment);
         (swap_layout(output, self.batch_first), state)
     }
 }

@@ -172,8 +172,7 @@ impl Rnn {
         let state = self.cell.state_or_zeros("rnn", &input, batch, state);
         let [_, time, _] = input.dims();
         let segment = self.recompute.map(|how| how.steps("rnn", time));
-        let (output, state) =
-            ops::rnn(&self.cell, input, state, self.reverse, lengths, segment);
+        let (output, state) = ops::rnn(&self.cell, input, state, self.reverse, lengths, segment);
         (swap_layout(output, self.batch_first), state)
     }
 }

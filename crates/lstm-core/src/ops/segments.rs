@@ -137,9 +137,11 @@ fn lengths_in(lengths: &RowLengths, segment: &Range<usize>) -> RowLengths {
     padded.then(|| lengths.collect())
 }
 
-/// Room for a sequence, of another's type and on its device, with anything in it.
+/// Room for a sequence, of another's type and on its device.
+///
+/// (Filled with a number: Flex' `float_empty` and `float_zeros` make bytes, and copy them to align them.)
 fn room<B: Backend>(like: &FloatTensor<B>, shape: Shape) -> FloatTensor<B> {
-    B::float_empty(shape, &like.device(), like.dtype().into())
+    B::float_full(shape, 0.0.into(), &like.device(), like.dtype().into())
 }
 
 /// The steps `segment` of `[B, T, _]`.
