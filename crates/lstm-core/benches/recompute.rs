@@ -22,8 +22,8 @@ const SHAPES: [[usize; 4]; 4] = [
     [8, 100, 4, 32],
     [32, 10_000, 2, 32],
 ];
-const WARM_UP: usize = 2;
-const TURNS: usize = 11;
+const WARM_UP: usize = 3;
+const TURNS: usize = 21;
 
 fn main() {
     let given: Vec<_> = std::env::args().skip(1).filter_map(|a| shape(&a)).collect();
@@ -38,7 +38,6 @@ fn main() {
         for how in [
             Recompute::SquareRoot,
             Recompute::Every(10),
-            Recompute::Every(100),
             Recompute::Every(t),
         ] {
             compare(shape, how);
