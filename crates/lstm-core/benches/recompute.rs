@@ -7,6 +7,10 @@
 //!
 //! Times are compared as in `lengths`. Bytes are what the process's allocator is asked for: what is alive
 //! between forward and backward, the output counted, which the loss keeps as well, and the most at a time.
+//!
+//! How long the layer without takes hangs on the allocator. glibc's gives large pieces back to the system and
+//! asks for them anew; to have it reuse them, as others do, run with
+//! `MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000`.
 
 #[path = "../tests/allocations/mod.rs"]
 mod allocations;
@@ -51,6 +55,9 @@ fn shape(argument: &str) -> Option<[usize; 4]> {
     sizes.ok()?.try_into().ok()
 }
 
+/// A figure of a pass.
+type Figure = dyn Fn(&Pass) -> f64;
+
 /// One forward and backward pass.
 #[derive(Clone, Copy)]
 struct Pass {
@@ -82,18 +89,18 @@ fn compare([b, t, i, h]: [usize; 4], how: Recompute) {
         .map(|_| [&plain, &recomputing].map(|layer| Pass::of(layer, &input)))
         .skip(WARM_UP)
         .collect();
-    let median = |of: &dyn Fn(&Pass) -> f64| {
+    let median = |of: &Figure| {
         let ratios = turns.iter().map(|[plain, other]| of(other) / of(plain));
         let mut ratios: Vec<f64> = ratios.collect();
         ratios.sort_by(f64::total_cmp);
         ratios[TURNS / 2]
     };
-    let least = |which: usize, of: &dyn Fn(&Pass) -> f64| {
+    let least = |which: usize, of: &Figure| {
         let passes = turns.iter().map(|turn| of(&turn[which]));
         passes.fold(f64::INFINITY, f64::min)
     };
     print!("  {:<12}", format!("{how:?}"));
-    let figures: [(&str, &str, &dyn Fn(&Pass) -> f64); 3] = [
+    let figures: [(&str, &str, &Figure); 3] = [
         ("time", "ms", &|pass| pass.milliseconds),
         ("kept", "MB", &|pass| pass.bytes.kept as f64 / 1e6),
         ("peak", "MB", &|pass| pass.bytes.peak as f64 / 1e6),
