@@ -10,7 +10,7 @@
 //!
 //! How long the layer without takes hangs on the allocator. glibc's gives large pieces back to the system and
 //! asks for them anew; to have it reuse them, as others do, run with
-//! `MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000`.
+//! `MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000 MALLOC_TOP_PAD_=500000000`.
 
 #[path = "../tests/allocations/mod.rs"]
 mod allocations;
