@@ -50,7 +50,7 @@ use serde::{Deserialize, Serialize};
 /// made: a segment of it is too little work for a second thread, or to pay for packing the weights.
 ///
 /// Output, states and gradients are those of the layer without, up to rounding: the weights' gradients are
-/// added up in another order, and in float16 the states are rounded between segments.
+/// added up in another order, and in float16 states and sums are rounded between segments.
 ///
 /// It has an effect where a layer runs on kernels ([Speed](crate#speed)) and gradients are asked for; there it
 /// goes with lengths, `reverse`, and the layers of a stack. The [`reference`](mod@crate::reference) loop,
@@ -60,7 +60,7 @@ use serde::{Deserialize, Serialize};
 pub enum Recompute {
     /// Segments of `√T` steps, rounded up.
     SquareRoot,
-    /// Segments of so many steps, at least 1. As many as there are in the sequence, or more, keep nothing
+    /// Segments of so many steps, at least 1: on 0 a layer panics. As many as there are in the sequence, or more, keep nothing
     /// and run all of it again, which helps where one layer of several is on its way back at a time.
     Every(usize),
 }

@@ -3,7 +3,7 @@
 
 use burn::module::Param;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use lstm_core::{
     BiLstmConfig, BiRnnConfig, LstmConfig, LstmStack, LstmStackConfig, Recompute, RnnConfig,
     RnnStack, RnnStackConfig,
@@ -238,7 +238,7 @@ fn no_effect_without_kernels() {
         .init(&device);
     let mut recomputing = lstm.clone();
     recomputing.recompute = Some(Recompute::SquareRoot);
-    let input = Tensor::<3>::ones([2, 9, 3], (&device, DType::F32));
+    let input = Tensor::<3>::ones([2, 9, 3], &device);
     let [one, other] = [lstm, recomputing].map(|lstm| {
         let loss = lstm.forward(input.clone(), None).0.square().sum();
         let gradients = loss.backward();

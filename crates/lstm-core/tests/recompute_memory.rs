@@ -10,7 +10,7 @@ use lstm_core::{LstmConfig, Recompute, RnnConfig};
 const BATCH: usize = 4;
 const FEATURES: usize = 3;
 const UNITS: usize = 64;
-/// A row, a step and a unit of each; the unit is float32.
+/// Bytes of one state of all rows, `[B, H]`.
 const STATE: usize = BATCH * UNITS * 4;
 /// For what doesn't grow with `T`: Burn's graph,
 const GRAPH: usize = 1 << 16;
