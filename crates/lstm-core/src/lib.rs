@@ -70,7 +70,8 @@
 //! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
 //!
 //! For the way back an LSTM keeps 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
-//! counted in blocks of 16) beside its output, a plain RNN 4.
+//! counted in blocks of 16) beside its output, a plain RNN 4. A layer can keep less and compute more:
+//! [`Recompute`].
 //!
 //! # Features
 //!
@@ -93,6 +94,7 @@ pub mod init;
 pub mod layer;
 mod lengths;
 mod ops;
+mod recompute;
 pub mod reference;
 mod shape;
 mod state;
@@ -110,4 +112,5 @@ pub use layer::{
     Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
+pub use recompute::Recompute;
 pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

@@ -7,7 +7,7 @@ use burn::store::{BurnpackStore, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{Device, Distribution, Tensor};
 use lstm_core::{
     BiLstm, BiLstmConfig, BiRnnConfig, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig,
-    LstmConfig, LstmpCellConfig, PeepholeLstmCellConfig, RnnCellConfig, RnnConfig,
+    LstmConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recompute, RnnCellConfig, RnnConfig,
 };
 
 fn model(device: &Device) -> BiLstm {
@@ -85,6 +85,8 @@ fn configs_round_trip_through_json() {
     );
     assert_round_trip(RnnConfig::new(2, 3, true).with_reverse(true));
     assert_round_trip(LstmConfig::new(2, 3, false).with_input_forget(true));
+    assert_round_trip(RnnConfig::new(2, 3, true).with_recompute(Some(Recompute::SquareRoot)));
+    assert_round_trip(LstmConfig::new(2, 3, true).with_recompute(Some(Recompute::Every(20))));
     assert_round_trip(BiRnnConfig::new(2, 3, true));
     assert_round_trip(BiLstmConfig::new(2, 3, true).with_batch_first(false));
     let lstm = LstmCellConfig::new(2, 3).with_input_forget(true);
@@ -92,6 +94,17 @@ fn configs_round_trip_through_json() {
     assert_round_trip(LstmpCellConfig::new(lstm.clone(), 2));
     assert_round_trip(PeepholeLstmCellConfig::new(lstm.clone()));
     assert_round_trip(LayerNormLstmCellConfig::new(lstm).with_epsilon(1e-3));
+}
+
+/// A config that was written before there was the option.
+#[test]
+fn configs_without_recompute_load() {
+    let config = LstmConfig::new(2, 3, true).with_recompute(Some(Recompute::SquareRoot));
+    let mut json: serde_json::Value = serde_json::from_str(&config.to_string()).unwrap();
+    let removed = json.as_object_mut().unwrap().remove("recompute");
+    assert_eq!(removed, Some("SquareRoot".into()));
+    let loaded = LstmConfig::load_binary(json.to_string().as_bytes()).unwrap();
+    assert_eq!(loaded.recompute, None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::{Lstm, LstmConfig, check_input, check_lengths, swap_layout};
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
+use crate::recompute::Recompute;
 use crate::shape;
 use burn::config::Config;
 use burn::module::Module;
@@ -58,6 +59,8 @@ pub struct BiLstmConfig {
     /// The nonlinearity through which the memory is shown.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl BiLstmConfig {
@@ -82,7 +85,8 @@ impl BiLstmConfig {
             .with_input_forget(self.input_forget)
             .with_gate_activation(self.gate_activation.clone())
             .with_cell_activation(self.cell_activation.clone())
-            .with_hidden_activation(self.hidden_activation.clone());
+            .with_hidden_activation(self.hidden_activation.clone())
+            .with_recompute(self.recompute);
         BiLstm {
             forward: direction.init(device),
             reverse: direction.with_reverse(true).init(device),

@@ -3,6 +3,7 @@
 use super::{Rnn, RnnConfig, check_input, check_lengths, swap_layout};
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
+use crate::recompute::Recompute;
 use crate::shape;
 use burn::config::Config;
 use burn::module::Module;
@@ -44,6 +45,8 @@ pub struct BiRnnConfig {
     /// The nonlinearity of the step.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl BiRnnConfig {
@@ -63,7 +66,8 @@ impl BiRnnConfig {
             .with_input_initializer(self.input_initializer.clone())
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
-            .with_hidden_activation(self.hidden_activation.clone());
+            .with_hidden_activation(self.hidden_activation.clone())
+            .with_recompute(self.recompute);
         BiRnn {
             forward: direction.init(device),
             reverse: direction.with_reverse(true).init(device),

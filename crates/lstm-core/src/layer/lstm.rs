@@ -5,6 +5,7 @@ use crate::cell::{LstmCell, LstmCellConfig};
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
+use crate::recompute::Recompute;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
@@ -63,6 +64,8 @@ pub struct LstmConfig {
     /// The nonlinearity through which the memory is shown.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl LstmConfig {
@@ -95,6 +98,7 @@ impl LstmConfig {
         Lstm {
             batch_first: self.batch_first,
             reverse: self.reverse,
+            recompute: self.recompute,
             ..Lstm::from(cell)
         }
     }
@@ -112,6 +116,9 @@ pub struct Lstm {
     pub batch_first: bool,
     /// Whether the sequence is read from its last step to its first.
     pub reverse: bool,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    #[module(skip)]
+    pub recompute: Option<Recompute>,
 }
 
 impl_module_display!(Lstm, cell);
@@ -124,6 +131,7 @@ impl From<LstmCell> for Lstm {
             cell,
             batch_first: true,
             reverse: false,
+            recompute: None,
         }
     }
 }
@@ -146,7 +154,7 @@ impl Lstm {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` or `T` is 0.
+    /// If a shape doesn't fit, or if `B` or `T` is 0; if it is to recompute every 0 steps.
     pub fn forward(
         &self,
         input: Tensor<3>,
@@ -184,7 +192,9 @@ impl Lstm {
         let batch = check_input("lstm", &input, self.cell.d_input());
         check_lengths("lstm", &input, lengths);
         let state = self.cell.state_or_zeros("lstm", &input, batch, state);
-        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse, lengths);
+        let [_, time, _] = input.dims();
+        let segment = self.recompute.map(|how| how.steps("lstm", time));
+        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse, lengths, segment);
         (swap_layout(output, self.batch_first), state)
     }
 }

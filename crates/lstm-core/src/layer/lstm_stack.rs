@@ -3,6 +3,7 @@
 use super::stack::{Stack, check, pick};
 use super::{Lstm, LstmConfig, check_input, check_lengths, swap_layout};
 use crate::lengths::Lengths;
+use crate::recompute::Recompute;
 use crate::shape;
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
@@ -70,6 +71,8 @@ pub struct LstmStackConfig {
     /// The nonlinearity through which the memory is shown.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl LstmStackConfig {
@@ -102,6 +105,7 @@ impl LstmStackConfig {
                 .with_gate_activation(self.gate_activation.clone())
                 .with_cell_activation(self.cell_activation.clone())
                 .with_hidden_activation(self.hidden_activation.clone())
+                .with_recompute(self.recompute)
                 .with_reverse(k % directions == 1)
                 .init(device)
         };

@@ -5,6 +5,7 @@ use crate::cell::{RnnCell, RnnCellConfig};
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
+use crate::recompute::Recompute;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
@@ -48,6 +49,8 @@ pub struct RnnConfig {
     /// The nonlinearity of the step.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl RnnConfig {
@@ -73,6 +76,7 @@ impl RnnConfig {
         Rnn {
             batch_first: self.batch_first,
             reverse: self.reverse,
+            recompute: self.recompute,
             ..Rnn::from(cell)
         }
     }
@@ -90,6 +94,9 @@ pub struct Rnn {
     pub batch_first: bool,
     /// Whether the sequence is read from its last step to its first.
     pub reverse: bool,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    #[module(skip)]
+    pub recompute: Option<Recompute>,
 }
 
 impl_module_display!(Rnn, cell);
@@ -102,6 +109,7 @@ impl From<RnnCell> for Rnn {
             cell,
             batch_first: true,
             reverse: false,
+            recompute: None,
         }
     }
 }
@@ -124,7 +132,7 @@ impl Rnn {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` or `T` is 0.
+    /// If a shape doesn't fit, or if `B` or `T` is 0; if it is to recompute every 0 steps.
     pub fn forward(
         &self,
         input: Tensor<3>,
@@ -162,7 +170,9 @@ impl Rnn {
         let batch = check_input("rnn", &input, self.cell.d_input());
         check_lengths("rnn", &input, lengths);
         let state = self.cell.state_or_zeros("rnn", &input, batch, state);
-        let (output, state) = ops::rnn(&self.cell, input, state, self.reverse, lengths);
+        let [_, time, _] = input.dims();
+        let segment = self.recompute.map(|how| how.steps("rnn", time));
+        let (output, state) = ops::rnn(&self.cell, input, state, self.reverse, lengths, segment);
         (swap_layout(output, self.batch_first), state)
     }
 }

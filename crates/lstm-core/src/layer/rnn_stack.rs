@@ -3,6 +3,7 @@
 use super::stack::{Stack, check, pick};
 use super::{Rnn, RnnConfig, check_input, check_lengths, swap_layout};
 use crate::lengths::Lengths;
+use crate::recompute::Recompute;
 use crate::shape;
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
@@ -56,6 +57,8 @@ pub struct RnnStackConfig {
     /// The nonlinearity of the step.
     #[config(default = "ActivationConfig::Tanh")]
     pub hidden_activation: ActivationConfig,
+    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+    pub recompute: Option<Recompute>,
 }
 
 impl RnnStackConfig {
@@ -83,6 +86,7 @@ impl RnnStackConfig {
                 .with_recurrent_initializer(self.recurrent_initializer.clone())
                 .with_clip(self.clip)
                 .with_hidden_activation(self.hidden_activation.clone())
+                .with_recompute(self.recompute)
                 .with_reverse(k % directions == 1)
                 .init(device)
         };

@@ -5,6 +5,7 @@
 //! recurrence's node finds them. (Packed into one output they would have to be sliced out of it, and the
 //! way back through a slice fills and adds a tensor as large as the whole.)
 
+use super::segments::{self, Boundaries};
 use super::{Inputs, Memory, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -21,9 +22,17 @@ struct Recurrence;
 #[derive(Clone, Debug)]
 struct State<B: RecurrentKernels> {
     inputs: Inputs<B>,
-    output: FloatTensor<B>,
-    kept: B::Kept,
+    kept: Kept<B>,
     of_states: OfStates<B>,
+}
+
+/// What the way back needs beside the inputs.
+#[derive(Clone, Debug)]
+enum Kept<B: RecurrentKernels> {
+    /// All of it, and the hidden states of all steps.
+    All(B::Kept, FloatTensor<B>),
+    /// What is enough to recompute the rest.
+    Boundaries(Boundaries<B>),
 }
 
 /// The gradients of the final states, hidden and cell, on the way back.
@@ -56,20 +65,22 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
         let gradient = grads.consume::<B>(&ops.node);
         let State {
             inputs,
-            output,
             kept,
             of_states,
         } = ops.state;
         let [hidden, memory] = std::mem::take(&mut *of_states.lock());
         // (Where the output has this shape itself, the zero has been added to its gradient.)
-        let nothing = gradient.shape() != output.shape();
+        let nothing = gradient.shape() != inputs.output_shape();
         let upstream = Upstream {
             output: (!nothing).then_some(gradient).into(),
             hidden: hidden.into(),
             memory: memory.into(),
         };
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let gradients = B::backward(&inputs, &output, &kept, &upstream, &wanted);
+        let gradients = match kept {
+            Kept::All(kept, output) => B::backward(&inputs, &output, &kept, &upstream, &wanted),
+            Kept::Boundaries(kept) => segments::backward(&inputs, kept, upstream, &wanted),
+        };
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<B>(parent.id, gradient);
@@ -130,6 +141,7 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             kind: inputs.kind,
             reverse: inputs.reverse,
             lengths: inputs.lengths,
+            segment: inputs.segment,
         };
         let [a, b, c, d, e] = [
             input_node,
@@ -156,10 +168,19 @@ fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
     let prepared = Backward::<B, N>::prepare::<C>(Recurrence, parents);
     let (output, hidden, memory) = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (outputs, kept) = B::forward(&inputs);
+            let (outputs, kept) = match inputs.segment {
+                None => {
+                    let (outputs, kept) = B::forward(&inputs);
+                    let output = outputs.output.clone();
+                    (outputs, Kept::All(kept, output))
+                }
+                Some(steps) => {
+                    let (outputs, kept) = segments::forward(&inputs, steps);
+                    (outputs, Kept::Boundaries(kept))
+                }
+            };
             let state = State {
                 inputs,
-                output: outputs.output.clone(),
                 kept,
                 of_states: of_states.clone(),
             };

@@ -8,6 +8,7 @@
 #![allow(deprecated)]
 
 mod autodiff;
+mod segments;
 mod tensor;
 
 pub(crate) use tensor::{lstm, rnn};
@@ -15,7 +16,8 @@ pub(crate) use tensor::{lstm, rnn};
 #[cfg(feature = "wgpu")]
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, ExtensionType, backend_extension};
+use burn::backend::{Backend, ExtensionType, TensorMetadata, backend_extension};
+use burn::tensor::Shape;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec)
     let [batch, time, _] = inputs.input.shape.dims();
     let [_, hidden] = inputs.hidden.shape.dims();
     let state = inputs.hidden.clone();
-    let shape = burn::tensor::Shape::from([batch, time, hidden]);
+    let shape = Shape::from([batch, time, hidden]);
     (
         TensorSpec::new(shape, inputs.input.dtype),
         state.clone(),
@@ -117,7 +119,6 @@ pub enum Gradient<B: Backend> {
 
 impl<B: Backend> Gradient<B> {
     /// The gradient, if it isn't zero.
-    #[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
     pub(crate) fn as_option(&self) -> Option<&FloatTensor<B>> {
         match self {
             Self::Zero => None,
@@ -164,8 +165,20 @@ pub struct Inputs<B: Backend> {
     pub kind: Kind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
-    /// The valid steps of each row, from 1 to `T`, if not all are; see [`Lengths`](crate::Lengths).
+    /// The valid steps of each row, if any has fewer than `T`; see [`Lengths`](crate::Lengths). A row that
+    /// has none keeps its states, and their gradients pass it.
     pub lengths: RowLengths,
+    /// Steps of a segment, if autodiff is to keep the states between segments and to recompute the rest.
+    pub segment: Option<usize>,
+}
+
+impl<B: Backend> Inputs<B> {
+    /// The shape of the hidden states of all steps, `[B, T, H]`.
+    fn output_shape(&self) -> Shape {
+        let [batch, time, _] = self.input.shape().dims();
+        let [_, hidden] = self.hidden.shape().dims();
+        Shape::from([batch, time, hidden])
+    }
 }
 
 /// The lengths of all rows, if any is shorter than the sequence.

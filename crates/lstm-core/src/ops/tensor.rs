@@ -12,13 +12,15 @@ use burn::nn::{LstmState, RnnState};
 use burn::tensor::DType;
 use burn::tensor::Tensor;
 
-/// Runs an LSTM cell over a sequence; shapes as in [`reference::lstm`].
+/// Runs an LSTM cell over a sequence, and back, on kernels, in segments of so many steps if given; shapes as in
+/// [`reference::lstm`].
 pub(crate) fn lstm(
     cell: &LstmCell,
     input: Tensor<3>,
     state: LstmState<2>,
     reverse: bool,
     lengths: Option<&Lengths>,
+    segment: Option<usize>,
 ) -> (Tensor<3>, LstmState<2>) {
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
@@ -42,6 +44,7 @@ pub(crate) fn lstm(
         kind: Kind::Lstm,
         reverse,
         lengths: row_lengths,
+        segment,
     });
     let state = LstmState::new(Tensor::from_dispatch(memory), Tensor::from_dispatch(hidden));
     let output = padded(
@@ -53,13 +56,14 @@ pub(crate) fn lstm(
     (output, state)
 }
 
-/// Runs an RNN cell over a sequence; shapes as in [`reference::rnn`].
+/// Runs an RNN cell over a sequence, as [`lstm`] does; shapes as in [`reference::rnn`].
 pub(crate) fn rnn(
     cell: &RnnCell,
     input: Tensor<3>,
     state: RnnState<2>,
     reverse: bool,
     lengths: Option<&Lengths>,
+    segment: Option<usize>,
 ) -> (Tensor<3>, RnnState<2>) {
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
@@ -86,6 +90,7 @@ pub(crate) fn rnn(
         kind,
         reverse,
         lengths: row_lengths,
+        segment,
     });
     let state = RnnState::new(Tensor::from_dispatch(hidden));
     let output = padded(

@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, LstmState, RnnState};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorData, s};
-use lstm_core::{Lstm, LstmCell, LstmCellConfig, Rnn, RnnCell, RnnCellConfig, reference};
+use lstm_core::{
+    Lstm, LstmCell, LstmCellConfig, Recompute, Rnn, RnnCell, RnnCellConfig, reference,
+};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
@@ -59,6 +61,7 @@ pub struct Case {
     pub dtype: DType,
     /// The valid steps of each row; the padding is NaN.
     pub lengths: Option<Vec<usize>>,
+    pub recompute: Option<Recompute>,
 }
 
 impl Case {
@@ -80,6 +83,7 @@ impl Case {
             threads,
             dtype: DType::F32,
             lengths: None,
+            recompute: None,
         }
     }
 
@@ -121,6 +125,11 @@ impl Case {
             let length = |_| rng.random_range(1..=shape[1]);
             (0..shape[0]).map(length).collect()
         });
+        // And those without segments.
+        let recompute = rng.random_bool(0.3).then(|| match rng.random_bool(0.5) {
+            true => Recompute::SquareRoot,
+            false => Recompute::Every(rng.random_range(1..=shape[1])),
+        });
         Self {
             seed,
             cell,
@@ -137,6 +146,7 @@ impl Case {
             threads,
             dtype: DType::F32,
             lengths,
+            recompute,
         }
     }
 
@@ -173,6 +183,7 @@ impl Case {
                 let layer = Lstm {
                     batch_first: self.batch_first,
                     reverse: self.reverse,
+                    recompute: self.recompute,
                     ..Lstm::from(LstmCell {
                         input_weight: input_weight.clone(),
                         recurrent_weight: recurrent_weight.clone(),
@@ -210,6 +221,7 @@ impl Case {
                 let layer = Rnn {
                     batch_first: self.batch_first,
                     reverse: self.reverse,
+                    recompute: self.recompute,
                     ..Rnn::from(RnnCell {
                         input_weight: input_weight.clone(),
                         recurrent_weight: recurrent_weight.clone(),

@@ -3,6 +3,7 @@
 
 use crate::case::{Case, Cell, TOLERANCE_OF_FLOAT16, compare, compare_within, print_largest};
 use burn::tensor::{DType, Device, DeviceType};
+use lstm_core::Recompute;
 use std::collections::BTreeMap;
 
 /// The first of those for the CPU: for almost each, shaders are compiled and products tuned.
@@ -54,6 +55,32 @@ fn more_units_than_a_sequence_kernel_takes() {
             compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
         }
         print_largest(&format!("wgpu, step by step, {cell:?}"), &largest);
+    }
+}
+
+/// In segments, the last one shorter; some rows end before the last segments begin.
+#[test]
+fn recomputed_in_segments() {
+    let Some(device) = adapter() else { return };
+    let lengths = Some(vec![3, 11, 5]);
+    for cell in [Cell::Lstm, Cell::Tanh, Cell::Relu] {
+        let mut largest = BTreeMap::new();
+        for (reverse, lengths, units) in [
+            (false, None, 20),
+            (true, lengths.clone(), 20),
+            (false, lengths.clone(), 257),
+        ] {
+            let case = Case {
+                reverse,
+                lengths,
+                recompute: Some(Recompute::Every(4)),
+                ..Case::of(cell, [3, 11, 4, units], 1)
+            };
+            let got = case.results(&device, true);
+            let want = case.results(&Device::flex(), false);
+            compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+        }
+        print_largest(&format!("wgpu, in segments, {cell:?}"), &largest);
     }
 }
 

@@ -229,6 +229,7 @@ impl Case {
             kind: self.kind,
             reverse: self.reverse,
             lengths: self.lengths.clone(),
+            segment: None,
         }
     }
 

@@ -1,0 +1,165 @@
+//! A recurrence in segments, which keeps the states between them and recomputes the rest; see
+//! [`Recompute`](crate::Recompute).
+//!
+//! Nothing here knows a kernel: a segment is a recurrence of its own, whose first states are the last ones of
+//! the segment before, and the gradients of the one are those of the other.
+
+use super::{Inputs, Memory, Outputs, RecurrentKernels, RowLengths, Upstream};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, TensorMetadata};
+use burn::tensor::{Shape, Slice};
+use std::ops::Range;
+
+/// Hidden state, and cell state if the cell has one, `[B, H]` each.
+type States<B> = (FloatTensor<B>, Memory<B>);
+
+/// What is kept for the way back.
+#[derive(Clone, Debug)]
+pub(super) struct Boundaries<B: Backend> {
+    /// Steps of a segment.
+    steps: usize,
+    /// The states before each segment, in the order in which they are read.
+    states: Vec<States<B>>,
+}
+
+/// As [`RecurrentKernels::forward`], in segments of so many steps.
+pub(super) fn forward<B: RecurrentKernels>(
+    inputs: &Inputs<B>,
+    steps: usize,
+) -> (Outputs<B>, Boundaries<B>) {
+    let mut output = room::<B>(&inputs.input, inputs.output_shape());
+    let mut states = (inputs.hidden.clone(), inputs.memory.clone());
+    let mut boundaries = vec![];
+    for segment in segments(inputs, steps) {
+        boundaries.push(states.clone());
+        let (of_segment, hidden, memory) = B::recurrence(inputs_of(inputs, &segment, states));
+        output = assign::<B>(output, &segment, of_segment);
+        let memory = match inputs.memory {
+            Memory::Nothing => Memory::Nothing,
+            Memory::Cell(_) => Memory::Cell(memory),
+        };
+        states = (hidden, memory);
+    }
+    let (hidden, memory) = states;
+    let outputs = Outputs {
+        output,
+        hidden,
+        memory: match memory {
+            Memory::Nothing => None,
+            Memory::Cell(cell) => Some(cell),
+        },
+    };
+    let boundaries = Boundaries {
+        steps,
+        states: boundaries,
+    };
+    (outputs, boundaries)
+}
+
+/// As [`RecurrentKernels::backward`], from what [`forward`] kept.
+pub(super) fn backward<B: RecurrentKernels>(
+    inputs: &Inputs<B>,
+    boundaries: Boundaries<B>,
+    upstream: Upstream<B>,
+    wanted: &[bool],
+) -> Vec<Option<FloatTensor<B>>> {
+    let mut input = wanted[0].then(|| room::<B>(&inputs.input, inputs.input.shape()));
+    let mut weights = [None, None, None];
+    let (mut hidden, mut memory) = (upstream.hidden, upstream.memory);
+    let segments = segments(inputs, boundaries.steps).zip(boundaries.states);
+    let segments: Vec<_> = segments.enumerate().collect();
+    for (number, (segment, states)) in segments.into_iter().rev() {
+        let inputs = inputs_of(inputs, &segment, states);
+        let (outputs, kept) = B::forward(&inputs);
+        let output = upstream.output.as_option();
+        let upstream = Upstream {
+            output: output.map(|output| part::<B>(output, &segment)).into(),
+            hidden,
+            memory,
+        };
+        let mut wanted = wanted.to_vec();
+        if number > 0 {
+            // The segment before needs those of its last states, whoever else does.
+            wanted[4..].fill(true);
+        }
+        let gradients = B::backward(&inputs, &outputs.output, &kept, &upstream, &wanted);
+        let mut gradients = gradients.into_iter();
+        let mut next = || gradients.next().flatten();
+        if let Some((all, of_segment)) = input.take().zip(next()) {
+            input = Some(assign::<B>(all, &segment, of_segment));
+        }
+        for sum in &mut weights {
+            *sum = match (sum.take(), next()) {
+                (Some(sum), Some(gradient)) => Some(B::float_add(sum, gradient)),
+                (sum, gradient) => sum.or(gradient),
+            };
+        }
+        (hidden, memory) = (next().into(), next().into());
+    }
+    let [input_weight, bias, recurrent_weight] = weights;
+    let [hidden, memory] = [hidden, memory].map(|gradient| gradient.as_option().cloned());
+    vec![input, input_weight, bias, recurrent_weight, hidden, memory]
+}
+
+/// The time steps of each segment, in the order in which they are read.
+fn segments<B: Backend>(inputs: &Inputs<B>, steps: usize) -> impl Iterator<Item = Range<usize>> {
+    let [_, time, _] = inputs.input.shape().dims();
+    let reverse = inputs.reverse;
+    (0..time).step_by(steps).map(move |start| {
+        let end = time.min(start + steps);
+        match reverse {
+            true => time - end..time - start,
+            false => start..end,
+        }
+    })
+}
+
+/// What a segment reads, from the states before it.
+fn inputs_of<B: Backend>(
+    inputs: &Inputs<B>,
+    segment: &Range<usize>,
+    (hidden, memory): States<B>,
+) -> Inputs<B> {
+    Inputs {
+        input: part::<B>(&inputs.input, segment),
+        hidden,
+        memory,
+        lengths: lengths_in(&inputs.lengths, segment),
+        ..inputs.clone()
+    }
+}
+
+/// The valid steps of each row that are in a segment; none if all are.
+fn lengths_in(lengths: &RowLengths, segment: &Range<usize>) -> RowLengths {
+    let in_segment = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
+    let lengths = lengths.as_ref()?.iter().map(in_segment);
+    let padded = lengths.clone().any(|length| length < segment.len());
+    padded.then(|| lengths.collect())
+}
+
+/// Room for a sequence, of another's type and on its device.
+///
+/// (Filled with a number: Flex' `float_empty` and `float_zeros` make bytes, and copy them to align them.)
+fn room<B: Backend>(like: &FloatTensor<B>, shape: Shape) -> FloatTensor<B> {
+    B::float_full(shape, 0.0.into(), &like.device(), like.dtype().into())
+}
+
+/// The steps `segment` of `[B, T, _]`.
+fn part<B: Backend>(sequence: &FloatTensor<B>, segment: &Range<usize>) -> FloatTensor<B> {
+    B::float_slice(sequence.clone(), &slices(&sequence.shape(), segment))
+}
+
+/// `[B, T, _]` with its steps `segment` replaced; in place, as nobody else has the sequence.
+fn assign<B: Backend>(
+    sequence: FloatTensor<B>,
+    segment: &Range<usize>,
+    steps: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let slices = slices(&sequence.shape(), segment);
+    B::float_slice_assign(sequence, &slices, steps)
+}
+
+fn slices(shape: &Shape, segment: &Range<usize>) -> [Slice; 3] {
+    let [batch, _, features] = shape.dims();
+    [0..batch, segment.clone(), 0..features].map(Slice::from)
+}

@@ -1,0 +1,70 @@
+//! What a layer keeps for the way back, in bytes that the process's allocator counts. A test target of its own,
+//! with one test: others would allocate at the same time.
+
+mod allocations;
+
+use allocations::{Bytes, count};
+use burn::tensor::{Device, Distribution, Tensor};
+use lstm_core::{LstmConfig, Recompute, RnnConfig};
+
+const BATCH: usize = 4;
+const FEATURES: usize = 3;
+const UNITS: usize = 64;
+/// Bytes of one state of all rows, `[B, H]`.
+const STATE: usize = BATCH * UNITS * 4;
+/// For what doesn't grow with `T`: Burn's graph,
+const GRAPH: usize = 1 << 16;
+/// and the kernels' buffers, packed weights and weights' gradients.
+const BUFFERS: usize = 1 << 18;
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Lstm,
+    Rnn,
+}
+
+/// Of a loss that sees the final hidden state alone, so that nobody else needs the output.
+fn bytes(kind: Kind, device: &Device, time: usize, recompute: Option<Recompute>) -> Bytes {
+    let device = device.clone().autodiff();
+    let input = Tensor::<3>::random([BATCH, time, FEATURES], Distribution::Default, &device);
+    let lstm = LstmConfig::new(FEATURES, UNITS, true)
+        .with_recompute(recompute)
+        .init(&device);
+    let rnn = RnnConfig::new(FEATURES, UNITS, true)
+        .with_recompute(recompute)
+        .init(&device);
+    let forward = || match kind {
+        Kind::Lstm => lstm.forward(input.clone(), None).1.hidden,
+        Kind::Rnn => rnn.forward(input.clone(), None).1.hidden,
+    };
+    let backward = |hidden: Tensor<2>| hidden.square().mean().backward();
+    // Once before: threads start, and Burn makes what it keeps for ever.
+    backward(forward());
+    count(forward, backward)
+}
+
+#[test]
+#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
+fn what_is_kept_grows_with_the_root_of_the_steps() {
+    for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
+        // Numbers kept of each step, the output counted, and states between segments.
+        for (kind, each, states) in [(Kind::Lstm, 6, 2), (Kind::Rnn, 2, 1)] {
+            for time in [1024, 4096] {
+                let plain = bytes(kind, &device, time, None);
+                let root = bytes(kind, &device, time, Some(Recompute::SquareRoot));
+                println!("{name}, {kind:?}, T = {time}: {plain:?}, recomputing {root:?}");
+                assert!(plain.kept >= each * time * STATE);
+                let segments = time.isqrt();
+                let expected = states * segments * STATE;
+                assert!(root.kept >= expected, "{root:?}");
+                assert!(root.kept < expected + GRAPH, "{root:?}");
+                // At its most: the output of the whole, and either the states or a segment on its way back.
+                let segment = (each + 2) * segments * STATE;
+                let most = time * STATE + expected + segment + BUFFERS;
+                assert!(root.peak < most, "{root:?}");
+            }
+            let all = bytes(kind, &device, 1024, Some(Recompute::Every(1024)));
+            assert!(all.kept < GRAPH, "{all:?}");
+        }
+    }
+}
