@@ -200,6 +200,11 @@ impl Cell for RnnCell {
 }
 
 impl RecurrentProduct for RnnCell {
+    /// One: what becomes the output.
+    fn gates(&self) -> usize {
+        1
+    }
+
     fn step_seeing(
         &self,
         projected: Tensor<2>,
