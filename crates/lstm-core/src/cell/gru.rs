@@ -24,6 +24,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 /// assert_eq!(state.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct GruCellConfig {
     /// Input features, `I`.
     pub d_input: usize,

@@ -25,6 +25,7 @@ use core::ops::Range;
 /// assert_eq!(state.cell.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct LstmCellConfig {
     /// Input features, `I`.
     pub d_input: usize,

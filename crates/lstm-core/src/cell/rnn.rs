@@ -21,6 +21,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions};
 /// assert_eq!(state.hidden.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct RnnCellConfig {
     /// Input features, `I`.
     pub d_input: usize,

@@ -3,7 +3,7 @@
 use super::{Inputs, Kind, Memory, RecurrentBackend, RowLengths};
 use crate::cell::{LstmCell, RnnCell};
 use crate::lengths::Lengths;
-use crate::reference;
+use crate::{reference, shape};
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
@@ -20,6 +20,13 @@ pub(crate) fn lstm(
     reverse: bool,
     lengths: Option<&Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
+    let tensors = [
+        ("input weight", cell.input_weight.dtype()),
+        ("recurrent weight", cell.recurrent_weight.dtype()),
+        ("cell state", state.cell.dtype()),
+        ("hidden state", state.hidden.dtype()),
+    ];
+    shape::check_types("lstm", input.dtype(), tensors);
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
         && matches!(cell.hidden_activation, Activation::Tanh(_))
@@ -61,6 +68,12 @@ pub(crate) fn rnn(
     reverse: bool,
     lengths: Option<&Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
+    let tensors = [
+        ("input weight", cell.input_weight.dtype()),
+        ("recurrent weight", cell.recurrent_weight.dtype()),
+        ("hidden state", state.hidden.dtype()),
+    ];
+    shape::check_types("rnn", input.dtype(), tensors);
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
         Activation::Relu(_) => Some(Kind::ReluRnn),
