@@ -52,7 +52,8 @@
 //! # Data types
 //!
 //! A layer computes in the type of its weights, float64, float32, float16 or bfloat16, as far as the backend has
-//! it. Input and state must be of that type (else the call panics), and outputs, gradients and zero states are.
+//! it. Input and state must be of that type, and outputs, gradients and zero states are. (Layers of LSTMs and
+//! plain RNNs panic on another type, with its name.)
 //! Weights are made in the device's type, float32 unless
 //! [`Device::configure`](burn::tensor::Device::configure) says otherwise; others can be cast:
 //!

@@ -1,5 +1,5 @@
-//! What the compiler is to refuse, each next to the same with one line right, which is to compile: a stable
-//! compiler checks that an example fails, not for which reason, and the other half shows the reason.
+//! What the compiler is to refuse, each next to the same with one line right, which is to compile: only a
+//! nightly compiler checks for which reason an example fails, and elsewhere the other half shows it.
 //!
 //! (They are documentation tests since `trybuild` builds in a directory and a profile of its own, and so
 //! would build Burn a second time.)
@@ -111,7 +111,6 @@ mod dropout_of_a_cell_that_cannot_have_it {}
 /// Configurations may get more options.
 ///
 /// ```compile_fail,E0639
-/// # use burn::nn::{Initializer, activation::ActivationConfig};
 /// # use lstm_core::RnnCellConfig;
 /// RnnCellConfig {
 ///     bias: false,

@@ -20,13 +20,18 @@ pub(crate) fn lstm(
     reverse: bool,
     lengths: Option<&Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
+    let dtype = input.dtype();
     let tensors = [
         ("input weight", cell.input_weight.dtype()),
         ("recurrent weight", cell.recurrent_weight.dtype()),
+        (
+            "bias",
+            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
+        ),
         ("cell state", state.cell.dtype()),
         ("hidden state", state.hidden.dtype()),
     ];
-    shape::check_types("lstm", input.dtype(), tensors);
+    shape::check_types("lstm", dtype, tensors);
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
         && matches!(cell.hidden_activation, Activation::Tanh(_))
@@ -68,12 +73,17 @@ pub(crate) fn rnn(
     reverse: bool,
     lengths: Option<&Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
+    let dtype = input.dtype();
     let tensors = [
         ("input weight", cell.input_weight.dtype()),
         ("recurrent weight", cell.recurrent_weight.dtype()),
+        (
+            "bias",
+            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
+        ),
         ("hidden state", state.hidden.dtype()),
     ];
-    shape::check_types("rnn", input.dtype(), tensors);
+    shape::check_types("rnn", dtype, tensors);
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
         Activation::Relu(_) => Some(Kind::ReluRnn),
