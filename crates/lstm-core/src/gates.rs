@@ -11,7 +11,7 @@ use burn::module::Param;
 use burn::tensor::{Tensor, s};
 use core::ops::Range;
 
-/// One of the four maps of an LSTM cell.
+/// One of the four maps of an LSTM cell. There won't be others: a `match` of these four is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gate {
     /// `i`: how much of the candidate is written to the memory.

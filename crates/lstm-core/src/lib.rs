@@ -49,6 +49,33 @@
 //! be at least 1 (the configs and the layers panic on 0). An empty batch, `B` = 0, panics as well:
 //! not every backend has tensors without elements.
 //!
+//! # Data types
+//!
+//! A layer computes in the type of its weights, float64, float32, float16 or bfloat16, as far as the backend has
+//! it. Input and state must be of that type, and outputs, gradients and zero states are. (Layers of LSTMs and
+//! plain RNNs panic on another type, with its name.)
+//! Weights are made in the device's type, float32 unless
+//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; others can be cast:
+//!
+//! ```
+//! use burn::module::{Module, ModuleMapper, Param};
+//! use burn::tensor::{DType, Device, Tensor};
+//! use lstm_core::LstmConfig;
+//!
+//! struct Cast(DType);
+//!
+//! impl ModuleMapper for Cast {
+//!     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+//!         param.map(|weight| weight.cast(self.0).detach())
+//!     }
+//! }
+//!
+//! let device = Device::flex();
+//! let lstm = LstmConfig::new(3, 5, true).init(&device).map(&mut Cast(DType::F16));
+//! let (output, _) = lstm.forward(Tensor::ones([2, 7, 3], (&device, DType::F16)), None);
+//! assert_eq!(output.dtype(), DType::F16);
+//! ```
+//!
 //! # Speed
 //!
 //! In float32 on Flex, NdArray and wgpu, and in float16 where a GPU has it, the layers run a whole sequence
@@ -84,6 +111,9 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+mod misuse;
 
 mod backend;
 pub mod cell;

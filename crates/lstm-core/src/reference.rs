@@ -49,6 +49,16 @@ pub(crate) fn run<C: Cell>(
         }
         None => (input, None),
     };
+    let resets = reading.resets.as_ref().map(|(resets, initial)| {
+        let resets = match &ended {
+            // Padding begins nothing.
+            Some(ended) => resets
+                .clone()
+                .bool_and(ended.clone().squeeze_dim(2).bool_not()),
+            None => resets.clone(),
+        };
+        (resets, *initial)
+    });
     let projected = project(input, |rows| cell.project(rows));
     let mut taken = 0;
     let output = over_steps(projected, reading.reverse, |projected, t| {
@@ -59,7 +69,7 @@ pub(crate) fn run<C: Cell>(
             state = state.detach();
         }
         taken += 1;
-        if let Some((resets, initial)) = &reading.resets
+        if let Some((resets, initial)) = &resets
             && let Some(rows) = resets_at(resets, t, reading.reverse)
         {
             state = state.select(rows, initial);

@@ -1,4 +1,6 @@
-//! Shape checks that name operation, expected and got.
+//! Checks of shapes and types that name operation, expected and got.
+
+use burn::tensor::DType;
 
 /// Panics unless `got` is `expected`; `symbols` is the shape in the letters of the documentation.
 ///
@@ -21,4 +23,21 @@ pub(crate) fn check<const D: usize>(
 #[track_caller]
 pub(crate) fn at_least_one(operation: &str, what: &str, got: usize) {
     assert!(got > 0, "{operation}: {what} must be at least 1, got 0");
+}
+
+/// Panics unless the tensors, each with its name, are of the input's type: kernels would take their numbers
+/// for others.
+#[track_caller]
+pub(crate) fn check_types<const N: usize>(
+    operation: &str,
+    input: DType,
+    tensors: [(&str, DType); N],
+) {
+    for (what, got) in tensors {
+        let (expected, got) = (input.name(), got.name());
+        assert!(
+            expected == got,
+            "{operation}: {what} must be {expected} as the input is, got {got}"
+        );
+    }
 }

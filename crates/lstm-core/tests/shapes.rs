@@ -1,7 +1,7 @@
-//! Bad shapes: the panic names operation, expected and got.
+//! Bad shapes and types: the panic names operation, expected and got.
 
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use lstm_core::{
     BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, LstmStackConfig,
     RnnCell, RnnCellConfig, RnnConfig, RnnStackConfig,
@@ -298,4 +298,31 @@ fn stacks() {
         lstm.to_string().trim(),
         "LstmStack {d_input: 4, d_hidden: 5, bias: true, num_layers: 3, bidirectional: false, dropout: 0, params: 640}"
     );
+}
+
+#[test]
+fn tensors_of_different_types() {
+    let device = Device::flex();
+    let rnn = RnnConfig::new(2, 3, true).init(&device);
+    let lstm = LstmConfig::new(2, 3, true).init(&device);
+    let input = || zeros([1, 4, 2]);
+    let double = || zeros([1, 4, 2]).cast(DType::F64);
+    let mut state = lstm_state([1, 3], [1, 3]);
+    state.cell = state.cell.cast(DType::F16);
+    for (got, expected) in [
+        (
+            panic_of(|| rnn.forward(double(), None)),
+            "rnn: input weight must be f64 as the input is, got f32",
+        ),
+        (
+            panic_of(|| lstm.forward(double(), None)),
+            "lstm: input weight must be f64 as the input is, got f32",
+        ),
+        (
+            panic_of(|| lstm.forward(input(), Some(state))),
+            "lstm: cell state must be f32 as the input is, got f16",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
 }

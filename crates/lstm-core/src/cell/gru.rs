@@ -1,6 +1,8 @@
 //! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
 
-use super::{Cell, RecurrentProduct, activate, blocks, check_weights, leaf, project};
+use super::{
+    Cell, RecurrentProduct, activate, blocks, check_weights, leaf, project, recurrent_product,
+};
 use crate::display::impl_module_display;
 use crate::{init, shape};
 use burn::config::Config;
@@ -22,6 +24,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 /// assert_eq!(state.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct GruCellConfig {
     /// Input features, `I`.
     pub d_input: usize,
@@ -199,12 +202,18 @@ impl Cell for GruCell {
 }
 
 impl RecurrentProduct for GruCell {
+    /// Three: `r, z, n`.
+    fn gates(&self) -> usize {
+        3
+    }
+
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
         let sigma = |sum| activate(&self.gate_activation, sum);
         let recurrent = self.recurrent_weight.val();
         let [reset, update, candidate] = blocks(projected);
         let (update, sum) = if self.reset_after {
-            let [seen_reset, seen_update, seen_candidate] = blocks(seen.matmul(recurrent));
+            let [seen_reset, seen_update, seen_candidate] =
+                blocks(recurrent_product(seen, recurrent));
             let seen_candidate = match &self.candidate_bias {
                 Some(bias) => seen_candidate + bias.val().unsqueeze(),
                 None => seen_candidate,
@@ -215,9 +224,16 @@ impl RecurrentProduct for GruCell {
             let gates = 2 * self.d_hidden();
             let for_gates = recurrent.clone().slice(s![.., ..gates]);
             let for_candidate = recurrent.slice(s![.., gates..]);
-            let [seen_reset, seen_update] = blocks(seen.clone().matmul(for_gates));
+            let (seen_by_gates, seen_by_candidate) = match seen.dims()[1] > gates {
+                true => (
+                    seen.clone().slice(s![.., ..gates]),
+                    seen.slice(s![.., gates..]),
+                ),
+                false => (seen.clone(), seen),
+            };
+            let [seen_reset, seen_update] = blocks(recurrent_product(seen_by_gates, for_gates));
             let reset = sigma(reset + seen_reset);
-            let seen_candidate = (reset * seen).matmul(for_candidate);
+            let seen_candidate = (reset * seen_by_candidate).matmul(for_candidate);
             (update + seen_update, candidate + seen_candidate)
         };
         let candidate = activate(&self.hidden_activation, sum);

@@ -1,6 +1,8 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
-use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
+use super::{
+    Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project, recurrent_product,
+};
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::{init, shape};
@@ -23,6 +25,7 @@ use core::ops::Range;
 /// assert_eq!(state.cell.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct LstmCellConfig {
     /// Input features, `I`.
     pub d_input: usize,
@@ -292,9 +295,10 @@ impl LstmCell {
         self.gates_of(&self.sums(projected, hidden))
     }
 
-    /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`.
+    /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`; each gate may see another
+    /// hidden state, see [`recurrent_product`].
     pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
-        self.cut(projected + hidden.matmul(self.recurrent_weight.val()))
+        self.cut(projected + recurrent_product(hidden, self.recurrent_weight.val()))
     }
 
     /// Cuts what goes into the nonlinearities, `[B, 4H]`, gate by gate.
@@ -394,6 +398,11 @@ impl Cell for LstmCell {
 }
 
 impl RecurrentProduct for LstmCell {
+    /// Four, `i, f, g, o`, or three with coupled gates, `i, g, o`.
+    fn gates(&self) -> usize {
+        Gate::packed(self.input_forget).len()
+    }
+
     fn step_seeing(
         &self,
         projected: Tensor<2>,

@@ -21,6 +21,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions};
 /// assert_eq!(state.cell.dims(), [2, 8]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct LstmpCellConfig {
     /// The options of the LSTM.
     pub lstm: LstmCellConfig,

@@ -152,6 +152,23 @@ fn project(
     }
 }
 
+/// `h R`, `[B, G·H]`, of recurrent weights `[H, G·H]` and what the gates see of the last output: all the same,
+/// `[B, H]`, or each something else, `[B, G·H]`.
+fn recurrent_product(seen: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let [batch, width] = seen.dims();
+    let [d_hidden, packed] = weight.dims();
+    if width == d_hidden {
+        return seen.matmul(weight);
+    }
+    let by_gate = |packed: Tensor<2>, rows| {
+        packed
+            .reshape([rows, width / d_hidden, d_hidden])
+            .swap_dims(0, 1)
+    };
+    let products = by_gate(seen, batch).matmul(by_gate(weight, d_hidden));
+    products.swap_dims(0, 1).reshape([batch, packed])
+}
+
 /// Cuts packed columns `[N, G·H]` into `G` blocks `[N, H]`.
 fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
     let width = packed.dims()[1] / G;

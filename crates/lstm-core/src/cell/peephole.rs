@@ -18,6 +18,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions};
 /// assert_eq!(output.dims(), [2, 7, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct PeepholeLstmCellConfig {
     /// The options of the LSTM.
     pub lstm: LstmCellConfig,

@@ -9,8 +9,12 @@ use burn::tensor::{Tensor, TensorCreationOptions};
 
 /// A cell that can be shown something else than its last output.
 pub trait RecurrentProduct: Cell {
-    /// [`Cell::step`] with `seen`, `[B, H]`, in place of the last output wherever that goes into a product
-    /// with recurrent weights. What is carried on comes from `state`.
+    /// How many gates, `G`, have a product with the last output.
+    fn gates(&self) -> usize;
+
+    /// [`Cell::step`] with `seen` in place of the last output wherever that goes into a product with
+    /// recurrent weights: `[B, H]`, or `[B, G·H]` where each gate sees something else, in the order in which
+    /// the weights are packed. What is carried on comes from `state`.
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, state: Self::State)
     -> Self::State;
 }
@@ -18,7 +22,7 @@ pub trait RecurrentProduct: Cell {
 /// A cell that, in training on an autodiff device, doesn't see some units of its last output: the same ones
 /// at all steps of a sequence, drawn for each row. The memory is not touched.
 ///
-/// (Keras draws a mask for each gate; here all gates see the same.)
+/// All gates see the same units, or, as with Keras' `recurrent_dropout`, each gate others:
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -26,20 +30,26 @@ pub trait RecurrentProduct: Cell {
 ///
 /// let device = Device::flex();
 /// let lstm = LstmCellConfig::new(3, 5).init(&device);
-/// let layer = Recurrent::new(RecurrentDropout::new(lstm, 0.25));
-/// let (output, _) = layer.forward(Tensor::ones([2, 7, 3], &device), None);
+/// let as_keras = RecurrentDropout::new(lstm, 0.25).with_mask_per_gate(true);
+/// let (output, _) = Recurrent::new(as_keras).forward(Tensor::ones([2, 7, 3], &device), None);
 /// assert_eq!(output.dims(), [2, 7, 5]);
 /// ```
+///
+/// Keras' other option, `dropout`, hides features of the input, the same ones at all steps: give the layer
+/// the input `[B, T, I]` times a mask, `Dropout::forward` of ones `[B, 1, I]`. (With both options, Keras draws
+/// that mask, too, for each gate. Nothing here does.)
 #[derive(Module, Debug)]
 pub struct RecurrentDropout<C: Module> {
     /// The cell.
     pub cell: C,
     /// What hides units.
     pub dropout: Dropout,
+    /// Whether there is a mask for each gate.
+    pub mask_per_gate: bool,
 }
 
 impl<C: RecurrentProduct> RecurrentDropout<C> {
-    /// The cell, from which each unit is hidden with a probability.
+    /// The cell, from which each unit is hidden with a probability, from all gates at once.
     ///
     /// # Panics
     ///
@@ -48,6 +58,23 @@ impl<C: RecurrentProduct> RecurrentDropout<C> {
         Self {
             cell,
             dropout: DropoutConfig::new(probability).init(),
+            mask_per_gate: false,
+        }
+    }
+
+    /// With a mask for each gate, or one for all.
+    pub fn with_mask_per_gate(self, mask_per_gate: bool) -> Self {
+        Self {
+            mask_per_gate,
+            ..self
+        }
+    }
+
+    /// How often the output stands side by side in what is seen: once, or once for each gate.
+    fn masks(&self) -> usize {
+        match self.mask_per_gate {
+            true => self.cell.gates(),
+            false => 1,
         }
     }
 }
@@ -60,7 +87,7 @@ impl<C: RecurrentProduct> RecurrentDropout<C> {
 pub struct WithMask<S> {
     /// The state.
     pub state: S,
-    /// `[B, H]`: 0, or 1 / (1 − p).
+    /// 0, or 1 / (1 − p): `[B, H]`, or `[B, G·H]` with a mask for each gate, as the weights are packed.
     pub mask: Tensor<2>,
 }
 
@@ -91,7 +118,8 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         options: impl Into<TensorCreationOptions>,
     ) -> WithMask<C::State> {
         let state = self.cell.zero_state(batch, options);
-        let mask = self.dropout.forward(state.output().ones_like());
+        let ones = state.output().ones_like().repeat_dim(1, self.masks());
+        let mask = self.dropout.forward(ones);
         WithMask { state, mask }
     }
 
@@ -101,7 +129,7 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
 
     fn step(&self, projected: Tensor<2>, before: WithMask<C::State>) -> WithMask<C::State> {
         let WithMask { state, mask } = before;
-        let seen = state.output() * mask.clone();
+        let seen = state.output().repeat_dim(1, self.masks()) * mask.clone();
         let state = self.cell.step_seeing(projected, seen, state);
         WithMask { state, mask }
     }

@@ -21,6 +21,7 @@ use burn::tensor::{Device, Tensor, TensorCreationOptions};
 /// assert_eq!(state.hidden.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct RnnCellConfig {
     /// Input features, `I`.
     pub d_input: usize,
@@ -200,6 +201,11 @@ impl Cell for RnnCell {
 }
 
 impl RecurrentProduct for RnnCell {
+    /// One: what becomes the output.
+    fn gates(&self) -> usize {
+        1
+    }
+
     fn step_seeing(
         &self,
         projected: Tensor<2>,

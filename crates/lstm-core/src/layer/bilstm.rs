@@ -24,6 +24,7 @@ use burn::tensor::{Device, Tensor, s};
 /// assert_eq!(state.cell.dims(), [2, 2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct BiLstmConfig {
     /// Input features, `I`.
     pub d_input: usize,

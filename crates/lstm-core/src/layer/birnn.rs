@@ -24,6 +24,7 @@ use burn::tensor::{Device, Tensor, s};
 /// assert_eq!(state.hidden.dims(), [2, 2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct BiRnnConfig {
     /// Input features, `I`.
     pub d_input: usize,

@@ -26,6 +26,7 @@ use burn::tensor::{Device, Tensor};
 /// assert_eq!(state.cell.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct LstmConfig {
     /// Input features, `I`.
     pub d_input: usize,

@@ -28,6 +28,7 @@ use burn::tensor::{Device, Tensor};
 /// assert_eq!(state.hidden.dims(), [4, 4, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct LstmStackConfig {
     /// Input features of the first layer, `I`.
     pub d_input: usize,

@@ -174,6 +174,40 @@ impl<C: Cell> Recurrent<C> {
         self.run(input, state, None, Some(first))
     }
 
+    /// Runs the layer over the valid steps of each row of a padded batch, where a row may hold several
+    /// sequences, one after another.
+    ///
+    /// It is [`forward_with_lengths`](Self::forward_with_lengths) and
+    /// [`forward_with_resets`](Self::forward_with_resets) at once: each row gives what its valid steps give
+    /// by themselves. What `first` says of padding doesn't count.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{LstmCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let layer = Recurrent::new(LstmCellConfig::new(3, 5).init(&device));
+    /// let input = Tensor::<3>::ones([2, 4, 3], &device);
+    /// // The second row holds a sequence of two steps, one of a single step, and a step of padding.
+    /// let first = [[true, false, false, false], [true, false, true, false]];
+    /// let first = Tensor::from_data(first, &device);
+    /// let (output, _) = layer.forward_with_lengths_and_resets(input, None, &[4, 3], first);
+    /// assert_eq!(output.dims(), [2, 4, 5]);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As the two.
+    pub fn forward_with_lengths_and_resets(
+        &self,
+        input: Tensor<3>,
+        state: Option<C::State>,
+        lengths: impl Into<Lengths>,
+        first: Tensor<2, Bool>,
+    ) -> (Tensor<3>, C::State) {
+        self.run(input, state, Some(&lengths.into()), Some(first))
+    }
+
     /// One step of a stream; `T` of them give what [`forward`](Self::forward) gives.
     ///
     /// # Shapes

@@ -25,6 +25,7 @@ use burn::tensor::{Device, Tensor};
 /// assert_eq!(state.hidden.dims(), [2, 5]);
 /// ```
 #[derive(Config, Debug)]
+#[non_exhaustive]
 pub struct RnnConfig {
     /// Input features, `I`.
     pub d_input: usize,

@@ -3,7 +3,7 @@
 use super::{Inputs, Kind, Memory, RecurrentBackend, RowLengths};
 use crate::cell::{LstmCell, RnnCell};
 use crate::lengths::Lengths;
-use crate::reference;
+use crate::{reference, shape};
 use burn::backend::{Dispatch, DispatchTensor};
 use burn::module::Param;
 use burn::nn::activation::Activation;
@@ -22,6 +22,18 @@ pub(crate) fn lstm(
     lengths: Option<&Lengths>,
     segment: Option<usize>,
 ) -> (Tensor<3>, LstmState<2>) {
+    let dtype = input.dtype();
+    let tensors = [
+        ("input weight", cell.input_weight.dtype()),
+        ("recurrent weight", cell.recurrent_weight.dtype()),
+        (
+            "bias",
+            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
+        ),
+        ("cell state", state.cell.dtype()),
+        ("hidden state", state.hidden.dtype()),
+    ];
+    shape::check_types("lstm", dtype, tensors);
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
         && matches!(cell.hidden_activation, Activation::Tanh(_))
@@ -65,6 +77,17 @@ pub(crate) fn rnn(
     lengths: Option<&Lengths>,
     segment: Option<usize>,
 ) -> (Tensor<3>, RnnState<2>) {
+    let dtype = input.dtype();
+    let tensors = [
+        ("input weight", cell.input_weight.dtype()),
+        ("recurrent weight", cell.recurrent_weight.dtype()),
+        (
+            "bias",
+            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
+        ),
+        ("hidden state", state.hidden.dtype()),
+    ];
+    shape::check_types("rnn", dtype, tensors);
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
         Activation::Relu(_) => Some(Kind::ReluRnn),

@@ -48,6 +48,9 @@ impl Backend {
             _ if dtype == DType::F64 && self.no_float64.is_some() => {
                 skipped(name, self.no_float64.unwrap_or_default())
             }
+            Some(device) if !device.supports_dtype(dtype) => {
+                skipped(name, "the backend hasn't this type")
+            }
             Some(device) => Trial::test(name, move || Ok(test(&device)?)),
             None if std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some() => {
                 Trial::test(name, || Err(Failed::from("there is no wgpu adapter")))
@@ -57,7 +60,8 @@ impl Backend {
     }
 }
 
-fn skipped(name: String, why: &str) -> Trial {
+/// A test that can't be run, and why.
+pub fn skipped(name: String, why: &str) -> Trial {
     Trial::test(name, || Ok(()))
         .with_ignored_flag(true)
         .with_kind(why)

@@ -12,8 +12,7 @@ use lstm_core::{
     LstmpCell, PeepholeLstmCell, Recurrent, RecurrentState,
 };
 use serde::Deserialize;
-
-const FILE: &[u8] = include_bytes!("../golden/family.safetensors");
+use std::path::Path;
 
 /// What the golden file's metadata says of a case.
 #[derive(Clone, Deserialize)]
@@ -36,9 +35,10 @@ impl Case {
     }
 }
 
-pub fn trials(backends: &[Backend]) -> Vec<Trial> {
+pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
     let mut trials = vec![];
-    for (case, tensors) in read(FILE, |case: &Case| case.name.clone()) {
+    let file = folder.join("family.safetensors");
+    for (case, tensors) in read(&file, |case: &Case| case.name.clone()) {
         for backend in backends {
             for dtype in [DType::F32, DType::F64] {
                 let (case, tensors) = (case.clone(), tensors.clone());
@@ -51,12 +51,13 @@ pub fn trials(backends: &[Backend]) -> Vec<Trial> {
                         dtype,
                     };
                     let got = run.case(&case);
-                    let results = ["y", "hT", "cT"];
-                    let want = tensors
-                        .into_iter()
-                        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
-                        .collect();
-                    compare(&case.name, &key, &want, &got, case.tolerance(dtype))
+                    compare(
+                        &case.name,
+                        &key,
+                        &wanted(&tensors),
+                        &got,
+                        case.tolerance(dtype),
+                    )
                 }));
             }
         }
@@ -64,22 +65,31 @@ pub fn trials(backends: &[Backend]) -> Vec<Trial> {
     trials
 }
 
-struct Run<'a> {
-    given: &'a Named,
-    device: Device,
-    dtype: DType,
+/// The results and gradients among the tensors of a case.
+pub fn wanted(tensors: &Named) -> Named {
+    let results = ["y", "hT", "cT"];
+    let tensors = tensors.clone().into_iter();
+    tensors
+        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
+        .collect()
+}
+
+pub struct Run<'a> {
+    pub given: &'a Named,
+    pub device: Device,
+    pub dtype: DType,
 }
 
 /// How to get the gradient of something.
-type Gradient = Box<dyn Fn(&Gradients) -> Host>;
+pub type Gradient = Box<dyn Fn(&Gradients) -> Host>;
 
-fn gradient<const D: usize>(of: &Tensor<D>) -> Gradient {
+pub fn gradient<const D: usize>(of: &Tensor<D>) -> Gradient {
     let of = of.clone();
     Box::new(move |gradients| Host::of(of.grad(gradients).expect("it has a gradient")))
 }
 
 impl Run<'_> {
-    fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
+    pub fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
         self.given[name].to(&self.device, self.dtype)
     }
 
@@ -91,23 +101,29 @@ impl Run<'_> {
         Param::from_tensor(self.given(name))
     }
 
-    fn lstm(&self) -> LstmCell {
+    pub fn lstm(&self) -> LstmCell {
         LstmCell::from_weights(self.given("W"), self.given("R"), self.bias("b"))
+    }
+
+    /// A GRU, and its parameters.
+    pub fn gru(&self, reset_after: Option<bool>) -> (GruCell, Vec<(&'static str, Gradient)>) {
+        let reset_after = reset_after.expect("a gru has it");
+        let (w, r) = (self.given("W"), self.given("R"));
+        let (b, bn) = (self.bias("b"), self.bias("bn"));
+        let cell = GruCell::from_weights(w, r, b, bn, reset_after);
+        let mut parameters = vec![
+            ("W", gradient(&cell.input_weight)),
+            ("R", gradient(&cell.recurrent_weight)),
+        ];
+        parameters.extend(cell.bias.as_ref().map(|b| ("b", gradient(b))));
+        parameters.extend(cell.candidate_bias.as_ref().map(|b| ("bn", gradient(b))));
+        (cell, parameters)
     }
 
     fn case(&self, case: &Case) -> Named {
         match case.cell.as_str() {
             "gru" => {
-                let reset_after = case.reset_after.expect("a gru has it");
-                let (w, r) = (self.given("W"), self.given("R"));
-                let (b, bn) = (self.bias("b"), self.bias("bn"));
-                let cell = GruCell::from_weights(w, r, b, bn, reset_after);
-                let mut parameters = vec![
-                    ("W", gradient(&cell.input_weight)),
-                    ("R", gradient(&cell.recurrent_weight)),
-                ];
-                parameters.extend(cell.bias.as_ref().map(|b| ("b", gradient(b))));
-                parameters.extend(cell.candidate_bias.as_ref().map(|b| ("bn", gradient(b))));
+                let (cell, parameters) = self.gru(case.reset_after);
                 self.run(cell, parameters)
             }
             "lstmp" => {
@@ -164,8 +180,21 @@ impl Run<'_> {
         }
     }
 
-    /// Results and gradients of a cell over the sequence, by name.
     fn run<C: Cell>(&self, cell: C, parameters: Vec<(&str, Gradient)>) -> Named {
+        self.run_by(cell, parameters, |cell, x, state| {
+            let (y, last) = Recurrent::new(cell).forward(x, Some(state));
+            (y, last.tensors())
+        })
+    }
+
+    /// Results and gradients of a cell over the sequence, by name; `forward` gives the outputs and the
+    /// tensors of the final state.
+    pub fn run_by<C: Cell>(
+        &self,
+        cell: C,
+        parameters: Vec<(&str, Gradient)>,
+        forward: impl FnOnce(C, Tensor<3>, C::State) -> (Tensor<3>, Vec<Tensor<2>>),
+    ) -> Named {
         let x = self.given::<3>("x").require_grad();
         let mut leaves = parameters;
         leaves.push(("x", gradient(&x)));
@@ -177,11 +206,11 @@ impl Run<'_> {
             leaves.push((name, gradient(&tensor)));
             tensor
         });
-        let (y, last) = Recurrent::new(cell).forward(x, Some(state));
+        let (y, last) = forward(cell, x, state);
 
         let mut loss = (y.clone() * self.given("uy")).sum();
         let mut got = Named::from([("y".to_string(), Host::of(y))]);
-        for (name, tensor) in ["hT", "cT"].into_iter().zip(last.tensors()) {
+        for (name, tensor) in ["hT", "cT"].into_iter().zip(last) {
             loss = loss + (tensor.clone() * self.given(&format!("u{name}"))).sum();
             got.insert(name.into(), Host::of(tensor));
         }
@@ -193,7 +222,7 @@ impl Run<'_> {
     }
 }
 
-fn of_lstm(cell: &LstmCell) -> Vec<(&'static str, Gradient)> {
+pub fn of_lstm(cell: &LstmCell) -> Vec<(&'static str, Gradient)> {
     let mut parameters = vec![
         ("W", gradient(&cell.input_weight)),
         ("R", gradient(&cell.recurrent_weight)),

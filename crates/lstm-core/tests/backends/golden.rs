@@ -7,19 +7,21 @@ use burn::tensor::DType;
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
-
-const FILES: [(&str, &[u8]); 2] = [
-    ("torch", include_bytes!("../golden/torch.safetensors")),
-    ("keras", include_bytes!("../golden/keras.safetensors")),
-];
+use std::path::Path;
 
 /// The files hold float64, computed from inputs that float32 holds exactly.
 const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-12)];
 
-pub fn trials(backends: &[Backend]) -> Vec<Trial> {
+/// The folder of the committed golden files.
+pub fn committed() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"))
+}
+
+pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
     let mut trials = vec![];
-    for (framework, bytes) in FILES {
-        for (case, tensors) in read(bytes, |case: &Case| case.name.clone()) {
+    for framework in ["torch", "keras"] {
+        let file = folder.join(format!("{framework}.safetensors"));
+        for (case, tensors) in read(&file, |case: &Case| case.name.clone()) {
             let (given, want): (Named, Named) = tensors
                 .into_iter()
                 .partition(|(name, _)| name.starts_with('p') || case.inputs().contains(name));
@@ -40,9 +42,10 @@ pub fn trials(backends: &[Backend]) -> Vec<Trial> {
 }
 
 /// The cases of a golden file, and the tensors of each by name.
-pub fn read<C: DeserializeOwned>(bytes: &[u8], name: impl Fn(&C) -> String) -> Vec<(C, Named)> {
-    let file = SafeTensors::deserialize(bytes).expect("a safetensors file");
-    let (_, header) = SafeTensors::read_metadata(bytes).expect("a safetensors header");
+pub fn read<C: DeserializeOwned>(file: &Path, name: impl Fn(&C) -> String) -> Vec<(C, Named)> {
+    let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
     let metadata = header.metadata().as_ref().expect("metadata");
     let cases: Vec<C> = serde_json::from_str(&metadata["cases"]).expect("a list of cases");
     let tensors_of = |case: &C| {

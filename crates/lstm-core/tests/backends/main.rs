@@ -7,6 +7,7 @@
 mod backend;
 mod case;
 mod differences;
+mod dropout;
 mod family;
 mod golden;
 mod stacks;
@@ -17,9 +18,11 @@ use libtest_mimic::Arguments;
 fn main() {
     let arguments = Arguments::from_args();
     let backends = backend::all();
-    let mut trials = golden::trials(&backends);
-    trials.extend(stacks::trials(&backends));
-    trials.extend(family::trials(&backends));
+    let folder = golden::committed();
+    let mut trials = golden::trials(&backends, folder);
+    trials.extend(stacks::trials(&backends, folder));
+    trials.extend(family::trials(&backends, folder));
+    trials.extend(dropout::trials(&backends, folder));
     trials.extend(differences::trials(&backends));
     let listing = arguments.list;
     let conclusion = libtest_mimic::run(&arguments, trials);

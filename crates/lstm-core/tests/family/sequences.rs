@@ -72,6 +72,17 @@ fn a_sequence_in_reverse_is_the_reversed_sequence() {
     cells::all(&Device::flex(), &Reverse);
 }
 
+/// The input `[B, T, I]` with NaN beyond the rows' ends.
+fn with_nan_for_padding(input: Tensor<3>, lengths: &[usize]) -> Tensor<3> {
+    let (device, [_, time, _]) = (input.device(), input.dims());
+    let mut data = input.into_data();
+    let numbers = data.as_mut_slice::<f64>().unwrap();
+    for (row, length) in lengths.iter().enumerate() {
+        numbers[(time * row + length) * I..time * (row + 1) * I].fill(f64::NAN);
+    }
+    Tensor::from_data(data, (&device, DType::F64))
+}
+
 #[test]
 fn lengths_give_what_each_row_gives_by_itself() {
     const LENGTHS: [usize; 3] = [5, 1, 3];
@@ -82,12 +93,8 @@ fn lengths_give_what_each_row_gives_by_itself() {
             let layer = Recurrent::new(cell);
             for reverse in [false, true] {
                 let layer = layer.clone().with_reverse(reverse);
-                let mut data = random([3, 5, I], &device).into_data();
-                let numbers = data.as_mut_slice::<f64>().unwrap();
-                for (row, length) in LENGTHS.into_iter().enumerate() {
-                    numbers[(5 * row + length) * I..5 * (row + 1) * I].fill(f64::NAN);
-                }
-                let input = Tensor::<3>::from_data(data, (&device, DType::F64)).require_grad();
+                let input = with_nan_for_padding(random([3, 5, I], &device), &LENGTHS);
+                let input = input.require_grad();
                 let state = random_state(&layer.cell, 3, &device);
                 let given = state.map(|tensor| tensor);
                 let (output, last) =
@@ -190,6 +197,50 @@ fn resets_give_what_each_episode_gives_by_itself() {
         }
     }
     cells::all(&Device::flex(), &EpisodeByEpisode);
+}
+
+#[test]
+fn lengths_and_resets_give_what_each_row_gives_by_itself() {
+    // The last row's only boundary is in its padding, where nothing begins.
+    const LENGTHS: [usize; 3] = [5, 6, 3];
+    let mut first = FIRST;
+    first[2] = [true, false, false, true, false, false];
+    struct RowByRow([[bool; 6]; 3]);
+    impl Check for RowByRow {
+        fn check<C: Cell>(&self, name: &str, cell: C) {
+            let device = Device::flex();
+            let layer = random_weights(Recurrent::new(cell).with_learned_state(&device));
+            for reverse in [false, true] {
+                let layer = layer.clone().with_reverse(reverse);
+                let input = with_nan_for_padding(random([3, 6, I], &device), &LENGTHS);
+                let state = random_state(&layer.cell, 3, &device);
+                let given = state.map(|tensor| tensor);
+                let first = Tensor::<2, Bool>::from_data(self.0, &device);
+                let (output, last) = layer.forward_with_lengths_and_resets(
+                    input.clone(),
+                    Some(given),
+                    &LENGTHS,
+                    first.clone(),
+                );
+                for (row, length) in LENGTHS.into_iter().enumerate() {
+                    let of_row = |tensor: Tensor<2>| tensor.slice(s![row..row + 1, ..]);
+                    let (want, want_last) = layer.forward_with_resets(
+                        input.clone().slice(s![row..row + 1, ..length, ..]),
+                        Some(state.map(of_row)),
+                        first.clone().slice(s![row..row + 1, ..length]),
+                    );
+                    let got = output.clone().slice(s![row..row + 1, ..length, ..]);
+                    assert_close(name, &got, &want, TOLERANCE);
+                    assert_states_close(name, &last.map(of_row), &want_last, TOLERANCE);
+                    if length < 6 {
+                        let beyond = output.clone().slice(s![row..row + 1, length.., ..]);
+                        assert!(numbers(&beyond).iter().all(|x| *x == 0.0), "{name}");
+                    }
+                }
+            }
+        }
+    }
+    cells::all(&Device::flex(), &RowByRow(first));
 }
 
 /// The largest gradient of the input at each step of the first row, for a loss of the output of the step

@@ -7,6 +7,7 @@ representable in float32, so a float32 test starts from the same numbers.
 Install: pip install torch==2.13.0 keras==3.15.1 "jax[cpu]==0.10.2" numpy==2.4.6 safetensors==0.8.0
 Run:     python generate.py        (writes beside this file; the same bytes on every run;
                                     another kind of CPU may differ in the last bits)
+         python generate.py --seed 7 --out DIR      (other random numbers, elsewhere)
 
 The metadata has the versions used and "cases", a JSON list with one object per case:
 name, framework, cell (rnn, lstm), kind (cell, layer), direction (forward, reverse, both),
@@ -27,6 +28,7 @@ their gradients) comes twice: plain for the forward half, with the suffix _rever
 the backward half (W_reverse, hT_reverse, phT_reverse, dW_reverse, ...).
 """
 
+import argparse
 import json
 import os
 import struct
@@ -52,6 +54,18 @@ def check_versions():
     for package, wanted in PINNED.items():
         found = version(package).split("+")[0]
         assert found == wanted, f"generate.py needs {package}=={wanted}, but found {found}"
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=0, help="0, the default, is that of the committed files")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to")
+    return parser.parse_args()
+
+
+def random_numbers(case_name, seed):
+    """The random numbers of a case."""
+    return np.random.default_rng(zlib.crc32(case_name.encode()) + (seed << 32))
 
 
 def make_keras_use_float64():
@@ -243,18 +257,19 @@ def save(path, tensors, metadata):
 
 
 def main():
+    given = arguments()
     check_versions()
     make_keras_use_float64()
     torch.set_num_threads(1)
     for framework, run in (("torch", run_torch), ("keras", run_keras)):
         cases, tensors = make_cases(framework), {}
         for case in cases:
-            rng = np.random.default_rng(zlib.crc32(f"{framework}/{case['name']}".encode()))
+            rng = random_numbers(f"{framework}/{case['name']}", given.seed)
             t = make_inputs(case, rng)
             run(case, t, rng)
             tensors.update({f"{case['name']}/{name}": t[name] for name in sorted(t)})
         metadata = {"cases": json.dumps(cases), **PINNED}
-        save(Path(__file__).with_name(f"{framework}.safetensors"), tensors, metadata)
+        save(given.out / f"{framework}.safetensors", tensors, metadata)
 
 
 if __name__ == "__main__":

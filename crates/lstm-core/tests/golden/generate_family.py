@@ -8,7 +8,8 @@ gradients, come from the formulas in lstm_step below, differentiated by PyTorch;
 peepholes' formula is checked against ONNX Runtime here.
 Versions, and how to install them, are generate.py's, and onnx==1.23.2 onnxruntime==1.32.0.
 
-Run:     python generate_family.py     (writes beside this file; the same bytes on every run)
+Run:     python generate_family.py     (writes beside this file; the same bytes on every run;
+                                        --seed and --out as generate.py)
 
 The metadata has the versions used and "cases", a JSON list with one object per case:
 name, framework (torch, keras, onnx, formula), cell (gru, lstmp, peephole, layer_norm,
@@ -30,13 +31,12 @@ i, f, g, o; G is 3 or 4.
 """
 
 import json
-import zlib
 from importlib.metadata import version
-from pathlib import Path
 
 import onnx
 import onnxruntime
-from generate import PINNED, check_versions, jax, keras, make_keras_use_float64, normal, np, random_bias, save, torch
+from generate import (PINNED, arguments, check_versions, jax, keras, make_keras_use_float64, normal, np,
+                      random_bias, random_numbers, save, torch)
 
 ONNX_PINNED = {"onnx": "1.23.2", "onnxruntime": "1.32.0"}
 EPSILON = 1e-5
@@ -222,6 +222,7 @@ def run_onnx(case, t):
 
 
 def main():
+    given = arguments()
     check_versions()
     for package, wanted in ONNX_PINNED.items():
         assert version(package) == wanted, f"generate_family.py needs {package}=={wanted}, but found {version(package)}"
@@ -230,11 +231,11 @@ def main():
     run = dict(torch=run_torch, keras=run_keras, onnx=run_onnx, formula=run_formula)
     cases, tensors = make_cases(), {}
     for case in cases:
-        t = make_inputs(case, np.random.default_rng(zlib.crc32(case["name"].encode())))
+        t = make_inputs(case, random_numbers(case["name"], given.seed))
         run[case["framework"]](case, t)
         tensors.update({f"{case['name']}/{name}": np.ascontiguousarray(t[name]) for name in sorted(t)})
     metadata = {"cases": json.dumps(cases), **PINNED, **ONNX_PINNED}
-    save(Path(__file__).with_name("family.safetensors"), tensors, metadata)
+    save(given.out / "family.safetensors", tensors, metadata)
 
 
 if __name__ == "__main__":

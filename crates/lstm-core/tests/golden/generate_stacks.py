@@ -5,7 +5,8 @@ It holds what PyTorch (packed sequences) and Keras (on JAX; masks) compute, in f
 outputs, final states and gradients. (Keras' Bidirectional always gives zeros beyond the
 end, so it has no case of its own here.) Versions, and how to install them, are generate.py's.
 
-Run:     python generate_stacks.py     (writes beside this file; the same bytes on every run)
+Run:     python generate_stacks.py     (writes beside this file; the same bytes on every run;
+                                        --seed and --out as generate.py)
 
 The metadata has the versions used and "cases", a JSON list with one object per case:
 name, cell (rnn, lstm), layers (L), directions (D), bias, lengths (of the rows, or null),
@@ -21,11 +22,9 @@ Tensors are named {case}/{tensor}, k counting layers and directions, forward fir
 """
 
 import json
-import zlib
-from pathlib import Path
 
-from generate import (PINNED, check_versions, jax, keras, loss_of, make_keras_use_float64, normal, np,
-                      random_bias, save, state_letters, torch)
+from generate import (PINNED, arguments, check_versions, jax, keras, loss_of, make_keras_use_float64, normal, np,
+                      random_bias, random_numbers, save, state_letters, torch)
 
 
 def make_cases():
@@ -126,15 +125,16 @@ def run_keras(case, t):
 
 
 def main():
+    given = arguments()
     check_versions()
     make_keras_use_float64()
     torch.set_num_threads(1)
     cases, tensors = make_cases(), {}
     for case in cases:
-        t = make_inputs(case, np.random.default_rng(zlib.crc32(case["name"].encode())))
+        t = make_inputs(case, random_numbers(case["name"], given.seed))
         (run_torch if case["name"].startswith("torch") else run_keras)(case, t)
         tensors.update({f"{case['name']}/{name}": np.ascontiguousarray(t[name]) for name in sorted(t)})
-    save(Path(__file__).with_name("stacks.safetensors"), tensors, {"cases": json.dumps(cases), **PINNED})
+    save(given.out / "stacks.safetensors", tensors, {"cases": json.dumps(cases), **PINNED})
 
 
 if __name__ == "__main__":
