@@ -25,19 +25,12 @@ pub(crate) fn at_least_one(operation: &str, what: &str, got: usize) {
     assert!(got > 0, "{operation}: {what} must be at least 1, got 0");
 }
 
-/// Panics unless the tensors, each with its name, are of the input's type: kernels would take their numbers
-/// for others.
+/// Panics unless a tensor is of the input's type.
 #[track_caller]
-pub(crate) fn check_types<const N: usize>(
-    operation: &str,
-    input: DType,
-    tensors: [(&str, DType); N],
-) {
-    for (what, got) in tensors {
-        let (expected, got) = (input.name(), got.name());
-        assert!(
-            expected == got,
-            "{operation}: {what} must be {expected} as the input is, got {got}"
-        );
-    }
+pub(crate) fn check_type(operation: &str, what: &str, input: DType, got: DType) {
+    let (expected, got) = (input.name(), got.name());
+    assert!(
+        expected == got,
+        "{operation}: {what} must be {expected} as the input is, got {got}"
+    );
 }

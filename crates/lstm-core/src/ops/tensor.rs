@@ -22,18 +22,12 @@ pub(crate) fn lstm(
     lengths: Option<&Lengths>,
     segment: Option<usize>,
 ) -> (Tensor<3>, LstmState<2>) {
-    let dtype = input.dtype();
-    let tensors = [
-        ("input weight", cell.input_weight.dtype()),
-        ("recurrent weight", cell.recurrent_weight.dtype()),
-        (
-            "bias",
-            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
-        ),
-        ("cell state", state.cell.dtype()),
-        ("hidden state", state.hidden.dtype()),
-    ];
-    shape::check_types("lstm", dtype, tensors);
+    check_types(
+        "lstm",
+        &input,
+        (&cell.input_weight, &cell.recurrent_weight, &cell.bias),
+        &[("cell state", &state.cell), ("hidden state", &state.hidden)],
+    );
     let usual = matches!(cell.gate_activation, Activation::Sigmoid(_))
         && matches!(cell.cell_activation, Activation::Tanh(_))
         && matches!(cell.hidden_activation, Activation::Tanh(_))
@@ -77,17 +71,12 @@ pub(crate) fn rnn(
     lengths: Option<&Lengths>,
     segment: Option<usize>,
 ) -> (Tensor<3>, RnnState<2>) {
-    let dtype = input.dtype();
-    let tensors = [
-        ("input weight", cell.input_weight.dtype()),
-        ("recurrent weight", cell.recurrent_weight.dtype()),
-        (
-            "bias",
-            cell.bias.as_ref().map_or(dtype, |bias| bias.dtype()),
-        ),
-        ("hidden state", state.hidden.dtype()),
-    ];
-    shape::check_types("rnn", dtype, tensors);
+    check_types(
+        "rnn",
+        &input,
+        (&cell.input_weight, &cell.recurrent_weight, &cell.bias),
+        &[("hidden state", &state.hidden)],
+    );
     let kind = match cell.hidden_activation {
         Activation::Tanh(_) => Some(Kind::TanhRnn),
         Activation::Relu(_) => Some(Kind::ReluRnn),
@@ -123,6 +112,31 @@ pub(crate) fn rnn(
         reverse,
     );
     (output, state)
+}
+
+/// Panics unless the weights and the states, each with its name, are of the input's type: kernels would take
+/// their numbers for others.
+#[track_caller]
+fn check_types(
+    operation: &str,
+    input: &Tensor<3>,
+    weights: (
+        &Param<Tensor<2>>,
+        &Param<Tensor<2>>,
+        &Option<Param<Tensor<1>>>,
+    ),
+    states: &[(&str, &Tensor<2>)],
+) {
+    let check = |what, got| shape::check_type(operation, what, input.dtype(), got);
+    let (input_weight, recurrent_weight, bias) = weights;
+    check("input weight", input_weight.dtype());
+    check("recurrent weight", recurrent_weight.dtype());
+    if let Some(bias) = bias {
+        check("bias", bias.dtype());
+    }
+    for (what, state) in states {
+        check(what, state.dtype());
+    }
 }
 
 /// The lengths as kernels take them, for an input `[B, T, I]`.

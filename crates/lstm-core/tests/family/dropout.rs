@@ -1,7 +1,7 @@
 //! What zoneout and recurrent dropout do in training, and that they do it in training only.
 
 use crate::cells::{H, I, assert_close, assert_states_close, numbers, random, random_weights};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, s};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmState, Recurrent, RecurrentDropout, RecurrentState,
     RnnCellConfig, Zoneout,
@@ -96,6 +96,35 @@ fn recurrent_dropout_has_one_mask_for_a_sequence() {
     assert_states_close("rnn", &last.state, &state, 1e-13);
 
     // Another one for the next sequence, which may go on from this one's state.
+    let (_, next) = layer.forward(input, Some(last));
+    assert_ne!(numbers(&next.mask), mask);
+}
+
+#[test]
+fn recurrent_dropout_may_have_a_mask_for_each_gate() {
+    let device = Device::flex().autodiff();
+    let lstm = LstmCellConfig::new(I, H).init(&device);
+    let layer = Recurrent::new(RecurrentDropout::new(lstm, 0.25).with_mask_per_gate(true));
+    let input = Tensor::ones([ROWS, 4, I], &device);
+    let (_, last) = layer.forward(input.clone(), None);
+    assert_eq!(last.mask.dims(), [ROWS, 4 * H]);
+    let gates: Vec<_> = last.mask.clone().chunk(4, 1);
+    let gates: Vec<_> = gates.iter().map(numbers).collect();
+    for (k, gate) in gates.iter().enumerate() {
+        let hidden = share(gate.iter().map(|m| *m == 0.0));
+        assert!((hidden - 0.25).abs() < 0.025, "{hidden}");
+        for other in &gates[..k] {
+            // Of two gates that hide a quarter each, 2 · 1/4 · 3/4 of the units are hidden from one only.
+            let differ = share(gate.iter().zip(other).map(|(a, b)| a != b));
+            assert!((differ - 0.375).abs() < 0.025, "{differ}");
+        }
+    }
+
+    // Drawn anew for the next sequence, and kept in a stream of steps.
+    let step = input.clone().slice(s![.., 0, ..]).squeeze_dim(1);
+    let streamed = layer.step(step, Some(last.clone()));
+    assert_eq!(numbers(&streamed.mask), numbers(&last.mask));
+    let mask = numbers(&last.mask);
     let (_, next) = layer.forward(input, Some(last));
     assert_ne!(numbers(&next.mask), mask);
 }
