@@ -5,7 +5,7 @@ onnx.safetensors. Everything is float32 but where a name says otherwise.
 
 Install: pip install torch==2.13.0 keras==3.15.1 "jax[cpu]==0.10.2" onnx==1.23.2 onnxruntime==1.32.0 \
                      h5py==3.16.0 numpy==2.4.6 safetensors==0.8.0
-Run:     python generate.py        (writes beside this file)
+Run:     python generate.py        (writes beside this file; --seed 7 --out DIR: other numbers, elsewhere)
 
 Files:
   torch_*.safetensors              state dicts
@@ -19,6 +19,7 @@ Files:
                                    if the rows have any, and zeros beyond in x
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -43,6 +44,18 @@ SCRIPT = HERE.parents[3] / "scripts" / "keras_to_safetensors.py"
 B, T, I, H = 3, 7, 4, 5
 LENGTHS = [4, 7, 1]
 
+parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--seed", type=int, default=0, help="0, as it is, for the numbers that are committed")
+parser.add_argument("--out", type=Path, default=HERE, help="folder for the files")
+GIVEN = parser.parse_args()
+OUT = GIVEN.out
+
+
+def seed(number):
+    """The seed of one thing that is random; there are fewer than 10."""
+    return number + 10 * GIVEN.seed
+
 
 def check_versions():
     for package, wanted in PINNED.items():
@@ -55,7 +68,7 @@ def normal(rng, shape):
 
 
 def torch_models(rng, expected):
-    torch.manual_seed(1)
+    torch.manual_seed(seed(1))
 
     def run(case, module):
         x = normal(rng, (B, T, I))
@@ -69,34 +82,34 @@ def torch_models(rng, expected):
 
     # A whole model: the recurrent layer is one of its parts.
     model = torch.nn.ModuleDict({"rnn": torch.nn.LSTM(I, H, batch_first=True), "head": torch.nn.Linear(H, 2)})
-    save_torch(model.state_dict(), HERE / "torch_lstm.safetensors", {"format": "pt"})
+    save_torch(model.state_dict(), OUT / "torch_lstm.safetensors", {"format": "pt"})
     run("torch_lstm", model["rnn"])
 
     lstm = torch.nn.LSTM(I, H, batch_first=True, bidirectional=True)
-    save_torch(lstm.state_dict(), HERE / "torch_bilstm.safetensors")
+    save_torch(lstm.state_dict(), OUT / "torch_bilstm.safetensors")
     run("torch_bilstm", lstm)
 
     rnn = torch.nn.RNN(I, H, batch_first=True, nonlinearity="relu")
-    save_torch({f"model.{name}": value for name, value in rnn.state_dict().items()}, HERE / "torch_rnn.safetensors")
+    save_torch({f"model.{name}": value for name, value in rnn.state_dict().items()}, OUT / "torch_rnn.safetensors")
     run("torch_rnn", rnn)
 
     rnn = torch.nn.RNN(I, H, batch_first=True, bidirectional=True, bias=False)
-    save_torch(rnn.state_dict(), HERE / "torch_birnn.safetensors")
+    save_torch(rnn.state_dict(), OUT / "torch_birnn.safetensors")
     run("torch_birnn", rnn)
 
     stack = torch.nn.LSTM(I, H, num_layers=2, batch_first=True, bidirectional=True)
-    save_torch(stack.state_dict(), HERE / "torch_stack.safetensors")
+    save_torch(stack.state_dict(), OUT / "torch_stack.safetensors")
     run("torch_stack", stack)
 
     # bfloat16 weights; the outputs are those of the same numbers in float32.
     lstm = torch.nn.LSTM(I, H, batch_first=True).to(torch.bfloat16)
-    save_torch(lstm.state_dict(), HERE / "torch_bf16.safetensors")
+    save_torch(lstm.state_dict(), OUT / "torch_bf16.safetensors")
     run("torch_bf16", lstm.float())
 
 
 def save_keras(model, file):
     """To safetensors and, into a model that has other weights, back."""
-    saved, back, script = HERE / "saved.weights.h5", HERE / "back.weights.h5", [sys.executable, SCRIPT]
+    saved, back, script = OUT / "saved.weights.h5", OUT / "back.weights.h5", [sys.executable, SCRIPT]
     model.save_weights(saved)
     subprocess.run(script + [saved, file], check=True)
     other = keras.models.clone_model(model)
@@ -110,7 +123,7 @@ def save_keras(model, file):
 
 
 def keras_models(rng, expected):
-    keras.utils.set_random_seed(2)
+    keras.utils.set_random_seed(seed(2))
     layers, rnn = keras.layers, dict(return_sequences=True, return_state=True, bias_initializer="random_normal")
     x = keras.Input((T, I))
     cases = {
@@ -120,7 +133,7 @@ def keras_models(rng, expected):
         "keras_birnn": layers.Bidirectional(layers.SimpleRNN(H, use_bias=False, **rnn), name="birnn"),
     }
     model = keras.Model(x, [layer(x) for layer in cases.values()])
-    save_keras(model, HERE / "keras.safetensors")
+    save_keras(model, OUT / "keras.safetensors")
 
     data = normal(rng, (B, T, I))
     outputs = [[np.asarray(value) for value in output] for output in model(data)]
@@ -166,7 +179,7 @@ def onnx_models(rng, expected):
             expected[f"{case}/x"], expected[f"{case}/y"] = x, y
             expected.update({f"{case}/{letter}": state for letter, state in zip("hc", final)})
             tensors.update({f"{case}/{name}": w for name, w in weights.items()})
-    save_file(tensors, HERE / "onnx.safetensors")
+    save_file(tensors, OUT / "onnx.safetensors")
 
 
 def padded_batch(rng):
@@ -178,7 +191,7 @@ def padded_batch(rng):
 
 
 def trained_torch_models(rng, expected):
-    torch.manual_seed(4)
+    torch.manual_seed(seed(4))
     for case, rnn in {
         "torch_trained_lstm": torch.nn.LSTM(I, H, num_layers=3, batch_first=True, bidirectional=True, dropout=0.2),
         "torch_trained_rnn": torch.nn.RNN(I, H, num_layers=2, batch_first=True),
@@ -204,7 +217,7 @@ def trained_torch_models(rng, expected):
             optimizer.step()
             first = first or of_step.item()
         assert of_step.item() < first, "it has learned"
-        save_torch(model.state_dict(), HERE / f"{case}.safetensors")
+        save_torch(model.state_dict(), OUT / f"{case}.safetensors")
         model.eval()
         x, _ = padded_batch(rng)
         with torch.no_grad():
@@ -214,7 +227,7 @@ def trained_torch_models(rng, expected):
 
 
 def trained_keras_models(rng, expected):
-    keras.utils.set_random_seed(5)
+    keras.utils.set_random_seed(seed(5))
     layers, rnn = keras.layers, dict(return_sequences=True, return_state=True)
     for case, recurrent in {
         "keras_trained_lstm": [layers.LSTM(H, **rnn) for _ in range(2)],
@@ -233,7 +246,7 @@ def trained_keras_models(rng, expected):
             of_step = float(model.train_on_batch(*padded_batch(rng)))
             first = first or of_step
         assert of_step < first, "it has learned"
-        save_keras(keras.Model(inputs, model.output), HERE / f"{case}.safetensors")  # without the optimizer
+        save_keras(keras.Model(inputs, model.output), OUT / f"{case}.safetensors")  # without the optimizer
         x, _ = padded_batch(rng)
         y, *states = (np.asarray(value) for value in keras.Model(inputs, [y] + states)(x))
         expected.update({f"{case}/x": x, f"{case}/y": y, f"{case}/lengths": np.array(LENGTHS)})
@@ -243,14 +256,14 @@ def trained_keras_models(rng, expected):
 
 def main():
     check_versions()
-    rng, expected = np.random.default_rng(3), {}
+    rng, expected = np.random.default_rng(seed(3)), {}
     torch_models(rng, expected)
     keras_models(rng, expected)
     onnx_models(rng, expected)
     trained_torch_models(rng, expected)
     trained_keras_models(rng, expected)
     expected = {name: np.ascontiguousarray(value, np.float32) for name, value in expected.items()}
-    save_file(expected, HERE / "expected.safetensors", {package: version(package) for package in PINNED})
+    save_file(expected, OUT / "expected.safetensors", {package: version(package) for package in PINNED})
 
 
 if __name__ == "__main__":

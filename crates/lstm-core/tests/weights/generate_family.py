@@ -3,7 +3,7 @@ nodes, and what the models compute, as generate.py does for LSTMs and plain RNNs
 their files themselves, and ONNX Runtime runs the models whose tensors are in onnx_family.safetensors.
 
 Versions, and how to install them, are generate.py's.
-Run:     python generate_family.py     (writes beside this file)
+Run:     python generate_family.py     (writes beside this file; --seed and --out as generate.py)
 
 Files:
   torch_gru.safetensors            state dict of a model with a GRU, 2 layers, bidirectional
@@ -16,14 +16,14 @@ Files:
                                    all models start from zeros; {case}/lengths [B] if the rows have any
 """
 
-from generate import (B, H, HERE, I, LENGTHS, PINNED, T, check_versions, keras, normal, np, padded_batch, run_onnx,
-                      save_file, save_keras, save_torch, torch, version)
+from generate import (B, H, I, LENGTHS, OUT, PINNED, T, check_versions, keras, normal, np, padded_batch, run_onnx,
+                      save_file, save_keras, save_torch, seed, torch, version)
 
 P = 3  # features of a projection
 
 
 def torch_models(rng, expected):
-    torch.manual_seed(6)
+    torch.manual_seed(seed(6))
     layers = dict(num_layers=2, batch_first=True, bidirectional=True)
     pack, pad = torch.nn.utils.rnn.pack_padded_sequence, torch.nn.utils.rnn.pad_packed_sequence
     for case, rnn in {
@@ -31,7 +31,7 @@ def torch_models(rng, expected):
         "torch_lstmp": torch.nn.LSTM(I, H, proj_size=P, **layers),
     }.items():
         model = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(2 * rnn.hidden_size, 2)})
-        save_torch(model.state_dict(), HERE / f"{case}.safetensors")
+        save_torch(model.state_dict(), OUT / f"{case}.safetensors")
         x = normal(rng, (B, T, I))  # what is beyond a row's end is not read
         with torch.no_grad():
             y, state = rnn(pack(torch.tensor(x), LENGTHS, batch_first=True, enforce_sorted=False))
@@ -42,7 +42,7 @@ def torch_models(rng, expected):
 
 
 def keras_models(rng, expected):
-    keras.utils.set_random_seed(7)
+    keras.utils.set_random_seed(seed(7))
     layers, rnn = keras.layers, dict(return_sequences=True, return_state=True, bias_initializer="random_normal")
     inputs = keras.Input((T, I))
     masked = layers.Masking()(inputs)
@@ -55,7 +55,7 @@ def keras_models(rng, expected):
     second = layers.Bidirectional(layers.GRU(H, **rnn))(first[0])
     outputs["keras_gru_stack"] = [second[0], *first[1:], *second[1:]]
     model = keras.Model(inputs, outputs)
-    save_keras(model, HERE / "keras_gru.safetensors")
+    save_keras(model, OUT / "keras_gru.safetensors")
     x, _ = padded_batch(rng)
     for case, (y, *states) in model(x).items():
         expected.update({f"{case}/x": x, f"{case}/y": np.asarray(y), f"{case}/lengths": np.array(LENGTHS)})
@@ -120,17 +120,17 @@ def onnx_models(rng, expected):
         case, x = f"onnx_{case}", normal(rng, (B, T, I))
         y, states = run_onnx(cell, weights(case, gates, "forward"), x, None, direction="forward", **attributes)
         keep(case, x, y, states, None)
-    save_file(tensors, HERE / "onnx_family.safetensors")
+    save_file(tensors, OUT / "onnx_family.safetensors")
 
 
 def main():
     check_versions()
-    rng, expected = np.random.default_rng(8), {}
+    rng, expected = np.random.default_rng(seed(8)), {}
     torch_models(rng, expected)
     keras_models(rng, expected)
     onnx_models(rng, expected)
     expected = {name: np.ascontiguousarray(value, np.float32) for name, value in expected.items()}
-    save_file(expected, HERE / "expected_family.safetensors", {package: version(package) for package in PINNED})
+    save_file(expected, OUT / "expected_family.safetensors", {package: version(package) for package in PINNED})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Has PyTorch and Keras write models of this folder in their own formats.
 
-Run: python own_files.py
+Run: python own_files.py       (after generate.py; --out as there)
 
 The weights are those of the .safetensors files of the same name (see generate.py), so that
 expected.safetensors has their outputs. Written are:
@@ -15,21 +15,19 @@ Install: as for generate.py
 import subprocess
 import sys
 
-import keras
-import torch
 from safetensors.torch import load_file
 
-from generate import H, HERE, I, SCRIPT, T
+from generate import H, I, OUT, SCRIPT, T, keras, torch
 
 
 def torch_files():
-    weights = lambda case: load_file(HERE / f"{case}.safetensors")
-    torch.save(weights("torch_trained_lstm"), HERE / "torch_trained_lstm.pt")
+    weights = lambda case: load_file(OUT / f"{case}.safetensors")
+    torch.save(weights("torch_trained_lstm"), OUT / "torch_trained_lstm.pt")
     checkpoint = {"epoch": 3, "model": weights("torch_trained_rnn")}
-    torch.save(checkpoint, HERE / "torch_trained_rnn.pth", _use_new_zipfile_serialization=False)
+    torch.save(checkpoint, OUT / "torch_trained_rnn.pth", _use_new_zipfile_serialization=False)
     module = torch.nn.LSTM(I, H, batch_first=True, bidirectional=True)
     module.load_state_dict(weights("torch_bilstm"))
-    torch.save(module, HERE / "torch_bilstm.pt")
+    torch.save(module, OUT / "torch_bilstm.pt")
 
 
 def keras_files():
@@ -40,7 +38,7 @@ def keras_files():
         for _ in range(2):
             y = wrap(layers.LSTM(H, return_sequences=True))(y)
         model = keras.Model(x, layers.Dense(I)(y[:, -1]))
-        source, target = HERE / f"{case}.safetensors", HERE / f"{case}.weights.h5"
+        source, target = OUT / f"{case}.safetensors", OUT / f"{case}.weights.h5"
         model.save_weights(target)
         subprocess.run([sys.executable, SCRIPT, "--back", source, target], check=True)
         # Keras itself reads it, and writes what is committed.

@@ -1,7 +1,7 @@
 //! Weights that are written here, in PyTorch and Keras themselves (see check_written.py).
 
 use super::family::{gru_cell, join, random, stack};
-use super::{device, file, names};
+use super::{committed, device, names};
 use burn::tensor::{Distribution, Tensor, TensorData, s};
 use lstm_core::convert::{Keras, PyTorch, Weights};
 use lstm_core::{
@@ -61,7 +61,7 @@ fn pytorch_and_keras_run_what_is_written_here() {
     let check = |weights: Weights| {
         weights.write_safetensors(&path).unwrap();
         let run = std::process::Command::new(&python)
-            .args([file("check_written.py"), path.clone()])
+            .args([committed("check_written.py"), path.clone()])
             .output()
             .unwrap();
         let printed = String::from_utf8_lossy(&run.stderr);
