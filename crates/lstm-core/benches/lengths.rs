@@ -7,6 +7,8 @@
 //! Of two kinds of work that take turns, a machine that is busy slows both: the ratio is the median of the
 //! turns' ratios, beside the least time of each.
 
+mod shapes;
+
 use burn::tensor::{Device, Distribution, Tensor};
 use lstm_core::{BiLstm, Lengths, Lstm, LstmConfig, LstmStack, LstmStackConfig};
 use rand::rngs::ChaCha8Rng;
@@ -26,24 +28,13 @@ const TURNS: usize = 31;
 type Work<'a> = &'a dyn Fn(Tensor<3>) -> Tensor<3>;
 
 fn main() {
-    let given: Vec<_> = std::env::args().skip(1).filter_map(|a| shape(&a)).collect();
-    let shapes = match given.is_empty() {
-        true => SHAPES.to_vec(),
-        false => given,
-    };
     println!("forward and backward on Flex; ratio to the plain layer or stack");
-    for shape in shapes {
+    for shape in shapes::given_or(&SHAPES) {
         let [b, t, i, h] = shape;
         println!("B,T,I,H = {b},{t},{i},{h}");
         layer(shape);
         stack(shape);
     }
-}
-
-/// `B,T,I,H`; other arguments are cargo's own.
-fn shape(argument: &str) -> Option<[usize; 4]> {
-    let sizes: Result<Vec<_>, _> = argument.split(',').map(str::parse).collect();
-    sizes.ok()?.try_into().ok()
 }
 
 fn layer([b, t, i, h]: [usize; 4]) {

@@ -14,6 +14,7 @@
 
 #[path = "../tests/allocations/mod.rs"]
 mod allocations;
+mod shapes;
 
 use allocations::{Bytes, count};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -30,13 +31,8 @@ const WARM_UP: usize = 3;
 const TURNS: usize = 21;
 
 fn main() {
-    let given: Vec<_> = std::env::args().skip(1).filter_map(|a| shape(&a)).collect();
-    let shapes = match given.is_empty() {
-        true => SHAPES.to_vec(),
-        false => given,
-    };
     println!("LSTM, forward and backward on Flex; ratio to the layer that keeps everything");
-    for shape in shapes {
+    for shape in shapes::given_or(&SHAPES) {
         let [b, t, i, h] = shape;
         println!("B,T,I,H = {b},{t},{i},{h}");
         for how in [
@@ -47,12 +43,6 @@ fn main() {
             compare(shape, how);
         }
     }
-}
-
-/// `B,T,I,H`; other arguments are cargo's own.
-fn shape(argument: &str) -> Option<[usize; 4]> {
-    let sizes: Result<Vec<_>, _> = argument.split(',').map(str::parse).collect();
-    sizes.ok()?.try_into().ok()
 }
 
 /// A figure of a pass.

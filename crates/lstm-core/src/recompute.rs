@@ -60,8 +60,9 @@ use serde::{Deserialize, Serialize};
 pub enum Recompute {
     /// Segments of `√T` steps, rounded up.
     SquareRoot,
-    /// Segments of so many steps, at least 1: on 0 a layer panics. As many as there are in the sequence, or more, keep nothing
-    /// and run all of it again, which helps where one layer of several is on its way back at a time.
+    /// Segments of so many steps, at least 1: on 0 a layer panics. As many as there are in the sequence, or
+    /// more, keep nothing and run all of it again, which helps where one layer of several is on its way back
+    /// at a time.
     Every(usize),
 }
 

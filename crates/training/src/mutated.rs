@@ -10,34 +10,14 @@ use crate::metrics::Point;
 use crate::sweep::folder::RunResult;
 use crate::sweep::plan::Plan;
 use anyhow::Result;
-use std::cell::Cell;
-use std::time::Instant;
 
 const PLANS: [&str; 2] = [
     include_str!("../../../assets/sweeps/quick.toml"),
     include_str!("../../../assets/sweeps/published/temporal-order.toml"),
 ];
 
-/// Reads `whole` again and again, with other edits each time.
 pub fn mutate<T>(name: &str, whole: &[u8], read: impl Fn(&[u8]) -> Result<T>) {
-    read(whole).unwrap_or_else(|error| panic!("{name} as it is: {error:#}"));
-    let (read_as, refused) = (Cell::new(0), Cell::new(0));
-    let result = edits::runner(file!()).run(&edits::edits(), |edits| {
-        let mut bytes = whole.to_vec();
-        edits::apply(&mut bytes, &edits);
-        let start = Instant::now();
-        let count = match read(&bytes) {
-            Ok(_) => &read_as,
-            Err(_) => &refused,
-        };
-        count.set(count.get() + 1);
-        let seconds = start.elapsed().as_secs();
-        proptest::prop_assert!(seconds < 10, "it took {seconds} s");
-        Ok(())
-    });
-    println!("{name}: {} read, {} refused", read_as.get(), refused.get());
-    result.unwrap();
-    assert!(refused.get() > 0, "no edit of {name} was noticed");
+    edits::mutate(name, file!(), whole, read);
 }
 
 fn mutate_text<T>(name: &str, whole: &str, read: impl Fn(&str) -> Result<T>) {

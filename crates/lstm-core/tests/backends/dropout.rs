@@ -2,16 +2,14 @@
 //! same masks, drawn by Keras, give the same results.
 
 use crate::backend::Backend;
-use crate::family::{Gradient, Run, gradient, of_lstm, wanted};
-use crate::golden::read;
-use crate::tensors::{Named, compare};
-use burn::tensor::{DType, Tensor};
+use crate::family::{Gradient, Run, gradient, of_lstm};
+use crate::golden::{GoldenCase, trials_of};
+use crate::tensors::Named;
+use burn::tensor::{DType, Device, Tensor};
 use libtest_mimic::Trial;
 use lstm_core::{Recurrent, RecurrentDropout, RecurrentProduct, RecurrentState, RnnCell, WithMask};
 use serde::Deserialize;
 use std::path::Path;
-
-const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-12)];
 
 /// What the golden file's metadata says of a case.
 #[derive(Clone, Deserialize)]
@@ -21,28 +19,25 @@ struct Case {
     reset_after: Option<bool>,
 }
 
-pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
-    let mut trials = vec![];
-    let file = folder.join("dropout.safetensors");
-    for (case, tensors) in read(&file, |case: &Case| case.name.clone()) {
-        for backend in backends {
-            for (dtype, tolerance) in TOLERANCES {
-                let (case, tensors) = (case.clone(), tensors.clone());
-                let name = format!("dropout::{}", case.name);
-                let key = format!("dropout, {} {}", backend.name, dtype.name());
-                trials.push(backend.trial(&name, dtype, move |device| {
-                    let run = Run {
-                        given: &tensors,
-                        device: device.clone().autodiff(),
-                        dtype,
-                    };
-                    let got = of_case(&run, &case);
-                    compare(&case.name, &key, &wanted(&tensors), &got, tolerance)
-                }));
-            }
-        }
+impl GoldenCase for Case {
+    const CORPUS: &'static str = "dropout";
+
+    fn name(&self) -> &str {
+        &self.name
     }
-    trials
+
+    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
+        let run = Run {
+            given,
+            device,
+            dtype,
+        };
+        of_case(&run, self)
+    }
+}
+
+pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
+    trials_of::<Case>(backends, folder)
 }
 
 fn of_case(run: &Run, case: &Case) -> Named {

@@ -2,8 +2,8 @@
 //! `tests/golden/generate_family.py` writes.
 
 use crate::backend::Backend;
-use crate::golden::read;
-use crate::tensors::{Host, Named, compare};
+use crate::golden::{GoldenCase, trials_of};
+use crate::tensors::{Host, Named};
 use burn::module::Param;
 use burn::tensor::{DType, Device, Gradients, Tensor};
 use libtest_mimic::Trial;
@@ -23,7 +23,22 @@ struct Case {
     reset_after: Option<bool>,
 }
 
-impl Case {
+impl GoldenCase for Case {
+    const CORPUS: &'static str = "family";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
+        let run = Run {
+            given,
+            device,
+            dtype,
+        };
+        run.case(self)
+    }
+
     fn tolerance(&self, dtype: DType) -> f64 {
         match (dtype, self.framework.as_str()) {
             // A norm divides by a deviation that may be small, and its gradient by the square of that.
@@ -36,42 +51,7 @@ impl Case {
 }
 
 pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
-    let mut trials = vec![];
-    let file = folder.join("family.safetensors");
-    for (case, tensors) in read(&file, |case: &Case| case.name.clone()) {
-        for backend in backends {
-            for dtype in [DType::F32, DType::F64] {
-                let (case, tensors) = (case.clone(), tensors.clone());
-                let name = format!("family::{}", case.name);
-                let key = format!("family, {} {}", backend.name, dtype.name());
-                trials.push(backend.trial(&name, dtype, move |device| {
-                    let run = Run {
-                        given: &tensors,
-                        device: device.clone().autodiff(),
-                        dtype,
-                    };
-                    let got = run.case(&case);
-                    compare(
-                        &case.name,
-                        &key,
-                        &wanted(&tensors),
-                        &got,
-                        case.tolerance(dtype),
-                    )
-                }));
-            }
-        }
-    }
-    trials
-}
-
-/// The results and gradients among the tensors of a case.
-pub fn wanted(tensors: &Named) -> Named {
-    let results = ["y", "hT", "cT"];
-    let tensors = tensors.clone().into_iter();
-    tensors
-        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
-        .collect()
+    trials_of::<Case>(backends, folder)
 }
 
 pub struct Run<'a> {

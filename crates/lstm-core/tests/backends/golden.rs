@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::case::{Case, run};
 use crate::tensors::{Host, Named, compare};
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
@@ -41,8 +41,57 @@ pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
     trials
 }
 
+/// A case of a golden file other than those two, as its metadata has it.
+pub trait GoldenCase: DeserializeOwned + Clone + Send + 'static {
+    /// The file's name, and the cases' first one.
+    const CORPUS: &'static str;
+
+    fn name(&self) -> &str;
+
+    /// The results and gradients, by their names in the file.
+    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named;
+
+    fn tolerance(&self, dtype: DType) -> f64 {
+        let [(_, single), (_, double)] = TOLERANCES;
+        match dtype {
+            DType::F32 => single,
+            _ => double,
+        }
+    }
+}
+
+/// A test for each case of a golden file, backend and data type.
+pub fn trials_of<C: GoldenCase>(backends: &[Backend], folder: &Path) -> Vec<Trial> {
+    let mut trials = vec![];
+    let file = folder.join(format!("{}.safetensors", C::CORPUS));
+    for (case, tensors) in read(&file, |case: &C| case.name().to_string()) {
+        for backend in backends {
+            for (dtype, _) in TOLERANCES {
+                let (case, tensors) = (case.clone(), tensors.clone());
+                let name = format!("{}::{}", C::CORPUS, case.name());
+                let key = format!("{}, {} {}", C::CORPUS, backend.name, dtype.name());
+                trials.push(backend.trial(&name, dtype, move |device| {
+                    let got = case.run(&tensors, device.clone().autodiff(), dtype);
+                    let (want, tolerance) = (wanted(tensors), case.tolerance(dtype));
+                    compare(case.name(), &key, &want, &got, tolerance)
+                }));
+            }
+        }
+    }
+    trials
+}
+
+/// The results and gradients among the tensors of a case.
+fn wanted(tensors: Named) -> Named {
+    let results = ["y", "hT", "cT"];
+    let tensors = tensors.into_iter();
+    tensors
+        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
+        .collect()
+}
+
 /// The cases of a golden file, and the tensors of each by name.
-pub fn read<C: DeserializeOwned>(file: &Path, name: impl Fn(&C) -> String) -> Vec<(C, Named)> {
+fn read<C: DeserializeOwned>(file: &Path, name: impl Fn(&C) -> String) -> Vec<(C, Named)> {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let file = SafeTensors::deserialize(&bytes).expect("a safetensors file");
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");

@@ -3,8 +3,8 @@
 //! here.
 
 use crate::backend::Backend;
-use crate::golden::read;
-use crate::tensors::{Host, Named, compare};
+use crate::golden::{GoldenCase, trials_of};
+use crate::tensors::{Host, Named};
 use burn::module::Param;
 use burn::nn::DropoutConfig;
 use burn::tensor::{DType, Device, Gradients, Tensor};
@@ -15,8 +15,6 @@ use lstm_core::{
 };
 use serde::Deserialize;
 use std::path::Path;
-
-const TOLERANCES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-12)];
 
 /// What the golden file's metadata says of a case.
 #[derive(Clone, Deserialize)]
@@ -30,38 +28,29 @@ struct Case {
     padding: String,
 }
 
-pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
-    let mut trials = vec![];
-    let file = folder.join("stacks.safetensors");
-    let cases = read(&file, |case: &Case| case.name.clone());
-    for (case, tensors) in cases {
-        for backend in backends {
-            for (dtype, tolerance) in TOLERANCES {
-                let (case, tensors) = (case.clone(), tensors.clone());
-                let name = format!("stacks::{}", case.name);
-                let key = format!("stacks, {} {}", backend.name, dtype.name());
-                trials.push(backend.trial(&name, dtype, move |device| {
-                    let run = Run {
-                        case: &case,
-                        given: &tensors,
-                        device: device.clone().autodiff(),
-                        dtype,
-                    };
-                    let got = match case.cell.as_str() {
-                        "lstm" => run.lstm(),
-                        _ => run.rnn(),
-                    };
-                    let results = ["y", "hT", "cT"];
-                    let want = tensors
-                        .into_iter()
-                        .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))
-                        .collect();
-                    compare(&case.name, &key, &want, &got, tolerance)
-                }));
-            }
+impl GoldenCase for Case {
+    const CORPUS: &'static str = "stacks";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
+        let run = Run {
+            case: self,
+            given,
+            device,
+            dtype,
+        };
+        match self.cell.as_str() {
+            "lstm" => run.lstm(),
+            _ => run.rnn(),
         }
     }
-    trials
+}
+
+pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
+    trials_of::<Case>(backends, folder)
 }
 
 struct Run<'a> {

@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::time::Instant;
 
 /// One thing that happens to a file. Places are taken modulo the file's length.
 #[derive(Clone, Debug)]
-pub enum Edit {
+enum Edit {
     FlipBit(usize, u8),
     /// Eight bytes are set: sizes and offsets.
     SetWord(usize, u64),
@@ -45,7 +48,7 @@ fn place() -> impl Strategy<Value = usize> {
 }
 
 /// One to three edits.
-pub fn edits() -> impl Strategy<Value = Vec<Edit>> {
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
     prop::collection::vec(edit(), 1..4)
 }
 
@@ -69,12 +72,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Makes all the edits.
-pub fn apply(bytes: &mut Vec<u8>, edits: &[Edit]) {
-    edits.iter().for_each(|edit| apply_one(bytes, edit));
-}
-
-fn apply_one(bytes: &mut Vec<u8>, edit: &Edit) {
+fn apply(bytes: &mut Vec<u8>, edit: &Edit) {
     if bytes.is_empty() {
         return;
     }
@@ -115,16 +113,43 @@ fn apply_one(bytes: &mut Vec<u8>, edit: &Edit) {
     }
 }
 
-/// Runs so many cases as `MUTATED_CASES` says, 300 if it says nothing, and keeps those that fail in
+/// Reads what is right with other edits each time, and fails if that panics, takes too long or never fails;
+/// `read` gives an error where it refuses.
+///
+/// It runs so many cases as `MUTATED_CASES` says, 300 if it says nothing, and keeps those that fail in
 /// `regressions` beside the `source`.
-pub fn runner(source: &'static str) -> TestRunner {
+pub fn mutate<T, E: Debug>(
+    name: &str,
+    source: &'static str,
+    whole: &[u8],
+    read: impl Fn(&[u8]) -> Result<T, E>,
+) {
+    read(whole).unwrap_or_else(|error| panic!("{name} as it is: {error:?}"));
     let cases = std::env::var("MUTATED_CASES").ok();
-    TestRunner::new(ProptestConfig {
+    let mut runner = TestRunner::new(ProptestConfig {
         cases: cases.map_or(300, |cases| cases.parse().expect("a number of cases")),
         failure_persistence: Some(Box::new(FileFailurePersistence::SourceParallel(
             "regressions",
         ))),
         source_file: Some(source),
         ..ProptestConfig::default()
-    })
+    });
+    let (accepted, refused) = (Cell::new(0), Cell::new(0));
+    let result = runner.run(&edits(), |edits| {
+        let mut bytes = whole.to_vec();
+        edits.iter().for_each(|edit| apply(&mut bytes, edit));
+        let start = Instant::now();
+        let count = match read(&bytes) {
+            Ok(_) => &accepted,
+            Err(_) => &refused,
+        };
+        count.set(count.get() + 1);
+        let seconds = start.elapsed().as_secs();
+        prop_assert!(seconds < 10, "it took {seconds} s");
+        Ok(())
+    });
+    let (accepted, refused) = (accepted.get(), refused.get());
+    println!("{name}: {accepted} read, {refused} refused");
+    result.unwrap();
+    assert!(refused > 0, "no edit of {name} was noticed");
 }

@@ -10,11 +10,9 @@ use lstm_core::{
     BiLstm, BiRnn, GruCell, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
     RecurrentStack, Rnn, RnnStack,
 };
-use proptest::prop_assert;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
-use std::time::Instant;
 
 /// Small files are mutated; what they may lead to is far below what a garbled size would ask for.
 const LARGEST_ALLOCATION: usize = 32 << 20;
@@ -55,29 +53,17 @@ fn mutate(name: &str, read: impl Fn(&Path) -> Result<Weights, WeightError>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("weights");
     let layers = Layers::default();
-    let (opened, refused) = (Cell::new(0), Cell::new(0));
-    let result = edits::runner(file!()).run(&edits::edits(), |edits| {
-        let mut bytes = whole.clone();
-        edits::apply(&mut bytes, &edits);
-        std::fs::write(&path, &bytes).unwrap();
+    edits::mutate(name, file!(), &whole, |bytes| {
+        std::fs::write(&path, bytes).unwrap();
         LARGEST.set(0);
-        let start = Instant::now();
-        match read(&path) {
-            Ok(weights) => {
-                opened.set(opened.get() + 1);
-                layers.load_all(&weights);
-            }
-            Err(_) => refused.set(refused.get() + 1),
+        let weights = read(&path);
+        if let Ok(weights) = &weights {
+            layers.load_all(weights);
         }
         let largest = LARGEST.get();
-        prop_assert!(largest <= LARGEST_ALLOCATION, "{largest} bytes at once");
-        let seconds = start.elapsed().as_secs();
-        prop_assert!(seconds < 10, "it took {seconds} s");
-        Ok(())
+        assert!(largest <= LARGEST_ALLOCATION, "{largest} bytes at once");
+        weights
     });
-    println!("{name}: {} opened, {} refused", opened.get(), refused.get());
-    result.unwrap();
-    assert!(refused.get() > 0, "no edit of {name} was noticed");
 }
 
 /// A layer of every kind that one of the files is for.
