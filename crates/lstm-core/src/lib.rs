@@ -123,6 +123,7 @@ pub mod gates;
 pub mod init;
 pub mod layer;
 mod lengths;
+mod nonlinearity;
 mod ops;
 mod recompute;
 pub mod reference;
@@ -131,7 +132,7 @@ mod state;
 
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
-    Cell, GruCell, GruCellConfig, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
+    Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
     LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
     PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell, RnnCellConfig, WithMask,
     Zoneout,

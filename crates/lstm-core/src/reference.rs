@@ -24,7 +24,7 @@ pub(crate) struct Reading<'a, S> {
 
 impl<'a, S> Reading<'a, S> {
     /// Nothing but the direction, and lengths if any.
-    fn plain(reverse: bool, lengths: Option<&'a Lengths>) -> Self {
+    pub fn plain(reverse: bool, lengths: Option<&'a Lengths>) -> Self {
         Self {
             reverse,
             lengths,
@@ -36,7 +36,7 @@ impl<'a, S> Reading<'a, S> {
 
 /// Runs any cell over a sequence `[B, T, I]`: the outputs `[B, T, H]`, aligned with the input in either
 /// direction, and the final state.
-pub(crate) fn run<C: Cell>(
+pub(crate) fn read<C: Cell>(
     cell: &C,
     input: Tensor<3>,
     mut state: C::State,
@@ -97,6 +97,30 @@ pub(crate) fn run<C: Cell>(
     (output, state)
 }
 
+/// Runs any cell over a sequence, of the valid steps of each row only if there are `lengths`.
+///
+/// # Shapes
+///
+/// - `input`: `[B, T, I]`, `T` at least 1
+/// - `state`: the state before the first step
+/// - returns the outputs of all steps `[B, T, H]`, aligned with the input in either direction, and the final
+///   state
+///
+/// With `reverse` the sequence is read from its last step to its first.
+///
+/// # Panics
+///
+/// If there are lengths, but not one from 1 to `T` for each row.
+pub fn run<C: Cell>(
+    cell: &C,
+    input: Tensor<3>,
+    state: C::State,
+    reverse: bool,
+    lengths: Option<&Lengths>,
+) -> (Tensor<3>, C::State) {
+    read(cell, input, state, &Reading::plain(reverse, lengths))
+}
+
 /// Runs an RNN cell over a sequence.
 ///
 /// # Shapes
@@ -113,7 +137,7 @@ pub fn rnn(
     state: RnnState<2>,
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
-    run(cell, input, state, &Reading::plain(reverse, None))
+    read(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`rnn`], of the valid steps of each row only; see [`Lengths`].
@@ -129,7 +153,7 @@ pub fn rnn_with_lengths(
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
     let lengths = lengths.into();
-    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
+    read(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// Runs an LSTM cell over a sequence.
@@ -148,7 +172,7 @@ pub fn lstm(
     state: LstmState<2>,
     reverse: bool,
 ) -> (Tensor<3>, LstmState<2>) {
-    run(cell, input, state, &Reading::plain(reverse, None))
+    read(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`lstm`], of the valid steps of each row only; see [`Lengths`].
@@ -164,7 +188,7 @@ pub fn lstm_with_lengths(
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
     let lengths = lengths.into();
-    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
+    read(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// The input `[B, T, I]` with zeros for padding, whatever that holds, and where the padding is,

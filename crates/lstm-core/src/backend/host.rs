@@ -1,9 +1,9 @@
 //! The kernels for every backend whose tensors lie in this machine's memory.
 
-use super::cpu::{
-    self, Buffer, Cell, Lstm, Recurrence, Rnn, Sequence, Simd, Sizes, Wanted, Weights,
+use super::cpu::{self, Buffer, Cell, Recurrence, Sequence, Simd, Sizes, Wanted, Weights};
+use crate::ops::{
+    CellKind, Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream,
 };
-use crate::ops::{Inputs, Kind, Memory, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::TensorData;
@@ -78,6 +78,8 @@ impl<'a> Steps<'a> {
 
 /// The numbers of [`Inputs`].
 struct Read<'a> {
+    kind: CellKind,
+    cell: Box<dyn Cell>,
     sizes: Sizes,
     input: Steps<'a>,
     input_weight: Cow<'a, [f32]>,
@@ -85,6 +87,7 @@ struct Read<'a> {
     recurrent_weight: Cow<'a, [f32]>,
     hidden: Cow<'a, [f32]>,
     memory: Cow<'a, [f32]>,
+    peepholes: Cow<'a, [f32]>,
     lengths: Option<&'a [usize]>,
 }
 
@@ -92,7 +95,13 @@ impl<'a> Read<'a> {
     fn new<B: Host>(inputs: &'a Inputs<B>) -> Self {
         let [batch, time, input] = inputs.input.shape().dims();
         let [_, hidden] = inputs.hidden.shape().dims();
+        let there = |tensor: &'a Maybe<B>| match tensor.as_option() {
+            Some(tensor) => numbers::<B>(tensor),
+            None => Cow::Borrowed(&[][..]),
+        };
         Self {
+            kind: inputs.cell,
+            cell: cpu::cell(inputs.cell),
             sizes: Sizes {
                 batch,
                 time,
@@ -105,17 +114,16 @@ impl<'a> Read<'a> {
             bias: numbers::<B>(&inputs.bias),
             recurrent_weight: numbers::<B>(&inputs.recurrent_weight),
             hidden: numbers::<B>(&inputs.hidden),
-            memory: match &inputs.memory {
-                Memory::Nothing => Cow::Borrowed(&[]),
-                Memory::Cell(cell) => numbers::<B>(cell),
-            },
+            memory: there(&inputs.memory),
+            peepholes: there(&inputs.peepholes),
             lengths: inputs.lengths.as_deref(),
         }
     }
 
-    fn recurrence<C>(&self, cell: C) -> Recurrence<'_, C> {
+    fn recurrence(&self) -> Recurrence<'_> {
         Recurrence {
-            cell,
+            cell: &*self.cell,
+            spec: self.kind.spec(),
             sizes: self.sizes,
             input: self.input.sequence(),
             weights: Weights {
@@ -125,6 +133,7 @@ impl<'a> Read<'a> {
             },
             hidden: &self.hidden,
             memory: &self.memory,
+            peepholes: &self.peepholes,
             lengths: self.lengths,
             simd: Simd::chosen(),
             threads: rayon::current_num_threads(),
@@ -140,33 +149,19 @@ pub(crate) fn recurrence<B: Host>(
 }
 
 fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Buffer) {
-    fn run<B: Host, C: Cell>(read: Read, cell: C, keep: bool) -> (Outputs<B>, Buffer) {
-        let forward = read.recurrence(cell).forward(keep);
-        let Sizes {
-            batch,
-            time,
-            hidden,
-            ..
-        } = read.sizes;
-        let output = TensorData::new(forward.output, [batch, time, hidden]);
-        let state = |numbers| B::from_data(TensorData::new(numbers, [batch, hidden]));
-        let outputs = Outputs {
-            output: B::from_data(output),
-            hidden: state(forward.hidden),
-            memory: C::MEMORY.then(|| state(forward.memory)),
-        };
-        (outputs, forward.kept)
-    }
     let read = Read::new(inputs);
-    match inputs.kind {
-        Kind::Lstm => run::<B, _>(read, Lstm, keep),
-        Kind::TanhRnn => run::<B, _>(read, Rnn::Tanh, keep),
-        Kind::ReluRnn => run::<B, _>(read, Rnn::Relu, keep),
-    }
+    let forward = read.recurrence().forward(keep);
+    let like = |shape, numbers| B::from_data(TensorData::new(numbers, shape));
+    let outputs = Outputs {
+        output: like(inputs.output_shape(), forward.output),
+        hidden: like(inputs.hidden.shape(), forward.hidden),
+        memory: (inputs.memory.as_option()).map(|memory| like(memory.shape(), forward.memory)),
+    };
+    (outputs, forward.kept)
 }
 
 impl<B: Host + RecurrentBackend> RecurrentKernels for B {
-    type Kept = Arc<Buffer>;
+    type Saved = Arc<Buffer>;
 
     fn forward(inputs: &Inputs<B>) -> (Outputs<B>, Arc<Buffer>) {
         let (outputs, kept) = forward(inputs, true);
@@ -176,10 +171,10 @@ impl<B: Host + RecurrentBackend> RecurrentKernels for B {
     fn backward(
         inputs: &Inputs<B>,
         output: &FloatTensor<B>,
-        kept: &Arc<Buffer>,
+        saved: &Arc<Buffer>,
         upstream: &Upstream<B>,
-        wanted: &[bool],
-    ) -> Vec<Option<FloatTensor<B>>> {
+        wanted: Each<bool>,
+    ) -> Each<Option<FloatTensor<B>>> {
         let read = Read::new(inputs);
         let output = Steps::of::<B>(output);
         let of_steps = upstream.output.as_option().map(Steps::of::<B>);
@@ -192,33 +187,24 @@ impl<B: Host + RecurrentBackend> RecurrentKernels for B {
         };
         let output = output.sequence();
         let only = Wanted {
-            input: wanted[0],
-            weights: wanted[1..4].contains(&true),
+            input: wanted.input,
+            weights: wanted.input_weight || wanted.bias || wanted.recurrent_weight,
         };
-        let gradients = match inputs.kind {
-            Kind::Lstm => read.recurrence(Lstm).backward(upstream, output, kept, only),
-            Kind::TanhRnn => read
-                .recurrence(Rnn::Tanh)
-                .backward(upstream, output, kept, only),
-            Kind::ReluRnn => read
-                .recurrence(Rnn::Relu)
-                .backward(upstream, output, kept, only),
-        };
+        let gradients = read.recurrence().backward(upstream, output, saved, only);
         let of = |tensor: &FloatTensor<B>, gradient: Vec<f32>| {
             let shape = tensor.shape();
             let there = gradient.len() == shape.num_elements();
             there.then(|| B::from_data(TensorData::new(gradient, shape)))
         };
-        let mut all = vec![
-            of(&inputs.input, gradients.input),
-            of(&inputs.input_weight, gradients.weights.input),
-            of(&inputs.bias, gradients.weights.bias),
-            of(&inputs.recurrent_weight, gradients.weights.recurrent),
-            of(&inputs.hidden, gradients.hidden),
-        ];
-        if let Memory::Cell(cell) = &inputs.memory {
-            all.push(of(cell, gradients.memory));
+        let of_maybe = |tensor: &Maybe<B>, gradient| of(tensor.as_option()?, gradient);
+        Each {
+            input: of(&inputs.input, gradients.input),
+            input_weight: of(&inputs.input_weight, gradients.weights.input),
+            bias: of(&inputs.bias, gradients.weights.bias),
+            recurrent_weight: of(&inputs.recurrent_weight, gradients.weights.recurrent),
+            peepholes: of_maybe(&inputs.peepholes, gradients.peepholes),
+            hidden: of(&inputs.hidden, gradients.hidden),
+            memory: of_maybe(&inputs.memory, gradients.memory),
         }
-        all
     }
 }

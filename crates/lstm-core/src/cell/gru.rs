@@ -1,9 +1,12 @@
 //! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
 
 use super::{
-    Cell, RecurrentProduct, activate, blocks, check_weights, leaf, project, recurrent_product,
+    Cell, Kernel, RecurrentProduct, activate, blocks, check_weights, leaf, project,
+    recurrent_product,
 };
 use crate::display::impl_module_display;
+use crate::nonlinearity::{Nonlinearity, Real};
+use crate::ops::{CellKind, GruKind};
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -198,6 +201,32 @@ impl Cell for GruCell {
 
     fn step(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
         self.step_seeing(projected, hidden.clone(), hidden)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        if !self.reset_after {
+            return None;
+        }
+        let kind = CellKind::Gru(GruKind {
+            gate: Nonlinearity::of(&self.gate_activation)?,
+            candidate: Nonlinearity::of(&self.hidden_activation)?,
+            clip: self.clip.map(Real::from),
+        });
+        let mut kernel = Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &None);
+        let zeros = |width| {
+            let like = &kernel.input_weight;
+            Tensor::zeros([width], (&like.device(), like.dtype()))
+        };
+        let units = self.d_hidden();
+        kernel.bias = match (&self.bias, &self.candidate_bias) {
+            (None, None) => None,
+            (bias, candidate) => {
+                let bias = bias.as_ref().map_or_else(|| zeros(3 * units), Param::val);
+                let candidate = candidate.as_ref().map_or_else(|| zeros(units), Param::val);
+                Some(Tensor::cat(vec![bias, candidate], 0))
+            }
+        };
+        Some(kernel)
     }
 }
 

@@ -1,10 +1,13 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project, recurrent_product,
+    Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project,
+    recurrent_product,
 };
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
+use crate::nonlinearity::{Nonlinearity, Real};
+use crate::ops::{CellKind, LstmKind};
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -394,6 +397,30 @@ impl Cell for LstmCell {
         let cell = self.cell_state(&gates, state.cell);
         let hidden = self.hidden_state(&gates, cell.clone());
         LstmState::new(cell, hidden)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        Some(self.kernel_of(CellKind::Lstm(self.kind()?)))
+    }
+}
+
+impl LstmCell {
+    /// Its options, as kernels see them.
+    pub(super) fn kind(&self) -> Option<LstmKind> {
+        Some(LstmKind {
+            gate: Nonlinearity::of(&self.gate_activation)?,
+            candidate: Nonlinearity::of(&self.cell_activation)?,
+            shown: Nonlinearity::of(&self.hidden_activation)?,
+            clip: self.clip.map(Real::from),
+            coupled: self.input_forget,
+            open: None,
+            peepholes: false,
+        })
+    }
+
+    /// Kernels with its weights.
+    pub(super) fn kernel_of(&self, kind: CellKind) -> Kernel {
+        Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &self.bias)
     }
 }
 

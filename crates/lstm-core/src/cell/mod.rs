@@ -22,6 +22,7 @@ pub use rnn::{RnnCell, RnnCellConfig};
 pub use without_gate::LstmWithoutGate;
 pub use zoneout::Zoneout;
 
+use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay, Param};
@@ -97,6 +98,50 @@ pub trait Cell: Module + ModuleDisplay {
 
     /// One step, from what [`project`](Self::project) made of the input: the state after it.
     fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
+
+    /// How kernels run the cell, which several steps at once are faster with. The cells of this library say it,
+    /// as far as there are kernels for their options; a cell made of one of them can pass it on if its own step
+    /// gives the same. As it is, none.
+    fn kernel(&self) -> Option<Kernel> {
+        None
+    }
+}
+
+/// How kernels run a cell; see [`Cell::kernel`].
+#[derive(Debug)]
+pub struct Kernel {
+    /// What a step computes.
+    pub(crate) kind: CellKind,
+    /// `W`, `[I, G_x·H]`
+    pub(crate) input_weight: Tensor<2>,
+    /// `R`, `[H, G_h·H]`
+    pub(crate) recurrent_weight: Tensor<2>,
+    /// `b`, `[S·H]`
+    pub(crate) bias: Option<Tensor<1>>,
+    /// `[P·H]`
+    pub(crate) peepholes: Option<Tensor<1>>,
+}
+
+impl Kernel {
+    fn new(
+        kind: CellKind,
+        input_weight: &Param<Tensor<2>>,
+        recurrent_weight: &Param<Tensor<2>>,
+        bias: &Option<Param<Tensor<1>>>,
+    ) -> Self {
+        Self {
+            kind,
+            input_weight: input_weight.val(),
+            recurrent_weight: recurrent_weight.val(),
+            bias: bias.as_ref().map(Param::val),
+            peepholes: None,
+        }
+    }
+
+    /// Hidden units, `H`.
+    pub(crate) fn units(&self) -> usize {
+        self.recurrent_weight.dims()[0]
+    }
 }
 
 /// Checks the weights of a cell with `gates` packed gates.

@@ -1,6 +1,7 @@
 //! The LSTM with peepholes (Gers & Schmidhuber 2000, *Recurrent nets that time and count*; ONNX' input `P`).
 
-use super::{Cell, LstmCell, LstmCellConfig};
+use super::{Cell, Kernel, LstmCell, LstmCellConfig};
+use crate::ops::{CellKind, LstmKind};
 use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LstmState};
@@ -106,5 +107,20 @@ impl Cell for PeepholeLstmCell {
         gates.output = self.lstm.gate_of(output);
         let hidden = self.lstm.hidden_state(&gates, cell.clone());
         LstmState::new(cell, hidden)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        let kind = LstmKind {
+            peepholes: true,
+            ..self.lstm.kind()?
+        };
+        let peepholes = [Some(&self.input_peephole), self.forget_peephole.as_ref()]
+            .into_iter()
+            .flatten()
+            .chain([&self.output_peephole]);
+        Some(Kernel {
+            peepholes: Some(Tensor::cat(peepholes.map(Param::val).collect(), 0)),
+            ..self.lstm.kernel_of(CellKind::Lstm(kind))
+        })
     }
 }

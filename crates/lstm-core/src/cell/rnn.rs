@@ -1,7 +1,9 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{Cell, RecurrentProduct, activate, check_input, check_weights, leaf, project};
+use super::{Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project};
 use crate::display::impl_module_display;
+use crate::nonlinearity::{Nonlinearity, Real};
+use crate::ops::{CellKind, RnnKind};
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -197,6 +199,20 @@ impl Cell for RnnCell {
             Some(clip) => hidden.clamp(-clip, clip),
             None => hidden,
         })
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        let kind = RnnKind {
+            activation: Nonlinearity::of(&self.hidden_activation)?,
+            clip: self.clip.map(Real::from),
+        };
+        let kind = CellKind::Rnn(kind);
+        Some(Kernel::new(
+            kind,
+            &self.input_weight,
+            &self.recurrent_weight,
+            &self.bias,
+        ))
     }
 }
 

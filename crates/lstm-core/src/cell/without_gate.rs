@@ -1,8 +1,9 @@
 //! The LSTM with one gate switched off (Greff et al. 2015, *LSTM: a search space odyssey*: the variants NIG,
 //! NFG and NOG).
 
-use super::{Cell, LstmCell};
+use super::{Cell, Kernel, LstmCell};
 use crate::gates::Gate;
+use crate::ops::{CellKind, LstmKind};
 use burn::module::Module;
 use burn::nn::LstmState;
 use burn::tensor::{Tensor, TensorCreationOptions};
@@ -82,5 +83,13 @@ impl Cell for LstmWithoutGate {
         let cell = self.lstm.cell_state(&gates, state.cell);
         let hidden = self.lstm.hidden_state(&gates, cell.clone());
         LstmState::new(cell, hidden)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        let kind = LstmKind {
+            open: Some(self.gate),
+            ..self.lstm.kind()?
+        };
+        Some(self.lstm.kernel_of(CellKind::Lstm(kind)))
     }
 }

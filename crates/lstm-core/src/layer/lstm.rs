@@ -6,6 +6,7 @@ use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
 use crate::recompute::Recompute;
+use crate::reference::Reading;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
@@ -144,6 +145,12 @@ impl From<Lstm> for LstmCell {
 }
 
 impl Lstm {
+    /// Whether the layer runs on kernels on a device; else it takes the steps one by one, by the
+    /// [`reference`](mod@crate::reference), several times slower.
+    pub fn runs_on_kernels(&self, device: &Device) -> bool {
+        ops::has_kernels_of(&self.cell, device)
+    }
+
     /// Runs the layer over a batch of sequences.
     ///
     /// # Shapes
@@ -195,7 +202,8 @@ impl Lstm {
         let state = self.cell.state_or_zeros("lstm", &input, batch, state);
         let [_, time, _] = input.dims();
         let segment = self.recompute.map(|how| how.steps("lstm", time));
-        let (output, state) = ops::lstm(&self.cell, input, state, self.reverse, lengths, segment);
+        let reading = Reading::plain(self.reverse, lengths);
+        let (output, state) = ops::run("lstm", &self.cell, input, state, &reading, segment);
         (swap_layout(output, self.batch_first), state)
     }
 }

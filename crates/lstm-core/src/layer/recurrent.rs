@@ -3,7 +3,8 @@
 use super::{check_input, check_lengths, swap_layout};
 use crate::cell::Cell;
 use crate::lengths::Lengths;
-use crate::reference::{self, Reading};
+use crate::ops;
+use crate::reference::Reading;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, Param};
@@ -33,9 +34,9 @@ use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 /// # assert!(difference.into_scalar::<f32>() < 1e-6);
 /// ```
 ///
-/// The steps are taken one by one ([`reference`](mod@crate::reference)). An [`Lstm`](crate::Lstm) or an
-/// [`Rnn`](crate::Rnn) gives the same as the cell in here, and is several times faster. Layers on each other are a
-/// [`RecurrentStack`](crate::RecurrentStack).
+/// Where there are kernels for the cell, it runs on them ([`runs_on_kernels`](Self::runs_on_kernels)), as fast as an
+/// [`Lstm`](crate::Lstm) or an [`Rnn`](crate::Rnn); else step by step ([`reference`](mod@crate::reference)). Layers on
+/// each other are a [`RecurrentStack`](crate::RecurrentStack).
 #[derive(Module, Debug)]
 pub struct Recurrent<C: Module> {
     /// The cell that takes the steps.
@@ -208,6 +209,15 @@ impl<C: Cell> Recurrent<C> {
         self.run(input, state, Some(&lengths.into()), Some(first))
     }
 
+    /// Whether the layer runs whole sequences on kernels on a device; else its steps are taken one by one by the
+    /// [`reference`](mod@crate::reference), several times slower.
+    ///
+    /// It depends on the cell and its options, on the device and on the type of the weights. With
+    /// [`truncation`](Self::truncation), with resets and for single steps there are no kernels yet.
+    pub fn runs_on_kernels(&self, device: &Device) -> bool {
+        self.truncation.is_none() && ops::has_kernels_of(&self.cell, device)
+    }
+
     /// One step of a stream; `T` of them give what [`forward`](Self::forward) gives.
     ///
     /// # Shapes
@@ -269,7 +279,8 @@ impl<C: Cell> Recurrent<C> {
             resets: first.map(|first| (first, &initial)),
             truncation: self.truncation,
         };
-        let (output, state) = reference::run(&self.cell, input, state, &reading);
+        let operation = "recurrent layer";
+        let (output, state) = ops::run(operation, &self.cell, input, state, &reading, None);
         (swap_layout(output, self.batch_first), state)
     }
 }

@@ -6,7 +6,7 @@
 //! way back through a slice fills and adds a tensor as large as the whole.)
 
 use super::segments::{self, Boundaries};
-use super::{Inputs, Memory, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
+use super::{Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -16,21 +16,26 @@ use burn::backend::{Autodiff, Backend, TensorMetadata};
 use burn::tensor::{DType, Shape};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The recurrence's node. Its parents are those tensors among the inputs that there are, each in its
+/// [place](Each).
 #[derive(Debug)]
-struct Recurrence;
+struct Recurrence<const N: usize>([Place; N]);
+
+/// Where something is in an [`Each`].
+type Place = usize;
 
 #[derive(Clone, Debug)]
 struct State<B: RecurrentKernels> {
     inputs: Inputs<B>,
-    kept: Kept<B>,
+    saved: Saved<B>,
     of_states: OfStates<B>,
 }
 
-/// What the way back needs beside the inputs.
+/// What the backward pass needs beside the inputs.
 #[derive(Clone, Debug)]
-enum Kept<B: RecurrentKernels> {
+enum Saved<B: RecurrentKernels> {
     /// All of it, and the hidden states of all steps.
-    All(B::Kept, FloatTensor<B>),
+    All(B::Saved, FloatTensor<B>),
     /// What is enough to recompute the rest.
     Boundaries(Boundaries<B>),
 }
@@ -53,7 +58,7 @@ impl<B: Backend> OfStates<B> {
 /// recurrence's node has one where there is no other. Added to another it makes no difference.
 const NOTHING: [usize; 3] = [1; 3];
 
-impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
+impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence<N> {
     type State = State<B>;
 
     fn backward(
@@ -65,7 +70,7 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
         let gradient = grads.consume::<B>(&ops.node);
         let State {
             inputs,
-            kept,
+            saved,
             of_states,
         } = ops.state;
         let [hidden, memory] = std::mem::take(&mut *of_states.lock());
@@ -76,16 +81,35 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
             hidden: hidden.into(),
             memory: memory.into(),
         };
-        let wanted = ops.parents.each_ref().map(Option::is_some);
-        let gradients = match kept {
-            Kept::All(kept, output) => B::backward(&inputs, &output, &kept, &upstream, &wanted),
-            Kept::Boundaries(kept) => segments::backward(&inputs, kept, upstream, &wanted),
+        let parents = self.0.into_iter().zip(ops.parents);
+        let mut wanted = Each::default();
+        for (place, parent) in parents.clone() {
+            *wanted.places()[place] = parent.is_some();
+        }
+        let mut gradients = match saved {
+            Saved::All(saved, output) => B::backward(&inputs, &output, &saved, &upstream, wanted),
+            Saved::Boundaries(saved) => segments::backward(&inputs, saved, upstream, wanted),
         };
-        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
-            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+        let gradients = gradients.places();
+        for (place, parent) in parents {
+            if let (Some(parent), Some(gradient)) = (parent, gradients[place].take()) {
                 grads.register::<B>(parent.id, gradient);
             }
         }
+    }
+}
+
+impl<T> Each<T> {
+    fn places(&mut self) -> [&mut T; 7] {
+        [
+            &mut self.input,
+            &mut self.input_weight,
+            &mut self.bias,
+            &mut self.recurrent_weight,
+            &mut self.hidden,
+            &mut self.peepholes,
+            &mut self.memory,
+        ]
     }
 }
 
@@ -124,25 +148,22 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
         let (bias, bias_node) = inputs.bias.into_parts();
         let (recurrent_weight, recurrent_weight_node) = inputs.recurrent_weight.into_parts();
         let (hidden, hidden_node) = inputs.hidden.into_parts();
-        let (memory, memory_node) = match inputs.memory {
-            Memory::Nothing => (Memory::Nothing, None),
-            Memory::Cell(cell) => {
-                let (cell, node) = cell.into_parts();
-                (Memory::Cell(cell), Some(node))
-            }
-        };
+        let (peepholes, peepholes_node) = parts(inputs.peepholes);
+        let (memory, memory_node) = parts(inputs.memory);
         let inputs = Inputs {
             input,
             input_weight,
             bias,
             recurrent_weight,
+            peepholes,
             hidden,
             memory,
-            kind: inputs.kind,
+            cell: inputs.cell,
             reverse: inputs.reverse,
             lengths: inputs.lengths,
             segment: inputs.segment,
         };
+        // In the order of their places.
         let [a, b, c, d, e] = [
             input_node,
             input_weight_node,
@@ -150,38 +171,52 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             recurrent_weight_node,
             hidden_node,
         ];
-        let outputs = match memory_node {
-            None => node::<B, C, 5>(inputs, [a, b, c, d, e]),
-            Some(f) => node::<B, C, 6>(inputs, [a, b, c, d, e, f]),
+        let outputs = match (peepholes_node, memory_node) {
+            (None, None) => node::<B, C, 5>(inputs, [0, 1, 2, 3, 4], [a, b, c, d, e]),
+            (None, Some(m)) => node::<B, C, 6>(inputs, [0, 1, 2, 3, 4, 6], [a, b, c, d, e, m]),
+            (Some(p), None) => node::<B, C, 6>(inputs, [0, 1, 2, 3, 4, 5], [a, b, c, d, e, p]),
+            (Some(p), Some(m)) => {
+                node::<B, C, 7>(inputs, [0, 1, 2, 3, 4, 5, 6], [a, b, c, d, e, p, m])
+            }
         };
         outputs.into_tuple()
     }
 }
 
+/// A tensor that may be there, and its node.
+fn parts<B: Backend, C: CheckpointStrategy>(
+    tensor: Maybe<Autodiff<B, C>>,
+) -> (Maybe<B>, Option<NodeGuard>) {
+    let parts = tensor.into_option().map(|tensor| tensor.into_parts());
+    let (tensor, node) = parts.unzip();
+    (tensor.into(), node)
+}
+
 /// Runs the recurrence as a node with the given parents.
 fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
     inputs: Inputs<B>,
+    places: [Place; N],
     parents: [NodeGuard; N],
 ) -> Outputs<Autodiff<B, C>> {
-    let has_memory = matches!(inputs.memory, Memory::Cell(_));
+    let has_memory = inputs.memory.as_option().is_some();
     let of_states = OfStates::none();
-    let prepared = Backward::<B, N>::prepare::<C>(Recurrence, parents);
+    let prepared = Backward::<B, N>::prepare::<C>(Recurrence(places), parents);
     let (output, hidden, memory) = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (outputs, kept) = match inputs.segment {
+            let (outputs, saved) = match inputs.segment {
                 None => {
-                    let (outputs, kept) = B::forward(&inputs);
+                    let (outputs, saved) = B::forward(&inputs);
                     let output = outputs.output.clone();
-                    (outputs, Kept::All(kept, output))
+                    (outputs, Saved::All(saved, output))
                 }
                 Some(steps) => {
-                    let (outputs, kept) = segments::forward(&inputs, steps);
-                    (outputs, Kept::Boundaries(kept))
+                    let (outputs, saved) = segments::forward(&inputs, steps);
+                    (outputs, Saved::Boundaries(saved))
                 }
             };
             let state = State {
                 inputs,
-                kept,
+                saved,
                 of_states: of_states.clone(),
             };
             let output = prepared.finish(state, outputs.output);

@@ -8,10 +8,12 @@
 #![allow(deprecated)]
 
 mod autodiff;
+mod cell;
 mod segments;
 mod tensor;
 
-pub(crate) use tensor::{lstm, rnn};
+pub use cell::{CellKind, GruKind, LstmKind, RnnKind, Spec};
+pub(crate) use tensor::{has_kernels_of, run};
 
 #[cfg(feature = "wgpu")]
 use burn::backend::fusion::custom::TensorSpec;
@@ -31,8 +33,8 @@ use std::sync::Arc;
     Fusion: cfg(feature = "wgpu")
 )]
 pub trait RecurrentBackend: Backend {
-    /// The hidden states of all steps, aligned with the input, `[B, T, H]`, and the hidden and the cell
-    /// state after the last step read, `[B, H]`. A cell without cell state gives the hidden state twice.
+    /// The hidden states of all steps, aligned with the input, `[B, T, H]`, and after the last step read the
+    /// hidden state, `[B, H]`, and the others, `[B, M·H]`. A cell without others gives the hidden state twice.
     #[fusion(meta = output_specs)]
     fn recurrence(
         #[extension_type] inputs: Inputs<Self>,
@@ -45,32 +47,51 @@ fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec)
     let [batch, time, _] = inputs.input.shape.dims();
     let [_, hidden] = inputs.hidden.shape.dims();
     let state = inputs.hidden.clone();
+    let memory = match &inputs.memory {
+        MaybeMetadata::Nothing => state.clone(),
+        MaybeMetadata::Tensor(memory) => memory.clone(),
+    };
     let shape = Shape::from([batch, time, hidden]);
-    (
-        TensorSpec::new(shape, inputs.input.dtype),
-        state.clone(),
-        state,
-    )
+    (TensorSpec::new(shape, inputs.input.dtype), state, memory)
 }
 
 /// A backend with kernels: the recurrence as autodiff needs it.
 pub trait RecurrentKernels: RecurrentBackend {
-    /// What the way back needs, beside inputs and output.
-    type Kept: Clone + Debug + Send + 'static;
+    /// What the backward pass needs, beside inputs and output.
+    type Saved: Clone + Debug + Send + 'static;
 
-    /// As [`RecurrentBackend::recurrence`], and what the way back needs.
-    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept);
+    /// As [`RecurrentBackend::recurrence`], and what is saved for backward.
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved);
 
-    /// The gradients of the tensors among `inputs`, in their order, from those of what
-    /// [`forward`](Self::forward) gave; `output` are its hidden states of all steps. `wanted` says of each
-    /// whether it is, and what isn't may be missing.
+    /// The gradients with respect to `inputs`, from those with respect to what [`forward`](Self::forward)
+    /// gave; `output` are its hidden states of all steps.
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
-        kept: &Self::Kept,
+        saved: &Self::Saved,
         upstream: &Upstream<Self>,
-        wanted: &[bool],
-    ) -> Vec<Option<FloatTensor<Self>>>;
+        wanted: Each<bool>,
+    ) -> Each<Option<FloatTensor<Self>>>;
+}
+
+/// Something for each tensor among [`Inputs`]: a gradient, or whether it is wanted. What isn't wanted may be
+/// missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Each<T> {
+    /// Of `x`.
+    pub input: T,
+    /// Of `W`.
+    pub input_weight: T,
+    /// Of `b`.
+    pub bias: T,
+    /// Of `R`.
+    pub recurrent_weight: T,
+    /// Of the peepholes.
+    pub peepholes: T,
+    /// Of the first hidden state.
+    pub hidden: T,
+    /// Of the other first states.
+    pub memory: T,
 }
 
 /// What a recurrence gives; see [`RecurrentBackend::recurrence`].
@@ -80,7 +101,7 @@ pub struct Outputs<B: Backend> {
     pub output: FloatTensor<B>,
     /// `h` after the last step read, `[B, H]`.
     pub hidden: FloatTensor<B>,
-    /// `c` after the last step read, `[B, H]`, if the cell has one.
+    /// The other states after the last step read, `[B, M·H]`, if the cell has any.
     pub memory: Option<FloatTensor<B>>,
 }
 
@@ -98,71 +119,72 @@ impl<B: Backend> Outputs<B> {
 pub struct Upstream<B: Backend> {
     /// Of the hidden states of all steps, `[B, T, H]`.
     #[extension_type]
-    pub output: Gradient<B>,
+    pub output: Maybe<B>,
     /// Of the final hidden state, `[B, H]`.
     #[extension_type]
-    pub hidden: Gradient<B>,
-    /// Of the final cell state, `[B, H]`.
+    pub hidden: Maybe<B>,
+    /// Of the other final states, `[B, M·H]`.
     #[extension_type]
-    pub memory: Gradient<B>,
+    pub memory: Maybe<B>,
 }
 
-/// A gradient, which is zero where the loss doesn't see the tensor.
+/// A tensor, if there is one: a gradient that the loss sees, or what not every cell has.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "wgpu"))]
-pub enum Gradient<B: Backend> {
-    /// The loss doesn't see it.
-    Zero,
-    /// The gradient.
-    Of(FloatTensor<B>),
+pub enum Maybe<B: Backend> {
+    /// There is none.
+    Nothing,
+    /// The tensor.
+    Tensor(FloatTensor<B>),
 }
 
-impl<B: Backend> Gradient<B> {
-    /// The gradient, if it isn't zero.
+impl<B: Backend> Maybe<B> {
+    /// The tensor, if there is one.
     pub(crate) fn as_option(&self) -> Option<&FloatTensor<B>> {
         match self {
-            Self::Zero => None,
-            Self::Of(gradient) => Some(gradient),
+            Self::Nothing => None,
+            Self::Tensor(tensor) => Some(tensor),
+        }
+    }
+
+    /// The tensor, if there is one.
+    pub(crate) fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Nothing => None,
+            Self::Tensor(tensor) => Some(tensor),
         }
     }
 }
 
-impl<B: Backend> From<Option<FloatTensor<B>>> for Gradient<B> {
-    fn from(gradient: Option<FloatTensor<B>>) -> Self {
-        gradient.map_or(Self::Zero, Self::Of)
+impl<B: Backend> From<Option<FloatTensor<B>>> for Maybe<B> {
+    fn from(tensor: Option<FloatTensor<B>>) -> Self {
+        tensor.map_or(Self::Nothing, Self::Tensor)
     }
 }
 
-/// The cells that there are kernels for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The LSTM with the usual activations.
-    Lstm,
-    /// The plain RNN with tanh.
-    TanhRnn,
-    /// The plain RNN with `max(0, ·)`.
-    ReluRnn,
-}
-
-/// What a recurrence reads; `G` is the number of packed gates, 4 or 1.
+/// What a recurrence reads. [`CellKind::spec`] says how many gates are packed in `W` (`G_x`), in `R` (`G_h`) and
+/// in `b` (`S`), and how many states (`M`) the cell has beside the hidden one.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "wgpu"))]
 pub struct Inputs<B: Backend> {
     /// `x`, `[B, T, I]`
     pub input: FloatTensor<B>,
-    /// `W`, `[I, G·H]`
+    /// `W`, `[I, G_x·H]`
     pub input_weight: FloatTensor<B>,
-    /// `b`, `[G·H]`
+    /// `b`, `[S·H]`
     pub bias: FloatTensor<B>,
-    /// `R`, `[H, G·H]`
+    /// `R`, `[H, G_h·H]`
     pub recurrent_weight: FloatTensor<B>,
+    /// Weights of the memory that the gates see, `[P·H]`.
+    #[extension_type]
+    pub peepholes: Maybe<B>,
     /// `h` before the first step, `[B, H]`.
     pub hidden: FloatTensor<B>,
-    /// `c` before the first step.
+    /// The other states before the first step, side by side, `[B, M·H]`: an LSTM's `c`.
     #[extension_type]
-    pub memory: Memory<B>,
+    pub memory: Maybe<B>,
     /// The cell.
-    pub kind: Kind,
+    pub cell: CellKind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
     /// The valid steps of each row, if any has fewer than `T`; see [`Lengths`](crate::Lengths). A row that
@@ -174,7 +196,7 @@ pub struct Inputs<B: Backend> {
 
 impl<B: Backend> Inputs<B> {
     /// The shape of the hidden states of all steps, `[B, T, H]`.
-    fn output_shape(&self) -> Shape {
+    pub(crate) fn output_shape(&self) -> Shape {
         let [batch, time, _] = self.input.shape().dims();
         let [_, hidden] = self.hidden.shape().dims();
         Shape::from([batch, time, hidden])
@@ -183,13 +205,3 @@ impl<B: Backend> Inputs<B> {
 
 /// The lengths of all rows, if any is shorter than the sequence.
 pub type RowLengths = Option<Arc<[usize]>>;
-
-/// The cell state, if the cell has one.
-#[derive(Clone, Debug, ExtensionType)]
-#[extension_type(fusion: cfg(feature = "wgpu"))]
-pub enum Memory<B: Backend> {
-    /// A plain RNN has none.
-    Nothing,
-    /// `c`, `[B, H]`
-    Cell(FloatTensor<B>),
-}

@@ -4,14 +4,14 @@
 //! Nothing here knows a kernel: a segment is a recurrence of its own, whose first states are the last ones of
 //! the segment before, and the gradients of the one are those of the other.
 
-use super::{Inputs, Memory, Outputs, RecurrentKernels, RowLengths, Upstream};
+use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, RowLengths, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
 use std::ops::Range;
 
-/// Hidden state, and cell state if the cell has one, `[B, H]` each.
-type States<B> = (FloatTensor<B>, Memory<B>);
+/// The hidden state, and the others if the cell has any.
+type States<B> = (FloatTensor<B>, Maybe<B>);
 
 /// What is kept for the way back.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ pub(super) fn forward<B: RecurrentKernels>(
         let (of_segment, hidden, memory) = B::recurrence(inputs_of(inputs, &segment, states));
         output = assign::<B>(output, &segment, of_segment);
         let memory = match inputs.memory {
-            Memory::Nothing => Memory::Nothing,
-            Memory::Cell(_) => Memory::Cell(memory),
+            Maybe::Nothing => Maybe::Nothing,
+            Maybe::Tensor(_) => Maybe::Tensor(memory),
         };
         states = (hidden, memory);
     }
@@ -44,10 +44,7 @@ pub(super) fn forward<B: RecurrentKernels>(
     let outputs = Outputs {
         output,
         hidden,
-        memory: match memory {
-            Memory::Nothing => None,
-            Memory::Cell(cell) => Some(cell),
-        },
+        memory: memory.into_option(),
     };
     let boundaries = Boundaries {
         steps,
@@ -61,44 +58,48 @@ pub(super) fn backward<B: RecurrentKernels>(
     inputs: &Inputs<B>,
     boundaries: Boundaries<B>,
     upstream: Upstream<B>,
-    wanted: &[bool],
-) -> Vec<Option<FloatTensor<B>>> {
-    let mut input = wanted[0].then(|| room::<B>(&inputs.input, inputs.input.shape()));
-    let mut weights = [None, None, None];
-    let (mut hidden, mut memory) = (upstream.hidden, upstream.memory);
+    wanted: Each<bool>,
+) -> Each<Option<FloatTensor<B>>> {
+    let mut all = Each::default();
+    if wanted.input {
+        all.input = Some(room::<B>(&inputs.input, inputs.input.shape()));
+    }
+    (all.hidden, all.memory) = (upstream.hidden.into_option(), upstream.memory.into_option());
     let segments = segments(inputs, boundaries.steps).zip(boundaries.states);
     let segments: Vec<_> = segments.enumerate().collect();
     for (number, (segment, states)) in segments.into_iter().rev() {
         let inputs = inputs_of(inputs, &segment, states);
-        let (outputs, kept) = B::forward(&inputs);
+        let (outputs, saved) = B::forward(&inputs);
         let output = upstream.output.as_option();
         let upstream = Upstream {
             output: output.map(|output| part::<B>(output, &segment)).into(),
-            hidden,
-            memory,
+            hidden: all.hidden.take().into(),
+            memory: all.memory.take().into(),
         };
-        let mut wanted = wanted.to_vec();
-        if number > 0 {
-            // The segment before needs those of its last states, whoever else does.
-            wanted[4..].fill(true);
+        // The segment before needs the gradients of its last states, whoever else does.
+        let wanted = Each {
+            hidden: wanted.hidden || number > 0,
+            memory: wanted.memory || number > 0,
+            ..wanted
+        };
+        let of_segment = B::backward(&inputs, &outputs.output, &saved, &upstream, wanted);
+        if let Some((input, gradient)) = all.input.take().zip(of_segment.input) {
+            all.input = Some(assign::<B>(input, &segment, gradient));
         }
-        let gradients = B::backward(&inputs, &outputs.output, &kept, &upstream, &wanted);
-        let mut gradients = gradients.into_iter();
-        let mut next = || gradients.next().flatten();
-        if let Some((all, of_segment)) = input.take().zip(next()) {
-            input = Some(assign::<B>(all, &segment, of_segment));
-        }
-        for sum in &mut weights {
-            *sum = match (sum.take(), next()) {
+        for (sum, gradient) in [
+            (&mut all.input_weight, of_segment.input_weight),
+            (&mut all.bias, of_segment.bias),
+            (&mut all.recurrent_weight, of_segment.recurrent_weight),
+            (&mut all.peepholes, of_segment.peepholes),
+        ] {
+            *sum = match (sum.take(), gradient) {
                 (Some(sum), Some(gradient)) => Some(B::float_add(sum, gradient)),
                 (sum, gradient) => sum.or(gradient),
             };
         }
-        (hidden, memory) = (next().into(), next().into());
+        (all.hidden, all.memory) = (of_segment.hidden, of_segment.memory);
     }
-    let [input_weight, bias, recurrent_weight] = weights;
-    let [hidden, memory] = [hidden, memory].map(|gradient| gradient.as_option().cloned());
-    vec![input, input_weight, bias, recurrent_weight, hidden, memory]
+    all
 }
 
 /// The time steps of each segment, in the order in which they are read.

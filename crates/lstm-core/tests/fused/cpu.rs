@@ -48,6 +48,7 @@ fn run_with(instruction_set: &str) -> (bool, String) {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "cpu::",
+            "cells::",
             "--nocapture",
             "--skip",
             "an_unknown_instruction_set_is_refused",

@@ -2,5 +2,6 @@
 //! upstream gradients.
 
 mod case;
+mod cells;
 mod cpu;
 mod cube;

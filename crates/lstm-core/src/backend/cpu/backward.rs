@@ -5,12 +5,14 @@
 //! sums of several steps at once: a *chunk* is as many as fill a product of some depth and still lie in
 //! the cache.
 
-use super::cell::{Cell, Kept, Rows, StepBack};
+use super::cell::{Kept, Rows, StepBack};
 use super::memory::{Buffer, Shared, written};
-use super::product::{Left, PANEL_VECTORS, Product, Start};
+use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::{Member, shares};
-use super::weights::{Panels, WeightGradients, columns, padded};
-use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter};
+use super::weights::{Panels, WeightBlock, WeightGradients, columns, padded};
+use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter, with_filling};
+use crate::ops::Spec;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Rows of a chunk, times steps.
@@ -31,7 +33,7 @@ pub(crate) struct Upstream<'a> {
     pub output: Option<Sequence<'a>>,
     /// Of the final hidden state, `[B, H]`.
     pub hidden: Option<&'a [f32]>,
-    /// Of the final cell state, `[B, H]`.
+    /// Of the other final states, `[B, M·H]`.
     pub memory: Option<&'a [f32]>,
 }
 
@@ -42,13 +44,15 @@ pub(crate) struct Gradients {
     pub weights: WeightGradients,
     /// `[B, H]`
     pub hidden: Vec<f32>,
-    /// `[B, H]`, or empty for a cell that has no cell state.
+    /// `[B, M·H]`
     pub memory: Vec<f32>,
+    /// `[P·H]`
+    pub peepholes: Vec<f32>,
 }
 
 /// What the threads share.
-struct Walk<'a, C> {
-    recurrence: &'a Recurrence<'a, C>,
+struct Walk<'a> {
+    recurrence: &'a Recurrence<'a>,
     wanted: Wanted,
     /// The gates' sums, and the weights' gradients.
     panels: &'a Panels,
@@ -63,20 +67,26 @@ struct Walk<'a, C> {
     output: Sequence<'a>,
     kept: Kept<'a>,
     upstream: Upstream<'a>,
-    /// `c` before the first step, `[B, padded H]`.
+    /// The states but `h` before the first step, `[B, M, padded H]`.
     memory: Shared<'a>,
-    /// The gradients of `h` and `c` between two steps, `[B, padded H]` each.
+    /// `[P, padded H]`
+    peepholes: Shared<'a>,
+    /// The gradients with respect to `h`, `[B, padded H]`, and the other states, `[B, M, padded H]`, between two
+    /// steps.
     hidden_gradient: Shared<'a>,
     memory_gradient: Shared<'a>,
     /// Of each team: the gradients of the gates' sums of a chunk, in panels.
     sums: &'a [Shared<'a>],
-    /// Of each team: the gradients of the weights, in panels.
+    /// Of each team: the gradients with respect to the weights, in panels of the blocks.
     weights: &'a [Shared<'a>],
+    blocks: &'a [WeightBlock],
+    /// Of each team: the gradients with respect to the peepholes, `[P, padded H]`.
+    peephole_gradients: &'a [Shared<'a>],
     input_gradient: Shared<'a>,
     weight_rows: &'a [Shared<'a>],
 }
 
-impl<C: Cell> Recurrence<'_, C> {
+impl Recurrence<'_> {
     /// From the gradients `upstream`; `output` are the hidden states of all steps.
     pub fn backward(
         &self,
@@ -85,7 +95,7 @@ impl<C: Cell> Recurrence<'_, C> {
         kept: &Buffer,
         wanted: Wanted,
     ) -> Gradients {
-        let sizes = self.sizes;
+        let (spec, sizes) = (&self.spec, self.sizes);
         let Sizes {
             batch,
             time,
@@ -94,23 +104,30 @@ impl<C: Cell> Recurrence<'_, C> {
             ..
         } = sizes;
         let plan = self.plan();
-        let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
+        let panels = Panels::new(&plan, hidden, spec.sums(), self.simd);
         let hidden_panels = Panels::new(&plan, hidden, 1, self.simd);
         let input_panels: Vec<_> = columns(0..padded(input), PANEL_VECTORS, self.simd).collect();
-        let width = C::GATES * padded(hidden);
         let states = batch * padded(hidden);
-        let mut recurrent = Buffer::room(padded(hidden) * width);
-        let mut transposed_input = Buffer::room(padded(input) * width * usize::from(wanted.input));
-        let mut memory = Buffer::zeros(states * usize::from(C::MEMORY));
+        let width = |gates: &[usize]| gates.len() * padded(hidden);
+        let mut recurrent = Buffer::room(padded(hidden) * width(spec.recurrent_gates));
+        let transposed_input = padded(input) * width(spec.input_gates);
+        let mut transposed_input = Buffer::room(transposed_input * usize::from(wanted.input));
+        let mut memory = Buffer::zeros(states * spec.memory);
         let mut hidden_gradient = Buffer::zeros(states);
-        let mut memory_gradient = Buffer::zeros(states * usize::from(C::MEMORY));
+        let mut memory_gradient = Buffer::zeros(states * spec.memory);
+        let peepholes = with_filling(self.peepholes, hidden);
         let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer> {
             let rows = plan.teams.iter().map(|rows| rows.len());
             rows.map(|rows| Buffer::room(size(rows))).collect()
         };
         let mut sums = each_team(&|rows| panels.len(chunk_rows(rows, time)));
-        let mut weights = each_team(&|_| panels.len(sizes.depth()) * usize::from(wanted.weights));
-        let mut weight_gradients = WeightGradients::zeros(sizes, C::GATES);
+        let blocks = WeightBlock::of(spec, sizes);
+        let of_a_unit: usize = blocks.iter().map(WeightBlock::of_a_unit).sum();
+        let mut weights = each_team(&|_| panels.padded() * of_a_unit * usize::from(wanted.weights));
+        let mut weight_gradients = WeightGradients::zeros(sizes, spec);
+        let mut peephole_gradients: Vec<Buffer> = (plan.teams.iter())
+            .map(|_| Buffer::zeros(spec.peepholes * padded(hidden)))
+            .collect();
         // SAFETY: the walk writes all rows, steps and features, if the gradient is wanted.
         let input = unsafe {
             written(
@@ -125,29 +142,38 @@ impl<C: Cell> Recurrence<'_, C> {
                         recurrent: recurrent.share(),
                         input: transposed_input.share(),
                         output,
-                        kept: Kept::new::<C>(kept.share_to_read(), sizes),
+                        kept: Kept::new(self.cell, kept.share_to_read(), sizes),
                         upstream,
                         memory: memory.share(),
+                        peepholes: peepholes.share_to_read(),
                         hidden_gradient: hidden_gradient.share(),
                         memory_gradient: memory_gradient.share(),
                         sums: &sums.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         weights: &weights.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
+                        blocks: &blocks,
+                        peephole_gradients: &(peephole_gradients.iter_mut())
+                            .map(Buffer::share)
+                            .collect::<Vec<_>>(),
                         input_gradient,
-                        weight_rows: &weight_gradients.rows(),
+                        weight_rows: &weight_gradients.rows(sizes),
                     };
                     plan.run(|member| walk.run(&member));
                 },
             )
         };
-        let state = |state: &mut Buffer, batch| {
+        let state = |state: &mut Buffer, count| {
             // SAFETY: it was zeros, and the threads are done.
-            unsafe { gather(&state.share(), batch, hidden) }
+            unsafe { gather(&state.share(), count, hidden) }
         };
+        let of_teams = peephole_gradients.iter_mut();
+        let mut peepholes = vec![0.0; spec.peepholes * hidden];
+        of_teams.for_each(|team| add(&mut peepholes, &state(team, spec.peepholes)));
         Gradients {
+            peepholes,
             input,
             weights: weight_gradients,
             hidden: state(&mut hidden_gradient, batch),
-            memory: state(&mut memory_gradient, batch * usize::from(C::MEMORY)),
+            memory: state(&mut memory_gradient, batch * spec.memory),
         }
     }
 }
@@ -191,7 +217,7 @@ impl Chunk {
 
 /// What a thread needs for itself.
 struct Scratch {
-    /// The rows `[1, x, h]` of a chunk.
+    /// The rows `[x, 1, h]` of a chunk.
     read: Buffer,
     /// The gradient of the input of a chunk.
     input: Buffer,
@@ -199,19 +225,18 @@ struct Scratch {
     left: Vec<Left>,
 }
 
-impl<C: Cell> Walk<'_, C> {
+impl Walk<'_> {
     fn run(&self, member: &Member) {
         self.pack(member);
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let Sizes { time, hidden, .. } = sizes;
-        if C::MEMORY {
-            // SAFETY: no other thread has these rows and units.
-            unsafe {
-                scatter(recurrence.memory, hidden, &self.memory, member);
-                if let Some(upstream) = self.upstream.memory {
-                    scatter(upstream, hidden, &self.memory_gradient, member);
-                }
+        let states = recurrence.spec.memory;
+        // SAFETY: no other thread has these rows and units.
+        unsafe {
+            scatter(recurrence.memory, states, hidden, &self.memory, member);
+            if let Some(upstream) = self.upstream.memory {
+                scatter(upstream, states, hidden, &self.memory_gradient, member);
             }
         }
         let chunk = chunk_rows(member.rows().len(), time);
@@ -243,17 +268,33 @@ impl<C: Cell> Walk<'_, C> {
         }
         member.meet_all();
         if self.wanted.weights {
-            let depth = sizes.depth();
+            let of_a_unit: usize = self.blocks.iter().map(WeightBlock::of_a_unit).sum();
             // SAFETY: all threads have met, and write no more.
             let teams: Vec<&[f32]> = self
                 .weights
                 .iter()
-                .map(|team| unsafe { team.read(0..self.panels.len(depth)) })
+                .map(|team| unsafe { team.read(0..self.panels.padded() * of_a_unit) })
                 .collect();
-            for row in shares(depth, member.threads())[member.number()].clone() {
-                // SAFETY: no other thread has this row.
-                let unpacked = unsafe { self.weight_rows[row].write(0..C::GATES * hidden) };
-                self.panels.unpack_row(&teams, depth, row, unpacked);
+            let spec = &recurrence.spec;
+            for row in shares(sizes.depth(), member.threads())[member.number()].clone() {
+                let mut before = 0;
+                for block in self.blocks {
+                    if block.rows.contains(&row) {
+                        let gates = match row.cmp(&sizes.input) {
+                            Ordering::Less => spec.input_gates,
+                            Ordering::Equal => &spec.bias[block.sums.clone()],
+                            Ordering::Greater => spec.recurrent_gates,
+                        };
+                        let place = before + (row - block.rows.start) * block.sums.len();
+                        let row = &self.weight_rows[row];
+                        // SAFETY: no other thread has this row.
+                        let unpacked = unsafe { row.write(0..row.len()) };
+                        let start = |units: usize| place * units;
+                        self.panels
+                            .unpack_row(&teams, of_a_unit, start, gates, unpacked);
+                    }
+                    before += block.of_a_unit();
+                }
             }
         }
     }
@@ -261,22 +302,31 @@ impl<C: Cell> Walk<'_, C> {
     /// Transposes the weights.
     fn pack(&self, member: &Member) {
         let weights = self.recurrence.weights;
-        let depth = self.panels.len(1);
+        let Spec {
+            input_gates,
+            recurrent_gates,
+            ..
+        } = self.recurrence.spec;
         let mine = |count: usize| (member.number()..count).step_by(member.threads());
         for panel in mine(self.hidden_panels.units.len()) {
             // SAFETY: no other thread has this panel.
-            let packed = unsafe { self.recurrent.write(self.hidden_panels.range(panel, depth)) };
+            let packed = unsafe {
+                let depth = recurrent_gates.len() * self.panels.padded();
+                self.recurrent.write(self.hidden_panels.range(panel, depth))
+            };
             let units = self.hidden_panels.units[panel].clone();
             self.panels
-                .pack_transposed(weights.recurrent, units, packed);
+                .pack_transposed(recurrent_gates, weights.recurrent, units, packed);
         }
         if self.wanted.input {
             for panel in mine(self.input_panels.len()) {
                 let columns = self.input_panels[panel].clone();
+                let depth = input_gates.len() * self.panels.padded();
                 // SAFETY: no other thread has this panel.
                 let packed =
                     unsafe { self.input.write(columns.start * depth..columns.end * depth) };
-                self.panels.pack_transposed(weights.input, columns, packed);
+                self.panels
+                    .pack_transposed(input_gates, weights.input, columns, packed);
             }
         }
     }
@@ -298,8 +348,13 @@ impl<C: Cell> Walk<'_, C> {
         let sums = &self.sums[member.team()];
         let room = self.room(member);
         let real = member.real_units(sizes.hidden);
-        let of = |shared: &Shared| Rows {
-            first: shared.at(rows.start * padded),
+        let spec = &recurrence.spec;
+        let of = |shared: &Shared, states: usize| Rows {
+            first: shared.at(rows.start * states * padded),
+            row: states * padded,
+        };
+        let peepholes = |shared: &Shared| Rows {
+            first: shared.at(0),
             row: padded,
         };
         // SAFETY: all are as large as said, and of what is written no other thread has these rows and
@@ -318,15 +373,12 @@ impl<C: Cell> Walk<'_, C> {
                         units: self.panels.units[panel].clone(),
                         kept: self.kept.step(t, rows.start),
                         before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
-                        memory: match C::MEMORY {
-                            true => of(&self.memory),
-                            false => of(&self.hidden_gradient), // not read
-                        },
-                        hidden: of(&self.hidden_gradient),
-                        memory_gradient: match C::MEMORY {
-                            true => of(&self.memory_gradient),
-                            false => of(&self.hidden_gradient), // not read
-                        },
+                        memory: of(&self.memory, spec.memory),
+                        state: padded,
+                        hidden: of(&self.hidden_gradient, 1),
+                        memory_gradient: of(&self.memory_gradient, spec.memory),
+                        peepholes: peepholes(&self.peepholes),
+                        peephole_gradient: peepholes(&self.peephole_gradients[member.team()]),
                         sums: Rows {
                             first: sums.at(self.panels.start(panel, room) + first * width),
                             row: width,
@@ -339,8 +391,9 @@ impl<C: Cell> Walk<'_, C> {
             member.meet_team();
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
-            self.left(member, first, &mut scratch.left);
-            let depth = self.panels.len(1);
+            let recurrent = spec.first_recurrent()..spec.sums();
+            let depth = recurrent.len() * self.panels.padded();
+            self.left(member, first, recurrent, &mut scratch.left);
             // (To the rows behind it would add nothing.)
             let count = recurrence.active(rows.start, k).rows(rows.len());
             for panel in self.hidden_panels.of_members[member.place()].clone() {
@@ -350,6 +403,7 @@ impl<C: Cell> Walk<'_, C> {
                     left: &scratch.left,
                     panel: self.recurrent.at(units.start * depth),
                     vectors: units.len() / simd.lanes(),
+                    panel_row: None,
                     rows: count,
                     result: self.hidden_gradient.at(rows.start * padded + units.start),
                     result_row: padded,
@@ -388,7 +442,8 @@ impl<C: Cell> Walk<'_, C> {
 
     /// Puts the upstream gradient of the step read as number `k`, if there are such a step and such a
     /// gradient, where the gradient of the hidden state is; returns how what else comes to it starts.
-    /// `after` is the step that the walk comes from: in rows that have none there the gradient passes.
+    /// `after` is the step that the walk comes from: in rows that have none there the gradient passes, and of a
+    /// cell with a direct path that step has left what comes by it.
     ///
     /// # Safety
     ///
@@ -402,7 +457,8 @@ impl<C: Cell> Walk<'_, C> {
     ) -> Start {
         let recurrence = self.recurrence;
         let upstream = self.upstream.output.zip(k);
-        if upstream.is_none() && recurrence.lengths.is_none() {
+        let direct = recurrence.cell.direct();
+        if upstream.is_none() && recurrence.lengths.is_none() && !direct {
             return Start::Zero;
         }
         let takes_part = |row: usize, k| recurrence.active(0, k).has(row);
@@ -412,7 +468,7 @@ impl<C: Cell> Walk<'_, C> {
             let upstream = upstream
                 .filter(|(_, k)| takes_part(row, *k))
                 .map(|(upstream, k)| &upstream.of(row, recurrence.sizes.step(k))[units.clone()]);
-            let passes = after.is_some_and(|k| !takes_part(row, k));
+            let passes = after.is_some_and(|k| direct || !takes_part(row, k));
             match (upstream, passes) {
                 (Some(upstream), false) => gradient.copy_from_slice(upstream),
                 (Some(upstream), true) => add(gradient, upstream),
@@ -455,18 +511,20 @@ impl<C: Cell> Walk<'_, C> {
         }
     }
 
-    /// The gradients of the sums of a chunk, from row `row` on.
-    fn left(&self, member: &Member, row: usize, left: &mut Vec<Left>) {
+    /// The gradients with respect to some sums of a chunk, from row `row` on.
+    fn left(&self, member: &Member, row: usize, of: Range<usize>, left: &mut Vec<Left>) {
         let sums = &self.sums[member.team()];
         let room = self.room(member);
         left.clear();
         left.extend((0..self.panels.units.len()).map(|panel| {
             let width = self.panels.width(panel);
+            let units = self.panels.units[panel].len();
             Left {
-                first: sums.at(self.panels.start(panel, room) + row * width),
+                first: sums.at(self.panels.start(panel, room) + row * width + of.start * units),
                 row: width,
                 column: 1,
-                depth: width,
+                depth: of.len() * units,
+                into: Into::All,
             }
         }));
     }
@@ -490,8 +548,9 @@ impl<C: Cell> Walk<'_, C> {
                 read.fill(0.0); // the input may hold NaN here
                 continue;
             }
-            read[0] = 1.0;
-            let (x, h) = read[1..].split_at_mut(input);
+            let (x, rest) = read.split_at_mut(input);
+            let (one, h) = rest.split_at_mut(1);
+            one.fill(1.0);
             x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
             h.copy_from_slice(match k == 0 || active.begins(row) {
                 true => &recurrence.hidden[row * hidden..][..hidden],
@@ -499,29 +558,39 @@ impl<C: Cell> Walk<'_, C> {
             });
         }
         let room = self.room(member);
+        let of_a_unit: usize = self.blocks.iter().map(WeightBlock::of_a_unit).sum();
         for panel in self.panels.of_members[member.place()].clone() {
             let width = self.panels.width(panel);
-            let left = Left {
-                first: read.as_ptr(),
-                row: 1,
-                column: depth,
-                depth: chunk.len(),
-            };
-            // SAFETY: all are as large as said; no other thread has this panel of this team.
-            unsafe {
-                Product {
-                    start: match first {
-                        true => Start::Zero,
-                        false => Start::There,
-                    },
-                    left: &[left],
-                    panel: self.sums[member.team()].at(self.panels.start(panel, room)),
-                    vectors: width / recurrence.simd.lanes(),
-                    rows: depth,
-                    result: self.weights[member.team()].at(self.panels.start(panel, depth)),
-                    result_row: width,
+            let units = &self.panels.units[panel];
+            let mut result = units.start * of_a_unit;
+            for block in self.blocks {
+                let left = Left {
+                    first: read[block.rows.start..].as_ptr(),
+                    row: 1,
+                    column: depth,
+                    depth: chunk.len(),
+                    into: Into::All,
+                };
+                let result_row = block.sums.len() * units.len();
+                let sums = self.panels.start(panel, room) + block.sums.start * units.len();
+                // SAFETY: all are as large as said; no other thread has this panel of this team.
+                unsafe {
+                    Product {
+                        start: match first {
+                            true => Start::Zero,
+                            false => Start::There,
+                        },
+                        left: &[left],
+                        panel: self.sums[member.team()].at(sums),
+                        vectors: result_row / recurrence.simd.lanes(),
+                        panel_row: (result_row < width).then_some(width),
+                        rows: block.rows.len(),
+                        result: self.weights[member.team()].at(result),
+                        result_row,
+                    }
+                    .run(recurrence.simd);
                 }
-                .run(recurrence.simd);
+                result += block.of_a_unit() * units.len();
             }
         }
     }
@@ -535,8 +604,9 @@ impl<C: Cell> Walk<'_, C> {
         let sizes = recurrence.sizes;
         let input = sizes.input;
         let mine = shares(chunk.len(), member.members())[member.place()].clone();
-        self.left(member, mine.start, &mut scratch.left);
-        let depth = self.panels.len(1);
+        let gates = recurrence.spec.input_gates.len();
+        self.left(member, mine.start, 0..gates, &mut scratch.left);
+        let depth = gates * self.panels.padded();
         for columns in self.input_panels {
             // SAFETY: all are as large as said, and the result is this thread's.
             unsafe {
@@ -545,6 +615,7 @@ impl<C: Cell> Walk<'_, C> {
                     left: &scratch.left,
                     panel: self.input.at(columns.start * depth),
                     vectors: columns.len() / recurrence.simd.lanes(),
+                    panel_row: None,
                     rows: mine.len(),
                     result: scratch.input.share().at(columns.start),
                     result_row: padded(input),

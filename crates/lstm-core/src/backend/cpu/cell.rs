@@ -1,34 +1,225 @@
-//! What cells do between two products, for all rows of a team and the units of one panel.
+//! What a cell does between two products, for some rows and the units of one panel.
+//!
+//! [`Pointwise`] is all that differs between cells: functions of vectors, of one row and a few neighbouring units.
+//! The loop over rows and units, with all loads, stores and `unsafe`, stands here once, and so are the
+//! types through which the walks over a sequence call it.
 
 use super::Sizes;
 use super::memory::Shared;
-use super::simd::Simd;
+use super::simd::{Kernel, Simd, Vector};
 use super::team::BLOCK;
+use super::weights::padded;
+use std::array::from_fn;
 use std::ops::Range;
 
-/// A cell, as the walks over a sequence see it.
-pub(crate) trait Cell: Copy + Send + Sync {
-    /// Packed gates, 1 or 4.
-    const GATES: usize;
-    /// Whether it has a cell state beside the hidden one.
-    const MEMORY: bool;
-    /// Numbers that it keeps for the way back, for each unit in each step.
-    const KEPT: usize;
+/// The pointwise part of a cell with `S` sums, `M` states beside the hidden one, `K` numbers saved for backward
+/// and `P` peepholes; see [`Spec`](crate::ops::Spec).
+pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const P: usize>:
+    Copy + Send + Sync
+{
+    /// Whether the hidden state goes into the next one directly, beside its product with `R`.
+    const DIRECT: bool = false;
 
-    /// From the gates' sums, the states after the step.
+    /// From the sums and the states before the step: the states after it, and what is saved for backward.
+    /// (The states beside the hidden one are saved without it.)
+    fn forward<V: Vector>(
+        self,
+        sums: [V; S],
+        before: States<V, M>,
+        peepholes: [V; P],
+    ) -> (States<V, M>, [V; K]);
+
+    /// From the gradients with respect to the states after the step, those with respect to what the step
+    /// reads.
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, M, K>,
+        peepholes: [V; P],
+        grad: States<V, M>,
+    ) -> Gradients<V, S, M, P>;
+}
+
+/// The states of a row, or the gradients with respect to them.
+#[derive(Clone, Copy)]
+pub(super) struct States<V, const M: usize> {
+    /// `h`. A gradient: by the direct path alone.
+    pub hidden: V,
+    /// The others.
+    pub memory: [V; M],
+}
+
+/// What was saved of a step.
+#[derive(Clone, Copy)]
+pub(super) struct Saved<V, const M: usize, const K: usize> {
+    /// What the forward pass gave to be saved.
+    pub numbers: [V; K],
+    /// The states beside the hidden one before the step.
+    pub before: [V; M],
+    /// The same after the step.
+    pub after: [V; M],
+}
+
+/// The gradients with respect to what a step reads.
+pub(super) struct Gradients<V, const S: usize, const M: usize, const P: usize> {
+    pub sums: [V; S],
+    pub before: States<V, M>,
+    pub peepholes: [V; P],
+}
+
+/// A cell, as the walks over a sequence see it.
+pub(crate) trait Cell: Send + Sync {
+    /// Numbers that are saved for backward, for each unit in each step.
+    fn saved(&self) -> usize;
+
+    /// See [`Pointwise::DIRECT`].
+    fn direct(&self) -> bool;
+
+    /// From the sums, the states after the step.
     ///
     /// # Safety
     ///
     /// All pointers must be valid for the sizes given, and nobody else may use what they point to.
-    unsafe fn step(self, simd: Simd, step: Step);
+    unsafe fn step(&self, simd: Simd, step: Step);
 
-    /// From the gradients of the states after a step, those of the gates' sums, and of the cell state
-    /// before the step.
+    /// From the gradients with respect to the states after a step, those with respect to the sums and to the
+    /// states before it.
     ///
     /// # Safety
     ///
     /// As [`Cell::step`].
-    unsafe fn step_back(self, simd: Simd, step: StepBack);
+    unsafe fn step_back(&self, simd: Simd, step: StepBack);
+}
+
+/// A cell made of its pointwise part.
+#[derive(Clone, Copy)]
+pub(super) struct OfVectors<C, const S: usize, const M: usize, const K: usize, const P: usize>(
+    pub C,
+);
+
+impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize> Cell
+    for OfVectors<C, S, M, K, P>
+{
+    fn saved(&self) -> usize {
+        K + M
+    }
+
+    fn direct(&self) -> bool {
+        C::DIRECT
+    }
+
+    unsafe fn step(&self, simd: Simd, step: Step) {
+        simd.run(Forward::<_, S, M, K, P>(self.0, step));
+    }
+
+    unsafe fn step_back(&self, simd: Simd, step: StepBack) {
+        simd.run(Backward::<_, S, M, K, P>(self.0, step));
+    }
+}
+
+struct Forward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(C, Step<'a>);
+
+impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
+    Kernel for Forward<'_, C, S, M, K, P>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(cell, step) = self;
+        let units = step.units;
+        for row in 0..step.rows {
+            if !step.active.has(row) {
+                continue;
+            }
+            for k in (0..units.len()).step_by(V::LANES) {
+                let unit = units.start + k;
+                // SAFETY: the promise of whoever called `Cell::step`.
+                unsafe {
+                    let sums = from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                    let memory = |m| step.memory.at(row, m * step.state + unit);
+                    let before = States {
+                        hidden: V::load(step.before.at(row, unit)),
+                        memory: from_fn(|m| V::load(memory(m))),
+                    };
+                    let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
+                    let (after, saved) = cell.forward(sums, before, peepholes);
+                    for m in 0..M {
+                        after.memory[m].store(memory(m));
+                    }
+                    after.hidden.store(step.hidden.at(row, unit));
+                    if let Some(kept) = step.kept {
+                        for number in 0..K {
+                            saved[number].store(kept.at(row, number, unit));
+                        }
+                        for m in 0..M {
+                            after.memory[m].store(kept.at(row, K + m, unit));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Backward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(
+    C,
+    StepBack<'a>,
+);
+
+impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
+    Kernel for Backward<'_, C, S, M, K, P>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(cell, step) = self;
+        let units = step.units;
+        for row in 0..step.rows {
+            if !step.active.has(row) {
+                // SAFETY: the promise of whoever called `Cell::step_back`.
+                unsafe { step.sums.clear(row, S * units.len()) };
+                continue;
+            }
+            let begins = step.active.begins(row);
+            for k in (0..units.len()).step_by(V::LANES) {
+                let unit = units.start + k;
+                // SAFETY: the promise of whoever called `Cell::step_back`.
+                unsafe {
+                    let grad = |m| step.memory_gradient.at(row, m * step.state + unit);
+                    let saved = Saved {
+                        numbers: from_fn(|number| V::load(step.kept.at(row, number, unit))),
+                        before: from_fn(|m| {
+                            V::load(match step.before {
+                                Some(before) if !begins => before.at(row, K + m, unit),
+                                _ => step.memory.at(row, m * step.state + unit),
+                            })
+                        }),
+                        after: from_fn(|m| V::load(step.kept.at(row, K + m, unit))),
+                    };
+                    let after = States {
+                        hidden: V::load(step.hidden.at(row, unit)),
+                        memory: from_fn(|m| V::load(grad(m))),
+                    };
+                    let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
+                    let gradients = cell.backward(saved, peepholes, after);
+                    for m in 0..M {
+                        gradients.before.memory[m].store(grad(m));
+                    }
+                    if C::DIRECT {
+                        gradients.before.hidden.store(step.hidden.at(row, unit));
+                    }
+                    for s in 0..S {
+                        gradients.sums[s].store(step.sums.at(row, s * units.len() + k));
+                    }
+                    for p in 0..P {
+                        let sum = step.peephole_gradient.at(p, unit);
+                        (V::load(sum) + gradients.peepholes[p]).store(sum);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A matrix in memory, a row per row of the batch.
@@ -104,12 +295,18 @@ pub(crate) struct Step<'a> {
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
-    /// Read: the gates' sums, `[rows, G · units]`.
+    /// Read: the sums, `[rows, S · units]`.
     pub sums: Rows,
+    /// Read: `h` before the step, from unit 0 on.
+    pub before: Rows,
     /// Written: `h` after the step, from unit 0 on.
     pub hidden: Rows,
-    /// `c` before the step, and then after, from unit 0 on.
+    /// The other states before the step, and then after, from unit 0 of the first on.
     pub memory: Rows,
+    /// Distance in memory of a row's other states from each other.
+    pub state: usize,
+    /// Read: the peepholes, a row each, from unit 0 on.
+    pub peepholes: Rows,
     /// Written: what is to be kept, if anything.
     pub kept: Option<KeptStep>,
     /// The rows that have a step; nothing is written of the others but, perhaps, `hidden`.
@@ -126,13 +323,20 @@ pub(crate) struct StepBack<'a> {
     pub kept: KeptStep,
     /// Read: what was kept of the step before, unless this is the first of all, or of a row.
     pub before: Option<KeptStep>,
-    /// Read: `c` before the first step, from unit 0 on.
+    /// Read: the other states before the first step, from unit 0 of the first on.
     pub memory: Rows,
-    /// Read: the gradient of `h` after the step, from unit 0 on.
+    /// Distance in memory of a row's other states from each other.
+    pub state: usize,
+    /// The gradient with respect to `h` after the step, and then, of a cell that is
+    /// [direct](Pointwise::DIRECT), before it by that path; from unit 0 on.
     pub hidden: Rows,
-    /// The gradient of `c` after the step, and then before, from unit 0 on.
+    /// The gradients with respect to the other states after the step, and then before.
     pub memory_gradient: Rows,
-    /// Written: the gradients of the gates' sums, `[rows, G · units]`.
+    /// Read: the peepholes, a row each, from unit 0 on.
+    pub peepholes: Rows,
+    /// The gradients with respect to the peepholes, which those of this step are added to.
+    pub peephole_gradient: Rows,
+    /// Written: the gradients with respect to the sums, `[rows, S · units]`.
     pub sums: Rows,
     /// The rows that have a step; of the others the sums' gradients are zero.
     pub active: Active<'a>,
@@ -157,15 +361,15 @@ pub(crate) struct KeptStep {
 
 impl<'a> Kept<'a> {
     /// How many numbers a cell keeps.
-    pub fn size<C: Cell>(sizes: Sizes) -> usize {
-        sizes.time * sizes.hidden.next_multiple_of(BLOCK) * sizes.batch * C::KEPT
+    pub fn size(cell: &dyn Cell, sizes: Sizes) -> usize {
+        sizes.time * padded(sizes.hidden) * sizes.batch * cell.saved()
     }
 
-    pub fn new<C: Cell>(numbers: Shared<'a>, sizes: Sizes) -> Self {
+    pub fn new(cell: &dyn Cell, numbers: Shared<'a>, sizes: Sizes) -> Self {
         Self {
             numbers,
             sizes,
-            each: C::KEPT,
+            each: cell.saved(),
         }
     }
 

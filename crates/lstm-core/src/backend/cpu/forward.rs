@@ -1,11 +1,11 @@
 //! A whole sequence, step by step.
 
-use super::cell::{Cell, Kept, Rows, Step};
+use super::cell::{Kept, Rows, Step};
 use super::memory::{Buffer, Shared, written};
-use super::product::{Left, PANEL_VECTORS, Product, Start};
+use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::Member;
 use super::weights::{Panels, padded};
-use super::{Recurrence, Sizes, gather, pieces, scatter};
+use super::{Recurrence, Sizes, gather, pieces, scatter, with_filling};
 use std::ops::Range;
 
 /// Rows whose sums stay in the innermost cache until the nonlinearities have them.
@@ -17,28 +17,30 @@ pub(crate) struct Forward {
     pub output: Vec<f32>,
     /// `h` after the last step read, `[B, H]`.
     pub hidden: Vec<f32>,
-    /// `c` after the last step read, `[B, H]`, or empty for a cell that has none.
+    /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<f32>,
     /// What the way back needs, if it is to be kept; see [`Kept`].
     pub kept: Buffer,
 }
 
 /// What the threads share.
-struct Walk<'a, C> {
-    recurrence: &'a Recurrence<'a, C>,
+struct Walk<'a> {
+    recurrence: &'a Recurrence<'a>,
     panels: &'a Panels,
     /// The weights in panels.
     packed: Shared<'a>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
     hidden: [Shared<'a>; 2],
-    /// `c`, `[B, padded H]`.
+    /// The other states, `[B, M, padded H]`.
     memory: Shared<'a>,
+    /// `[P, padded H]`
+    peepholes: Shared<'a>,
     /// See [`Forward`].
     output: Shared<'a>,
     kept: Option<Kept<'a>>,
 }
 
-impl<C: Cell> Recurrence<'_, C> {
+impl Recurrence<'_> {
     /// All steps, one after the other; `keep` what the way back needs.
     pub fn forward(&self, keep: bool) -> Forward {
         let Sizes {
@@ -48,12 +50,14 @@ impl<C: Cell> Recurrence<'_, C> {
             ..
         } = self.sizes;
         let plan = self.plan();
-        let panels = Panels::new(&plan, hidden, C::GATES, self.simd);
-        let kept_size = Kept::size::<C>(self.sizes) * usize::from(keep);
+        let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd);
+        let kept_size = Kept::size(self.cell, self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
-        let mut packed = Buffer::room(panels.len(self.sizes.depth()));
+        let mut packed = Buffer::room(panels.packed_len(&self.spec, self.sizes));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
-        let mut memory = Buffer::zeros(batch * padded(hidden) * usize::from(C::MEMORY));
+        let states_of_all = batch * self.spec.memory;
+        let mut memory = Buffer::zeros(states_of_all * padded(hidden));
+        let peepholes = with_filling(self.peepholes, hidden);
         let [before, after] = &mut states;
         // SAFETY: the walk writes all rows, units and steps.
         let output = unsafe {
@@ -64,46 +68,48 @@ impl<C: Cell> Recurrence<'_, C> {
                     packed: packed.share(),
                     hidden: [before.share(), after.share()],
                     memory: memory.share(),
+                    peepholes: peepholes.share_to_read(),
                     output,
-                    kept: keep.then(|| Kept::new::<C>(kept.share(), self.sizes)),
+                    kept: keep.then(|| Kept::new(self.cell, kept.share(), self.sizes)),
                 };
                 plan.run(|member| walk.run(&member));
             })
         };
-        let state = |state: &mut Buffer, batch| {
+        let state = |state: &mut Buffer, count| {
             // SAFETY: it was zeros, and the threads are done.
-            unsafe { gather(&state.share(), batch, hidden) }
+            unsafe { gather(&state.share(), count, hidden) }
         };
         Forward {
             output,
             hidden: state(&mut states[time % 2], batch),
-            memory: state(&mut memory, batch * usize::from(C::MEMORY)),
+            memory: state(&mut memory, states_of_all),
             kept,
         }
     }
 }
 
-impl<C: Cell> Walk<'_, C> {
+impl Walk<'_> {
     fn run(&self, member: &Member) {
         let recurrence = self.recurrence;
-        let depth = recurrence.sizes.depth();
+        let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
         for panel in (member.number()..self.panels.units.len()).step_by(member.threads()) {
             // SAFETY: no other thread has this panel.
-            let packed = unsafe { self.packed.write(self.panels.range(panel, depth)) };
-            self.panels.pack(recurrence.weights, panel, packed);
+            let packed = unsafe {
+                let range = self.panels.packed_range(spec, sizes, panel);
+                self.packed.write(range)
+            };
+            self.panels.pack(spec, recurrence.weights, panel, packed);
         }
         // SAFETY: no other thread has these rows and units.
         unsafe {
-            let hidden = recurrence.sizes.hidden;
-            scatter(recurrence.hidden, hidden, &self.hidden[0], member);
-            if C::MEMORY {
-                scatter(recurrence.memory, hidden, &self.memory, member);
-            }
+            let hidden = sizes.hidden;
+            scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
+            scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
         }
         member.meet_all();
         let mut sums = Buffer::room(SUMS * PANEL_VECTORS * recurrence.simd.lanes());
         for rows in pieces(member.rows()) {
-            for k in 0..recurrence.sizes.time {
+            for k in 0..sizes.time {
                 self.step(member, rows.clone(), k, sums.share());
                 member.meet_team();
             }
@@ -121,12 +127,20 @@ impl<C: Cell> Walk<'_, C> {
         } = recurrence.sizes;
         let t = recurrence.sizes.step(k);
         let padded = padded(hidden);
-        let depth = recurrence.sizes.depth();
+        let spec = &recurrence.spec;
+        let [into_x, into_h] = match spec.together() {
+            true => [Into::All, Into::All],
+            false => [Into::First, Into::Last],
+        };
         let [before, after] = [self.hidden[k % 2], self.hidden[(k + 1) % 2]];
         for panel in self.panels.of_members[member.place()].clone() {
             let units = &self.panels.units[panel];
             let width = self.panels.width(panel);
-            let bias = self.packed.at(self.panels.start(panel, depth));
+            let start = self
+                .panels
+                .packed_range(spec, recurrence.sizes, panel)
+                .start;
+            let bias = self.packed.at(start);
             for start in rows.clone().step_by(SUMS) {
                 let active = recurrence.active(start, k);
                 let count = active.rows(SUMS.min(rows.end - start));
@@ -138,20 +152,22 @@ impl<C: Cell> Walk<'_, C> {
                     row: recurrence.input.row,
                     column: 1,
                     depth: input,
+                    into: into_x,
                 };
                 let h = Left {
                     first: before.at(start * padded),
                     row: padded,
                     column: 1,
                     depth: hidden,
+                    into: into_h,
                 };
                 let sums = Rows {
                     first: sums.at(0),
                     row: width,
                 };
-                let of = |shared: &Shared| Rows {
-                    first: shared.at(start * padded),
-                    row: padded,
+                let of = |shared: &Shared, states: usize| Rows {
+                    first: shared.at(start * states * padded),
+                    row: states * padded,
                 };
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in
                 // this step, and in what is written no other thread has these rows and units.
@@ -161,6 +177,7 @@ impl<C: Cell> Walk<'_, C> {
                         left: &[x, h],
                         panel: bias.add(width),
                         vectors: width / recurrence.simd.lanes(),
+                        panel_row: None,
                         rows: count,
                         result: sums.first,
                         result_row: sums.row,
@@ -172,10 +189,13 @@ impl<C: Cell> Walk<'_, C> {
                             rows: count,
                             units: units.clone(),
                             sums,
-                            hidden: of(&after),
-                            memory: match C::MEMORY {
-                                true => of(&self.memory),
-                                false => sums, // not read
+                            before: of(&before, 1),
+                            hidden: of(&after, 1),
+                            memory: of(&self.memory, spec.memory),
+                            state: padded,
+                            peepholes: Rows {
+                                first: self.peepholes.at(0),
+                                row: padded,
                             },
                             kept: self.kept.map(|kept| kept.step(t, start)),
                             active,

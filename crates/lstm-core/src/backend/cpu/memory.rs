@@ -96,6 +96,11 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Where number `k` lies, or the end.
     pub fn at(&self, k: usize) -> *mut f32 {
         assert!(k <= self.len);

@@ -9,9 +9,11 @@
 mod backward;
 mod cell;
 mod forward;
+mod gru;
 mod lstm;
 mod math;
 mod memory;
+mod nonlinearity;
 mod pool;
 mod product;
 mod rnn;
@@ -22,13 +24,17 @@ mod weights;
 pub(crate) use backward::{Upstream, Wanted};
 use cell::Active;
 pub(crate) use cell::Cell;
-pub(crate) use lstm::Lstm;
 pub use memory::Buffer;
-pub(crate) use rnn::Rnn;
 pub(crate) use simd::Simd;
 pub(crate) use weights::Weights;
 
+use crate::nonlinearity::Nonlinearity;
+use crate::ops::{CellKind, GruKind, LstmKind, Spec};
+use cell::OfVectors;
+use gru::{Gru, GruVariant};
+use lstm::{Lstm, LstmVariant};
 use memory::Shared;
+use rnn::{Rnn, RnnVariant};
 use std::ops::Range;
 use team::{Member, Plan};
 use weights::padded;
@@ -86,16 +92,19 @@ impl<'a> Sequence<'a> {
 }
 
 /// What a recurrence reads.
-pub(crate) struct Recurrence<'a, C> {
-    pub cell: C,
+pub(crate) struct Recurrence<'a> {
+    pub cell: &'a dyn Cell,
+    pub spec: Spec,
     pub sizes: Sizes,
     /// `x`, `[B, T, I]`
     pub input: Sequence<'a>,
     pub weights: Weights<'a>,
     /// `h` before the first step, `[B, H]`.
     pub hidden: &'a [f32],
-    /// `c` before the first step, `[B, H]`, or nothing.
+    /// The other states before the first step, `[B, M·H]`.
     pub memory: &'a [f32],
+    /// `[P·H]`
+    pub peepholes: &'a [f32],
     /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
     /// are, and its output is zero.
     pub lengths: Option<&'a [usize]>,
@@ -105,9 +114,32 @@ pub(crate) struct Recurrence<'a, C> {
     pub threads: usize,
 }
 
-impl<C: Cell> Recurrence<'_, C> {
+/// The kernels of a cell.
+pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
+    match kind {
+        CellKind::Rnn(kind) => match (kind.activation, kind.clip) {
+            (Nonlinearity::Tanh, None) => Box::new(OfVectors(Rnn::Tanh)),
+            (Nonlinearity::Relu, None) => Box::new(OfVectors(Rnn::Relu)),
+            _ => Box::new(OfVectors(RnnVariant(kind))),
+        },
+        CellKind::Lstm(LstmKind::USUAL) => Box::new(OfVectors(Lstm)),
+        CellKind::Lstm(kind) => {
+            let variant = LstmVariant(kind);
+            match (kind.coupled, kind.peepholes) {
+                (false, false) => Box::new(OfVectors::<_, 4, 1, 4, 0>(variant)),
+                (false, true) => Box::new(OfVectors::<_, 4, 1, 4, 3>(variant)),
+                (true, false) => Box::new(OfVectors::<_, 3, 1, 3, 0>(variant)),
+                (true, true) => Box::new(OfVectors::<_, 3, 1, 3, 2>(variant)),
+            }
+        }
+        CellKind::Gru(GruKind::USUAL) => Box::new(OfVectors(Gru)),
+        CellKind::Gru(kind) => Box::new(OfVectors(GruVariant(kind))),
+    }
+}
+
+impl Recurrence<'_> {
     fn plan(&self) -> Plan {
-        Plan::new(self.sizes, C::GATES, self.threads)
+        Plan::new(self.sizes, self.spec.sums(), self.threads)
     }
 
     /// The rows, from `first` on, that take part in the step read as number `k`.
@@ -129,29 +161,45 @@ fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..rows.end.min(start + ROWS))
 }
 
-/// Copies a member's rows and units of `[B, H]` to `[B, padded H]`.
+/// Copies a member's rows and units of `states` states side by side, `[B, states·H]`, to
+/// `[B, states, padded H]`.
 ///
 /// # Safety
 ///
 /// No other thread may have these rows and units of `to`.
-unsafe fn scatter(from: &[f32], hidden: usize, to: &Shared, member: &Member) {
+unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, member: &Member) {
     let real = member.real_units(hidden);
     for row in member.rows() {
-        let start = row * padded(hidden);
-        // SAFETY: the caller's promise.
-        let to = unsafe { to.write(start + real.start..start + real.end) };
-        to.copy_from_slice(&from[row * hidden..][real.clone()]);
+        for state in row * states..(row + 1) * states {
+            let start = state * padded(hidden);
+            // SAFETY: the caller's promise.
+            let to = unsafe { to.write(start + real.start..start + real.end) };
+            to.copy_from_slice(&from[state * hidden..][real.clone()]);
+        }
     }
 }
 
-/// The states `[B, H]` out of `[B, padded H]`.
+/// Rows `[count, H]` out of `[count, padded H]`.
 ///
 /// # Safety
 ///
 /// All of `from` must be written, and no thread may write it any more.
-unsafe fn gather(from: &Shared, batch: usize, hidden: usize) -> Vec<f32> {
+unsafe fn gather(from: &Shared, count: usize, hidden: usize) -> Vec<f32> {
     // SAFETY: the caller's promise.
-    let from = unsafe { from.read(0..batch * padded(hidden)) };
+    let from = unsafe { from.read(0..count * padded(hidden)) };
     let rows = from.chunks_exact(padded(hidden));
     rows.flat_map(|row| &row[..hidden]).copied().collect()
+}
+
+/// Rows `[count, H]` as `[count, padded H]`, zero behind.
+fn with_filling(rows: &[f32], hidden: usize) -> Buffer {
+    let count = rows.len() / hidden;
+    let mut buffer = Buffer::zeros(count * padded(hidden));
+    for (row, numbers) in rows.chunks_exact(hidden).enumerate() {
+        let start = row * padded(hidden);
+        // SAFETY: nobody else has the buffer yet.
+        let to = unsafe { buffer.share().write(start..start + hidden) };
+        to.copy_from_slice(numbers);
+    }
+    buffer
 }

@@ -20,6 +20,19 @@ pub(super) struct Left {
     pub column: usize,
     /// Columns, and rows of the panel that they meet.
     pub depth: usize,
+    /// Which of the result's vectors it goes into.
+    pub into: Into,
+}
+
+/// Which vectors of a panel a part of a product has. The panel's rows hold those vectors only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Into {
+    /// All.
+    All,
+    /// All but the last of four.
+    First,
+    /// All but the first of four.
+    Last,
 }
 
 /// What the result of a product starts from.
@@ -43,6 +56,8 @@ pub(super) struct Product<'a> {
     pub panel: *const f32,
     /// Its width in vectors, 1 to [`PANEL_VECTORS`].
     pub vectors: usize,
+    /// Distance in memory of a row of the panel from the one before; `None` if it is the width.
+    pub panel_row: Option<usize>,
     /// Rows of the left factor and of the result.
     pub rows: usize,
     /// The first number of the result.
@@ -89,13 +104,21 @@ impl Tile<'_> {
     ///
     /// As [`Product::run`].
     unsafe fn run(self, simd: Simd, rows: usize, vectors: usize) {
+        let split = self.product.left.iter().any(|left| left.into != Into::All);
+        let form = match (split, self.product.panel_row) {
+            (true, _) => SPLIT,
+            (false, Some(_)) => STRIDED,
+            (false, None) => PLAIN,
+        };
         macro_rules! sizes {
             ($($rows:literal)*) => {
-                match (rows, vectors) {
-                    $(($rows, 1) => simd.run(Sized::<$rows, 1>(self)),
-                    ($rows, 2) => simd.run(Sized::<$rows, 2>(self)),
-                    ($rows, 3) => simd.run(Sized::<$rows, 3>(self)),
-                    ($rows, 4) => simd.run(Sized::<$rows, 4>(self)),)*
+                match (rows, vectors, form) {
+                    $(($rows, 1, PLAIN) => simd.run(Sized::<$rows, 1, PLAIN>(self)),
+                    ($rows, 2, PLAIN) => simd.run(Sized::<$rows, 2, PLAIN>(self)),
+                    ($rows, 3, PLAIN) => simd.run(Sized::<$rows, 3, PLAIN>(self)),
+                    ($rows, 4, PLAIN) => simd.run(Sized::<$rows, 4, PLAIN>(self)),
+                    ($rows, 4, SPLIT) => simd.run(Sized::<$rows, 4, SPLIT>(self)),
+                    ($rows, 3, STRIDED) => simd.run(Sized::<$rows, 3, STRIDED>(self)),)*
                     _ => unreachable!("tiles are no larger"),
                 }
             };
@@ -104,10 +127,50 @@ impl Tile<'_> {
     }
 }
 
-/// A tile of `R` rows and `N` vectors.
-struct Sized<'a, const R: usize, const N: usize>(Tile<'a>);
+/// All parts go into all vectors, and the panel's rows follow each other.
+const PLAIN: u8 = 0;
+/// Parts go into three of four vectors.
+const SPLIT: u8 = 1;
+/// The panel's rows lie apart.
+const STRIDED: u8 = 2;
 
-impl<const R: usize, const N: usize> Kernel for Sized<'_, R, N> {
+/// A tile of `R` rows and `N` vectors, of a product of form `F`.
+struct Sized<'a, const R: usize, const N: usize, const F: u8>(Tile<'a>);
+
+/// Adds the product of a part's rows from `row` on and `C` vectors of a panel to the vectors `O..O + C` of a tile,
+/// and returns where the panel ends.
+///
+/// # Safety
+///
+/// As [`Product::run`].
+#[inline(always)]
+#[allow(clippy::needless_range_loop)] // The indices run over registers and memory alike.
+unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize, const C: usize>(
+    sums: &mut [[V; N]; R],
+    left: &Left,
+    row: usize,
+    mut panel: *const f32,
+    panel_row: usize,
+) -> *const f32 {
+    // SAFETY, of all below: the caller's promise.
+    let mut column = unsafe { left.first.add(row * left.row) };
+    for _ in 0..left.depth {
+        let right: [V; C] = std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
+        for r in 0..R {
+            let factor = V::splat(unsafe { *column.add(r * left.row) });
+            for n in 0..C {
+                sums[r][O + n] = factor.mul_add(right[n], sums[r][O + n]);
+            }
+        }
+        unsafe {
+            panel = panel.add(panel_row);
+            column = column.add(left.column);
+        }
+    }
+    panel
+}
+
+impl<const R: usize, const N: usize, const F: u8> Kernel for Sized<'_, R, N, F> {
     type Output = ();
 
     #[inline(always)]
@@ -131,22 +194,20 @@ impl<const R: usize, const N: usize> Kernel for Sized<'_, R, N> {
             }
         }
         let mut panel = product.panel;
+        let panel_row = match F {
+            STRIDED => product.panel_row.unwrap_or(N * V::LANES),
+            _ => N * V::LANES,
+        };
         for left in product.left {
-            let mut column = unsafe { left.first.add(row * left.row) };
-            for _ in 0..left.depth {
-                let right: [V; N] =
-                    std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
-                for r in 0..R {
-                    let factor = V::splat(unsafe { *column.add(r * left.row) });
-                    for n in 0..N {
-                        sums[r][n] = factor.mul_add(right[n], sums[r][n]);
-                    }
+            panel = unsafe {
+                if F != SPLIT {
+                    add_product::<V, R, N, 0, N>(&mut sums, left, row, panel, panel_row)
+                } else if left.into == Into::First {
+                    add_product::<V, R, N, 0, 3>(&mut sums, left, row, panel, 3 * V::LANES)
+                } else {
+                    add_product::<V, R, N, 1, 3>(&mut sums, left, row, panel, 3 * V::LANES)
                 }
-                unsafe {
-                    panel = panel.add(N * V::LANES);
-                    column = column.add(left.column);
-                }
-            }
+            };
         }
         for r in 0..R {
             for n in 0..N {

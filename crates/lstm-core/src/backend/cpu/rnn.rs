@@ -1,91 +1,91 @@
-//! The nonlinearity of the plain RNN, and back.
+//! The plain RNN's pointwise part.
 
-use super::cell::{Cell, Step, StepBack};
+use super::cell::{Gradients, Pointwise, Saved, States};
 use super::math::tanh;
-use super::simd::{Kernel, Simd, Vector};
+use super::nonlinearity::{self, clip, pass_clip};
+use super::simd::Vector;
+use crate::ops::RnnKind;
 
-/// The plain RNN cell with one of its nonlinearities. It keeps `h`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Rnn {
+/// The plain RNN with one of its usual nonlinearities. It saves `h`.
+#[derive(Clone, Copy)]
+pub(super) enum Rnn {
     /// `tanh`
     Tanh,
     /// `max(0, ·)`
     Relu,
 }
 
-impl Cell for Rnn {
-    const GATES: usize = 1;
-    const MEMORY: bool = false;
-    const KEPT: usize = 1;
+/// A hidden state and nothing else.
+#[inline(always)]
+fn only<V>(hidden: V) -> States<V, 0> {
+    States { hidden, memory: [] }
+}
 
-    unsafe fn step(self, simd: Simd, step: Step) {
-        simd.run(Activate(self, step));
-    }
-
-    unsafe fn step_back(self, simd: Simd, step: StepBack) {
-        simd.run(ActivateBack(self, step));
+/// The gradient with respect to the sum and nothing else.
+#[inline(always)]
+fn of_sum<V: Copy>(sum: V) -> Gradients<V, 1, 0, 0> {
+    Gradients {
+        sums: [sum],
+        before: only(sum), // not read: there is no direct path
+        peepholes: [],
     }
 }
 
-struct Activate<'a>(Rnn, Step<'a>);
-
-impl Kernel for Activate<'_> {
-    type Output = ();
+impl Pointwise<1, 0, 1, 0> for Rnn {
+    #[inline(always)]
+    fn forward<V: Vector>(
+        self,
+        [sum]: [V; 1],
+        _: States<V, 0>,
+        _: [V; 0],
+    ) -> (States<V, 0>, [V; 1]) {
+        let h = match self {
+            Self::Tanh => tanh(sum),
+            // In this order NaN stays.
+            Self::Relu => sum.at_least(V::splat(0.0)),
+        };
+        (only(h), [h])
+    }
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
-        let Self(cell, step) = self;
-        for row in 0..step.rows {
-            if !step.active.has(row) {
-                continue;
-            }
-            for k in (0..step.units.len()).step_by(V::LANES) {
-                let unit = step.units.start + k;
-                // SAFETY: the promise of whoever called `Cell::step`.
-                unsafe {
-                    let sum = V::load(step.sums.at(row, k));
-                    let h = match cell {
-                        Rnn::Tanh => tanh(sum),
-                        // In this order NaN stays.
-                        Rnn::Relu => sum.at_least(V::splat(0.0)),
-                    };
-                    h.store(step.hidden.at(row, unit));
-                    if let Some(kept) = step.kept {
-                        h.store(kept.at(row, 0, unit));
-                    }
-                }
-            }
-        }
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, 0, 1>,
+        _: [V; 0],
+        grad: States<V, 0>,
+    ) -> Gradients<V, 1, 0, 0> {
+        let ([h], dh) = (saved.numbers, grad.hidden);
+        of_sum(match self {
+            Self::Tanh => dh * (V::splat(1.0) - h * h),
+            Self::Relu => dh.where_positive(h),
+        })
     }
 }
 
-struct ActivateBack<'a>(Rnn, StepBack<'a>);
+/// Any other plain RNN. It saves the sum.
+#[derive(Clone, Copy)]
+pub(super) struct RnnVariant(pub RnnKind);
 
-impl Kernel for ActivateBack<'_> {
-    type Output = ();
+impl Pointwise<1, 0, 1, 0> for RnnVariant {
+    #[inline(always)]
+    fn forward<V: Vector>(
+        self,
+        [sum]: [V; 1],
+        _: States<V, 0>,
+        _: [V; 0],
+    ) -> (States<V, 0>, [V; 1]) {
+        let (h, _) = nonlinearity::with_slope(self.0.activation, sum);
+        (only(clip(self.0.clip, h)), [sum])
+    }
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
-        let Self(cell, step) = self;
-        for row in 0..step.rows {
-            if !step.active.has(row) {
-                // SAFETY: the promise of whoever called `Cell::step_back`.
-                unsafe { step.sums.clear(row, step.units.len()) };
-                continue;
-            }
-            for k in (0..step.units.len()).step_by(V::LANES) {
-                let unit = step.units.start + k;
-                // SAFETY: the promise of whoever called `Cell::step_back`.
-                unsafe {
-                    let h = V::load(step.kept.at(row, 0, unit));
-                    let dh = V::load(step.hidden.at(row, unit));
-                    let sum = match cell {
-                        Rnn::Tanh => dh * (V::splat(1.0) - h * h),
-                        Rnn::Relu => dh.where_positive(h),
-                    };
-                    sum.store(step.sums.at(row, k));
-                }
-            }
-        }
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, 0, 1>,
+        _: [V; 0],
+        grad: States<V, 0>,
+    ) -> Gradients<V, 1, 0, 0> {
+        let (h, slope) = nonlinearity::with_slope(self.0.activation, saved.numbers[0]);
+        of_sum(pass_clip(self.0.clip, h, grad.hidden) * slope)
     }
 }

@@ -1,25 +1,28 @@
 //! The weights in panels, and gradients out of them.
 //!
 //! A step computes `z V` with `z = [1, x, h]`, a row per row of the batch, and the weights below each
-//! other, `V = [b; W; R]`, `[1 + I + H, G·H]` with `G` gates. Its columns are reordered: a panel has
-//! all gates of a few neighbouring units, side by side, so that a step's nonlinearities have all they
-//! need as soon as one panel is through.
+//! other, `V = [b; W; R]`, `[1 + I + H, S·H]` with `S` sums. Its columns are reordered: a panel has
+//! all sums of a few neighbouring units, side by side, so that a step's nonlinearities have all they
+//! need as soon as one panel is through. Where `x W` or `h R` goes into some sums only, as a GRU's, the
+//! rows of `W` and `R` have no others: with zeros there a fourth of the multiplications would be for
+//! nothing.
 
 use super::Sizes;
 use super::memory::Shared;
 use super::product::{PANEL_VECTORS, evenly};
 use super::simd::Simd;
 use super::team::{BLOCK, Plan};
+use crate::ops::Spec;
 use std::ops::Range;
 
 /// The weights, row-major, as the layers have them.
 #[derive(Clone, Copy)]
 pub(crate) struct Weights<'a> {
-    /// `W`, `[I, G·H]`
+    /// `W`, `[I, G_x·H]`
     pub input: &'a [f32],
-    /// `b`, `[G·H]`
+    /// `b`, `[S·H]`
     pub bias: &'a [f32],
-    /// `R`, `[H, G·H]`
+    /// `R`, `[H, G_h·H]`
     pub recurrent: &'a [f32],
 }
 
@@ -76,40 +79,68 @@ impl Panels {
         self.gates * self.padded() * depth
     }
 
-    /// Panel `panel` of [`Weights`], `[1 + I + H, width]`.
-    pub fn pack(&self, weights: Weights, panel: usize, packed: &mut [f32]) {
-        let width = self.gates * self.hidden;
-        let sources = weights
-            .bias
-            .chunks_exact(width)
-            .chain(weights.input.chunks_exact(width))
-            .chain(weights.recurrent.chunks_exact(width));
+    /// The numbers of all panels of [`Weights`].
+    pub fn packed_len(&self, spec: &Spec, sizes: Sizes) -> usize {
+        self.padded() * packed_of_a_unit(spec, sizes)
+    }
+
+    /// The numbers of a panel of [`Weights`].
+    pub fn packed_range(&self, spec: &Spec, sizes: Sizes, panel: usize) -> Range<usize> {
+        let of_a_unit = packed_of_a_unit(spec, sizes);
+        let units = &self.units[panel];
+        units.start * of_a_unit..units.end * of_a_unit
+    }
+
+    /// Panel `panel` of [`Weights`]: a row of biases, the rows of `W` and those of `R`, each for the sums it goes
+    /// into.
+    pub fn pack(&self, spec: &Spec, weights: Weights, panel: usize, packed: &mut [f32]) {
         let units = &self.units[panel];
         let real = self.real(panel);
-        let rows = packed.chunks_exact_mut(self.width(panel));
-        for (row, source) in rows.zip(sources) {
-            let gates = row.chunks_exact_mut(units.len());
-            for (packed, gate) in gates.zip(source.chunks_exact(self.hidden)) {
-                let (numbers, filling) = packed.split_at_mut(real.len());
-                numbers.copy_from_slice(&gate[real.clone()]);
-                filling.fill(0.0);
+        let mut rest = packed;
+        for (matrix, parts, gates) in [
+            (weights.bias, spec.bias.len(), spec.bias),
+            (weights.input, spec.input_gates.len(), spec.input_gates),
+            (
+                weights.recurrent,
+                spec.recurrent_gates.len(),
+                spec.recurrent_gates,
+            ),
+        ] {
+            let sources = matrix.chunks_exact(parts * self.hidden);
+            let (rows, others) = rest.split_at_mut(sources.len() * gates.len() * units.len());
+            rest = others;
+            for (row, source) in rows
+                .chunks_exact_mut(gates.len() * units.len())
+                .zip(sources)
+            {
+                for (packed, gate) in row.chunks_exact_mut(units.len()).zip(gates) {
+                    let (numbers, filling) = packed.split_at_mut(real.len());
+                    numbers.copy_from_slice(&source[gate * self.hidden..][real.clone()]);
+                    filling.fill(0.0);
+                }
             }
         }
     }
 
     /// The rows `rows` of a matrix `[_, G·H]`, transposed: the columns of a panel whose rows are in the
-    /// order in which these panels have their columns. Columns beyond the last row of the matrix are
-    /// zero.
-    pub fn pack_transposed(&self, matrix: &[f32], rows: Range<usize>, packed: &mut [f32]) {
-        let width = self.gates * self.hidden;
+    /// order in which these panels have their columns, of the sums that the matrix goes into. Columns
+    /// beyond the last row of the matrix are zero.
+    pub fn pack_transposed(
+        &self,
+        gates: &[usize],
+        matrix: &[f32],
+        rows: Range<usize>,
+        packed: &mut [f32],
+    ) {
+        let width = gates.len() * self.hidden;
         let columns = rows.len();
         let rows = rows.start..rows.end.min(matrix.len() / width);
         packed.fill(0.0);
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
-            let start = self.start(panel, columns);
-            for gate in 0..self.gates {
-                let packed = &mut packed[start + gate * units.len() * columns..];
+            let start = gates.len() * units.start * columns;
+            for (place, gate) in gates.iter().enumerate() {
+                let packed = &mut packed[start + place * units.len() * columns..];
                 for (column, row) in rows.clone().enumerate() {
                     let source = &matrix[row * width + gate * self.hidden..];
                     for (k, value) in source[real.clone()].iter().enumerate() {
@@ -120,14 +151,24 @@ impl Panels {
         }
     }
 
-    /// Row `row` of the sum of matrices that lie in panels with `depth` rows.
-    pub fn unpack_row(&self, packed: &[&[f32]], depth: usize, row: usize, unpacked: &mut [f32]) {
+    /// The sum of rows that lie in the same place of the panels of several teams: those of the sums `gates` of
+    /// a block, from number `start` of a panel on, each to its gate.
+    ///
+    /// A panel has `of_a_unit` numbers for each unit.
+    pub fn unpack_row(
+        &self,
+        packed: &[&[f32]],
+        of_a_unit: usize,
+        start: impl Fn(usize) -> usize,
+        gates: &[usize],
+        unpacked: &mut [f32],
+    ) {
         for panel in 0..self.units.len() {
-            let (units, real) = (self.units[panel].len(), self.real(panel));
-            let start = self.start(panel, depth) + row * self.width(panel);
-            for gate in 0..self.gates {
+            let (units, real) = (&self.units[panel], self.real(panel));
+            let start = units.start * of_a_unit + start(units.len());
+            for (place, gate) in gates.iter().enumerate() {
                 let unpacked = &mut unpacked[gate * self.hidden..][real.clone()];
-                let start = start + gate * units;
+                let start = start + place * units.len();
                 let range = start..start + real.len();
                 let (first, others) = packed.split_first().expect("there is a team");
                 unpacked.copy_from_slice(&first[range.clone()]);
@@ -143,6 +184,46 @@ impl Panels {
     pub fn real(&self, panel: usize) -> Range<usize> {
         let units = &self.units[panel];
         units.start.min(self.hidden)..units.end.min(self.hidden)
+    }
+}
+
+/// The numbers of a panel of [`Weights`] for each unit.
+fn packed_of_a_unit(spec: &Spec, sizes: Sizes) -> usize {
+    let (input, recurrent) = (spec.input_gates.len(), spec.recurrent_gates.len());
+    spec.sums() + sizes.input * input + sizes.hidden * recurrent
+}
+
+/// Rows of `[x, 1, h]`, and the sums whose gradients are multiplied with them for those of the weights.
+#[derive(Clone, Debug)]
+pub(super) struct WeightBlock {
+    pub rows: Range<usize>,
+    pub sums: Range<usize>,
+}
+
+impl WeightBlock {
+    /// The blocks of a cell: one where `x W` and `h R` go into the same sums, else one for each, with a row of
+    /// ones in both.
+    pub fn of(spec: &Spec, sizes: Sizes) -> Vec<Self> {
+        let (bias, depth) = (sizes.input, sizes.depth());
+        if spec.together() {
+            let (rows, sums) = (0..depth, 0..spec.sums());
+            return vec![Self { rows, sums }];
+        }
+        vec![
+            Self {
+                rows: 0..bias + 1,
+                sums: 0..spec.input_gates.len(),
+            },
+            Self {
+                rows: bias..depth,
+                sums: spec.first_recurrent()..spec.sums(),
+            },
+        ]
+    }
+
+    /// The numbers for each unit.
+    pub fn of_a_unit(&self) -> usize {
+        self.rows.len() * self.sums.len()
     }
 }
 
@@ -166,34 +247,34 @@ pub(super) fn padded(count: usize) -> usize {
     count.next_multiple_of(BLOCK)
 }
 
-/// The gradients of [`Weights`], as they are.
+/// The gradients with respect to [`Weights`], as they are.
 pub(crate) struct WeightGradients {
-    /// `[I, G·H]`
+    /// `[I, G_x·H]`
     pub input: Vec<f32>,
-    /// `[G·H]`
+    /// `[S·H]`
     pub bias: Vec<f32>,
-    /// `[H, G·H]`
+    /// `[H, G_h·H]`
     pub recurrent: Vec<f32>,
 }
 
 impl WeightGradients {
     /// To be written row by row.
-    pub fn zeros(sizes: Sizes, gates: usize) -> Self {
-        let width = gates * sizes.hidden;
+    pub fn zeros(sizes: Sizes, spec: &Spec) -> Self {
+        let hidden = sizes.hidden;
         Self {
-            input: vec![0.0; sizes.input * width],
-            bias: vec![0.0; width],
-            recurrent: vec![0.0; sizes.hidden * width],
+            input: vec![0.0; sizes.input * spec.input_gates.len() * hidden],
+            bias: vec![0.0; spec.sums() * hidden],
+            recurrent: vec![0.0; hidden * spec.recurrent_gates.len() * hidden],
         }
     }
 
-    /// The rows of `[b; W; R]`.
-    pub(super) fn rows(&mut self) -> Vec<Shared<'_>> {
-        let width = self.bias.len();
-        [&mut self.bias, &mut self.input, &mut self.recurrent]
-            .into_iter()
-            .flat_map(|matrix| matrix.chunks_exact_mut(width))
-            .map(Shared::new)
-            .collect()
+    /// The rows of `[W; b; R]`.
+    pub(super) fn rows(&mut self, sizes: Sizes) -> Vec<Shared<'_>> {
+        let (bias, input) = (&mut self.bias[..], &mut self.input[..]);
+        let input = input.chunks_exact_mut((input.len() / sizes.input).max(1));
+        let width = self.recurrent.len() / sizes.hidden;
+        let recurrent = self.recurrent.chunks_exact_mut(width);
+        let rows = input.chain([bias]).chain(recurrent);
+        rows.map(Shared::new).collect()
     }
 }

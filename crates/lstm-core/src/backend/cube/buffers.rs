@@ -1,6 +1,6 @@
 //! Buffers of the kernels.
 
-use crate::ops::{Gradient, RowLengths};
+use crate::ops::{Maybe, RowLengths};
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::tensor::{DType, Shape, TensorData};
 use burn_cubecl::CubeBackend;
@@ -51,9 +51,9 @@ pub fn lengths_or_any(lengths: &RowLengths, any: &CubeTensor) -> CubeTensor {
 }
 
 /// A gradient's numbers in order or, where there is none, any tensor for a kernel that won't read it.
-pub fn or_any(gradient: Gradient<CubeBackend>, any: &CubeTensor) -> CubeTensor {
+pub fn or_any(gradient: Maybe<CubeBackend>, any: &CubeTensor) -> CubeTensor {
     match gradient {
-        Gradient::Zero => any.clone(),
-        Gradient::Of(gradient) => into_contiguous(gradient),
+        Maybe::Nothing => any.clone(),
+        Maybe::Tensor(gradient) => into_contiguous(gradient),
     }
 }

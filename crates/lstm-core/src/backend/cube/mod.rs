@@ -15,7 +15,11 @@ mod strategy;
 #[cfg(test)]
 mod tests;
 
-use crate::ops::{Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
+use crate::nonlinearity::Nonlinearity;
+use crate::ops::{
+    CellKind, Each, Inputs, LstmKind, Outputs, RecurrentBackend, RecurrentKernels, RnnKind,
+    Upstream,
+};
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
@@ -27,12 +31,25 @@ use products::{Kept, backward, forward};
 const BUFFERS: u32 = 12;
 
 /// Whether the kernels can have a sequence of this size and type on the device.
-pub(crate) fn fits(device: &CubeDevice, dtype: DType, [batch, time, units]: [usize; 3]) -> bool {
+pub(crate) fn fits(
+    device: &CubeDevice,
+    cell: CellKind,
+    dtype: DType,
+    [batch, time, units]: [usize; 3],
+) -> bool {
+    let known = match cell {
+        CellKind::Lstm(kind) => kind == LstmKind::USUAL,
+        CellKind::Rnn(RnnKind { activation, clip }) => {
+            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu) && clip.is_none()
+        }
+        CellKind::Gru(_) => false,
+    };
     let client = device.client();
     let properties = client.properties();
     // The largest buffer is what the LSTM keeps for the way back.
     let largest = batch * time * 5 * units * dtype.size();
-    matches!(dtype, DType::F32 | DType::F16)
+    known
+        && matches!(dtype, DType::F32 | DType::F16)
         && largest as u64 <= properties.memory.max_page_size
         && properties.hardware.max_bindings >= BUFFERS
 }
@@ -46,37 +63,37 @@ impl RecurrentBackend for CubeBackend {
 }
 
 impl RecurrentKernels for CubeBackend {
-    type Kept = Kept<Self>;
+    type Saved = Kept<Self>;
 
-    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept) {
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
         forward(inputs, true)
     }
 
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
-        kept: &Self::Kept,
+        kept: &Self::Saved,
         upstream: &Upstream<Self>,
-        wanted: &[bool],
-    ) -> Vec<Option<FloatTensor<Self>>> {
+        wanted: Each<bool>,
+    ) -> Each<Option<FloatTensor<Self>>> {
         backward(inputs, output, kept, upstream, wanted)
     }
 }
 
 impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for Fusion<B> {
-    type Kept = Kept<Self>;
+    type Saved = Kept<Self>;
 
-    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Kept) {
+    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
         forward(inputs, true)
     }
 
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
-        kept: &Self::Kept,
+        kept: &Self::Saved,
         upstream: &Upstream<Self>,
-        wanted: &[bool],
-    ) -> Vec<Option<FloatTensor<Self>>> {
+        wanted: Each<bool>,
+    ) -> Each<Option<FloatTensor<Self>>> {
         backward(inputs, output, kept, upstream, wanted)
     }
 }

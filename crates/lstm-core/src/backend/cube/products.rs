@@ -3,7 +3,8 @@
 
 use super::operations::SequenceKernels;
 use crate::lengths::steps_of_padding;
-use crate::ops::{Inputs, Kind, Memory, Outputs, Upstream};
+use crate::nonlinearity::Nonlinearity;
+use crate::ops::{CellKind, Each, Inputs, Maybe, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::Shape;
@@ -38,6 +39,10 @@ fn without_padding<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
     B::float_mask_fill(input, B::bool_expand(steps, shape), 0.0.into())
 }
 
+fn is_relu(cell: CellKind) -> bool {
+    matches!(cell, CellKind::Rnn(kind) if kind.activation == Nonlinearity::Relu)
+}
+
 /// What the way back needs beside inputs and output.
 #[derive(Clone, Debug)]
 pub struct Kept<B: Backend> {
@@ -55,13 +60,13 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
         recurrent_weight,
         hidden,
         memory,
-        kind,
+        cell: kind,
         reverse,
         lengths,
         ..
     } = inputs.clone();
     match memory {
-        Memory::Cell(cell) => {
+        Maybe::Tensor(cell) => {
             let (output, hidden, cell, gates, before) = B::lstm(
                 projected,
                 bias,
@@ -80,8 +85,8 @@ pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B
             };
             (outputs, Kept { gates, before })
         }
-        Memory::Nothing => {
-            let relu = kind == Kind::ReluRnn;
+        Maybe::Nothing => {
+            let relu = is_relu(kind);
             let (output, hidden, before) = B::rnn(
                 projected,
                 bias,
@@ -109,20 +114,20 @@ pub fn backward<B: SequenceKernels>(
     output: &FloatTensor<B>,
     kept: &Kept<B>,
     upstream: &Upstream<B>,
-    wanted: &[bool],
-) -> Vec<Option<FloatTensor<B>>> {
+    wanted: Each<bool>,
+) -> Each<Option<FloatTensor<B>>> {
     let recurrent = inputs.recurrent_weight.clone();
     let (reverse, lengths) = (inputs.reverse, inputs.lengths.clone());
     let upstream = upstream.clone();
     let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
-        (Memory::Cell(cell), Some(gates)) => {
+        (Maybe::Tensor(cell), Some(gates)) => {
             let (gates, cell) = (gates.clone(), cell.clone());
             let (sums, hidden, memory) =
                 B::lstm_back(upstream, gates, cell, recurrent, reverse, lengths);
             (sums, hidden, Some(memory))
         }
         _ => {
-            let relu = inputs.kind == Kind::ReluRnn;
+            let relu = is_relu(inputs.cell);
             let output = output.clone();
             let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse, lengths);
             (sums, hidden, None)
@@ -130,7 +135,7 @@ pub fn backward<B: SequenceKernels>(
     };
     let sums = rows::<B>(sums);
     let swapped = |matrix: FloatTensor<B>| B::float_swap_dims(matrix, 0, 1);
-    let [input_weight, recurrent_weight] = match wanted[1] || wanted[3] {
+    let [input_weight, recurrent_weight] = match wanted.input_weight || wanted.recurrent_weight {
         true => {
             // Some of the products that Burn's tuner may pick want both operands with the summed dimension,
             // here `B·T`, in order in memory, and copy what isn't, for each product anew. The steps write
@@ -140,27 +145,32 @@ pub fn backward<B: SequenceKernels>(
             let before = B::float_reshape(kept.before.clone(), Shape::from([units, batch * time]));
             let input = || swapped(rows::<B>(without_padding::<B>(inputs)));
             [
-                wanted[1].then(|| B::float_matmul(input(), sums.clone())),
-                wanted[3].then(|| B::float_matmul(before, sums)),
+                wanted
+                    .input_weight
+                    .then(|| B::float_matmul(input(), sums.clone())),
+                wanted
+                    .recurrent_weight
+                    .then(|| B::float_matmul(before, sums)),
             ]
         }
         false => [None, None],
     };
-    let input = wanted[0].then(|| {
+    let input = wanted.input.then(|| {
         let weight = swapped(inputs.input_weight.clone());
         let gradient = B::float_matmul(sums.clone(), weight);
         B::float_reshape(gradient, inputs.input.shape())
     });
-    let bias = wanted[2].then(|| {
+    let bias = wanted.bias.then(|| {
         let sum = B::float_sum_dim(sums.clone(), 0);
         B::float_reshape(sum, inputs.bias.shape())
     });
-    vec![
+    Each {
         input,
         input_weight,
         bias,
         recurrent_weight,
-        Some(hidden),
+        peepholes: None,
+        hidden: Some(hidden),
         memory,
-    ]
+    }
 }

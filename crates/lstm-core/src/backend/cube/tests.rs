@@ -5,7 +5,8 @@
 
 use super::strategy::Strategy;
 use super::{backward, forward, lstm, rnn};
-use crate::ops::{Gradient, Inputs, Kind, Memory, RowLengths, Upstream};
+use crate::nonlinearity::Nonlinearity;
+use crate::ops::{CellKind, Each, Inputs, LstmKind, Maybe, RnnKind, RowLengths, Upstream};
 use crate::{Lengths, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig, reference};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Backend, DispatchDevice};
@@ -37,6 +38,28 @@ fn adapter() -> Option<CubeDevice> {
         println!("skipped wgpu: there is no adapter here");
     }
     adapter
+}
+
+/// The cells that there are kernels for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Lstm,
+    TanhRnn,
+    ReluRnn,
+}
+
+impl Kind {
+    fn of_kernels(self) -> CellKind {
+        let rnn = |activation| {
+            let clip = None;
+            CellKind::Rnn(RnnKind { activation, clip })
+        };
+        match self {
+            Self::Lstm => CellKind::Lstm(LstmKind::USUAL),
+            Self::TanhRnn => rnn(Nonlinearity::Tanh),
+            Self::ReluRnn => rnn(Nonlinearity::Relu),
+        }
+    }
 }
 
 /// A recurrence on random numbers.
@@ -223,10 +246,11 @@ impl Case {
             recurrent_weight: tensor(&self.recurrent_weight),
             hidden: tensor(&self.hidden),
             memory: match self.kind {
-                Kind::Lstm => Memory::Cell(tensor(&self.memory)),
-                Kind::TanhRnn | Kind::ReluRnn => Memory::Nothing,
+                Kind::Lstm => Maybe::Tensor(tensor(&self.memory)),
+                Kind::TanhRnn | Kind::ReluRnn => Maybe::Nothing,
             },
-            kind: self.kind,
+            peepholes: Maybe::Nothing,
+            cell: self.kind.of_kernels(),
             reverse: self.reverse,
             lengths: self.lengths.clone(),
             segment: None,
@@ -236,7 +260,7 @@ impl Case {
     fn upstream(&self, device: &CubeDevice, dtype: DType) -> Upstream<CubeBackend> {
         let [output, hidden, memory] = self.upstream.each_ref().map(|gradient| {
             let gradient = gradient.as_ref();
-            Gradient::from(gradient.map(|data| on_device(data, device, dtype)))
+            Maybe::from(gradient.map(|data| on_device(data, device, dtype)))
         });
         Upstream {
             output,
@@ -251,11 +275,27 @@ impl Case {
         let (outputs, kept) = forward::<CubeBackend>(&inputs, true);
         let output = outputs.output.clone();
         let upstream = self.upstream(device, dtype);
-        let gradients = backward(&inputs, &output, &kept, &upstream, &[true; 6]);
-        let names = ["dx", "dW", "db", "dR", "dh", "dc"];
+        let wanted = Each {
+            input: true,
+            input_weight: true,
+            bias: true,
+            recurrent_weight: true,
+            peepholes: false,
+            hidden: true,
+            memory: true,
+        };
+        let gradients = backward(&inputs, &output, &kept, &upstream, wanted);
+        let gradients = [
+            ("dx", gradients.input),
+            ("dW", gradients.input_weight),
+            ("db", gradients.bias),
+            ("dR", gradients.recurrent_weight),
+            ("dh", gradients.hidden),
+            ("dc", gradients.memory),
+        ];
         let mut results = vec![("y", values(output)), ("h", values(outputs.hidden))];
         results.extend(outputs.memory.map(|memory| ("c", values(memory))));
-        for (name, gradient) in names.into_iter().zip(gradients) {
+        for (name, gradient) in gradients {
             results.extend(gradient.map(|gradient| (name, values(gradient))));
         }
         results
@@ -382,7 +422,7 @@ fn every_strategy_gives_the_same() {
                 let [bias, recurrent, hidden] =
                     [inputs.bias, inputs.recurrent_weight, inputs.hidden];
                 match inputs.memory {
-                    Memory::Cell(cell) => {
+                    Maybe::Tensor(cell) => {
                         let (y, h, c, kept, before) = lstm::launch::forward(
                             strategy,
                             projected,
@@ -414,7 +454,7 @@ fn every_strategy_gives_the_same() {
                             ("dc", dc),
                         ]
                     }
-                    Memory::Nothing => {
+                    Maybe::Nothing => {
                         let relu = kind == Kind::ReluRnn;
                         let (y, h, before) = rnn::launch::forward(
                             strategy,

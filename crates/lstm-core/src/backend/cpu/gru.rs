@@ -1,0 +1,118 @@
+//! The GRU's pointwise part, with the reset gate after the recurrent product.
+//!
+//! Its sums are `n_x, r, z, n_h`: `x W` goes into the first three, `h R` into the last three.
+
+use super::cell::{Gradients, Pointwise, Saved, States};
+use super::math::{sigmoid, tanh};
+use super::nonlinearity::{self, clip, pass_clip};
+use super::simd::Vector;
+use crate::ops::GruKind;
+
+/// The GRU as most have it. It saves `r, z, n, n_h` and `h` before the step.
+#[derive(Clone, Copy)]
+pub(super) struct Gru;
+
+impl Pointwise<4, 0, 5, 0> for Gru {
+    const DIRECT: bool = true;
+
+    #[inline(always)]
+    fn forward<V: Vector>(
+        self,
+        [n_x, r, z, n_h]: [V; 4],
+        before: States<V, 0>,
+        _: [V; 0],
+    ) -> (States<V, 0>, [V; 5]) {
+        let (r, z) = (sigmoid(r), sigmoid(z));
+        let n = tanh(r.mul_add(n_h, n_x));
+        let h = z.mul_add(before.hidden - n, n);
+        let after = States {
+            hidden: h,
+            memory: [],
+        };
+        (after, [r, z, n, n_h, before.hidden])
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, 0, 5>,
+        _: [V; 0],
+        grad: States<V, 0>,
+    ) -> Gradients<V, 4, 0, 0> {
+        let one = V::splat(1.0);
+        let [r, z, n, n_h, before] = saved.numbers;
+        let dh = grad.hidden;
+        let dn = dh * (one - z) * (one - n * n);
+        Gradients {
+            sums: [
+                dn,
+                dn * n_h * r * (one - r),
+                dh * (before - n) * z * (one - z),
+                dn * r,
+            ],
+            before: States {
+                hidden: dh * z,
+                memory: [],
+            },
+            peepholes: [],
+        }
+    }
+}
+
+/// Any other GRU of this form. It saves its sums and `h` before the step.
+#[derive(Clone, Copy)]
+pub(super) struct GruVariant(pub GruKind);
+
+impl Pointwise<4, 0, 5, 0> for GruVariant {
+    const DIRECT: bool = true;
+
+    #[inline(always)]
+    fn forward<V: Vector>(
+        self,
+        [n_x, r, z, n_h]: [V; 4],
+        before: States<V, 0>,
+        _: [V; 0],
+    ) -> (States<V, 0>, [V; 5]) {
+        let Self(kind) = self;
+        let (reset, _) = nonlinearity::with_slope(kind.gate, r);
+        let (update, _) = nonlinearity::with_slope(kind.gate, z);
+        let (n, _) = nonlinearity::with_slope(kind.candidate, reset.mul_add(n_h, n_x));
+        let h = update.mul_add(before.hidden - n, n);
+        let after = States {
+            hidden: clip(kind.clip, h),
+            memory: [],
+        };
+        (after, [n_x, r, z, n_h, before.hidden])
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, 0, 5>,
+        _: [V; 0],
+        grad: States<V, 0>,
+    ) -> Gradients<V, 4, 0, 0> {
+        let Self(kind) = self;
+        let one = V::splat(1.0);
+        let [n_x, r, z, n_h, before] = saved.numbers;
+        let (reset, slope_r) = nonlinearity::with_slope(kind.gate, r);
+        let (update, slope_z) = nonlinearity::with_slope(kind.gate, z);
+        let (n, slope_n) = nonlinearity::with_slope(kind.candidate, reset.mul_add(n_h, n_x));
+        let h = update.mul_add(before - n, n);
+        let dh = pass_clip(kind.clip, h, grad.hidden);
+        let dn = dh * (one - update) * slope_n;
+        Gradients {
+            sums: [
+                dn,
+                dn * n_h * slope_r,
+                dh * (before - n) * slope_z,
+                dn * reset,
+            ],
+            before: States {
+                hidden: dh * update,
+                memory: [],
+            },
+            peepholes: [],
+        }
+    }
+}
