@@ -78,10 +78,22 @@
 //!
 //! # Speed
 //!
-//! In float32 on Flex, NdArray and wgpu, and in float16 where a GPU has it, the layers run a whole sequence
-//! as one operation with handwritten backpropagation through time: an LSTM with the usual activations, a
-//! plain RNN with tanh or ReLU. Everywhere else, and with options that the kernels don't know (`clip`, coupled
-//! gates, other activations), they run the [`mod@reference`] loop.
+//! In float32 on Flex and NdArray the layers run a whole sequence as one operation with handwritten
+//! backpropagation through time, [`Recurrent`] as well as those with a name of their own:
+//!
+//! | cell | on these kernels |
+//! | --- | --- |
+//! | [`LstmCell`], [`RnnCell`] | with `clip`, coupled gates and the activations below |
+//! | [`GruCell`] | with the reset gate after the product, with `clip` and the activations below |
+//! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
+//!
+//! Their activations are tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded ReLU, ELU, softsign and the
+//! identity. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
+//! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
+//!
+//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
+//! backends and activations, [`Recurrent`] with truncation or resets, and the GRU with the reset gate first.
+//! `runs_on_kernels` of a layer tells which way it goes on a device.
 //!
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
 //! matrix product and a launch. In float16 sums and states are float32 within a launch.
@@ -139,8 +151,9 @@ pub use cell::{
 };
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig,
-    Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Gru, GruConfig, Lstm, LstmConfig,
+    LstmStack, LstmStackConfig, Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack,
+    RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
 pub use recompute::Recompute;

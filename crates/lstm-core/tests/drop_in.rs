@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 mod burns {
     mod layers {
+        pub use burn::nn::gru::{BiGru, BiGruConfig, Gru, GruConfig};
         pub use burn::nn::{
             BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig,
         };
@@ -16,7 +17,8 @@ mod burns {
 mod ours {
     mod layers {
         pub use lstm_core::{
-            BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, Rnn, RnnConfig,
+            BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Gru, GruConfig, Lstm,
+            LstmConfig, Rnn, RnnConfig,
         };
     }
     pub mod program {

@@ -1,10 +1,12 @@
-//! Whole sequences: [`Rnn`], [`Lstm`] and their bidirectional forms, drop-in for `burn::nn`'s, and stacks of
+//! Whole sequences: [`Rnn`], [`Lstm`], [`Gru`] and their bidirectional forms, drop-in for `burn::nn`'s, and stacks of
 //! them; and [`Recurrent`], any [`Cell`](crate::Cell) over sequences.
 //!
 //! The sequences' layout is `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
 
+mod bigru;
 mod bilstm;
 mod birnn;
+mod gru;
 mod lstm;
 mod lstm_stack;
 mod recurrent;
@@ -13,8 +15,10 @@ mod rnn;
 mod rnn_stack;
 mod stack;
 
+pub use bigru::{BiGru, BiGruConfig};
 pub use bilstm::{BiLstm, BiLstmConfig};
 pub use birnn::{BiRnn, BiRnnConfig};
+pub use gru::{Gru, GruConfig};
 pub use lstm::{Lstm, LstmConfig};
 pub use lstm_stack::{LstmStack, LstmStackConfig};
 pub use recurrent::Recurrent;

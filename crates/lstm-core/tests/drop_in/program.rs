@@ -106,8 +106,28 @@ pub fn main(device: &Device) -> Vec<Vec<usize>> {
         .with_hidden_activation(ActivationConfig::Tanh)
         .init(&device);
     let state = RnnState::new(Tensor::zeros([2, 2, 5], &device));
-    let (output, state): (Tensor<3>, RnnState<3>) = birnn.forward(input, Some(state));
+    let (output, state): (Tensor<3>, RnnState<3>) = birnn.forward(input.clone(), Some(state));
     shapes.extend([output.dims().to_vec(), state.hidden.dims().to_vec()]);
     assert_eq!(birnn.forward.d_hidden + birnn.reverse.d_hidden, 10);
+
+    let gru: Gru = GruConfig::new(3, 5, true)
+        .with_initializer(Initializer::XavierNormal { gain: 1.0 })
+        .with_reset_after(false)
+        .with_clip(Some(0.5))
+        .with_gate_activation(ActivationConfig::Sigmoid)
+        .with_hidden_activation(ActivationConfig::Tanh)
+        .init(&device);
+    let output: Tensor<3> = gru.forward(input.clone(), Some(Tensor::zeros([2, 5], &device)));
+    shapes.push(output.dims().to_vec());
+    assert_eq!(gru.d_hidden, 5);
+
+    let bigru: BiGru = BiGruConfig::new(3, 5, true)
+        .with_initializer(Initializer::XavierNormal { gain: 1.0 })
+        .with_batch_first(false)
+        .init(&device);
+    let state = Some(Tensor::zeros([2, 6, 5], &device));
+    let (output, state): (Tensor<3>, Tensor<3>) = bigru.forward(input, state);
+    shapes.extend([output.dims().to_vec(), state.dims().to_vec()]);
+    assert_eq!(bigru.forward.d_hidden + bigru.reverse.d_hidden, 10);
     shapes
 }

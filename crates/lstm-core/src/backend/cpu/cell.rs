@@ -148,11 +148,9 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     }
                     after.hidden.store(step.hidden.at(row, unit));
                     if let Some(kept) = step.kept {
-                        for number in 0..K {
-                            saved[number].store(kept.at(row, number, unit));
-                        }
-                        for m in 0..M {
-                            after.memory[m].store(kept.at(row, K + m, unit));
+                        let saved = saved.into_iter().chain(after.memory);
+                        for (number, value) in saved.enumerate() {
+                            value.store(kept.at(row, number, unit));
                         }
                     }
                 }
