@@ -92,7 +92,7 @@
 //! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
 //!
 //! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
-//! backends and activations, [`Recurrent`] with truncation or resets, and the GRU with the reset gate first.
+//! backends and activations, [`Recurrent`] with resets, and the GRU with the reset gate first.
 //! `runs_on_kernels` of a layer tells which way it goes on a device.
 //!
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a

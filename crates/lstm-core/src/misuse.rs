@@ -153,7 +153,7 @@ mod errors_matched_one_by_one {}
 /// Kernels are not for callers.
 ///
 /// ```compile_fail,E0603
-/// use lstm_core::ops::lstm;
+/// use lstm_core::ops::run;
 /// ```
 ///
 /// ```

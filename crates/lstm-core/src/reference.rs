@@ -9,6 +9,7 @@ use crate::lengths::{Lengths, padding};
 use crate::state::RecurrentState;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, Tensor, s};
+use std::ops::Range;
 
 /// How a sequence is read.
 pub(crate) struct Reading<'a, S> {
@@ -36,7 +37,7 @@ impl<'a, S> Reading<'a, S> {
 
 /// Runs any cell over a sequence `[B, T, I]`: the outputs `[B, T, H]`, aligned with the input in either
 /// direction, and the final state.
-pub(crate) fn read<C: Cell>(
+pub(crate) fn run<C: Cell>(
     cell: &C,
     input: Tensor<3>,
     mut state: C::State,
@@ -97,30 +98,6 @@ pub(crate) fn read<C: Cell>(
     (output, state)
 }
 
-/// Runs any cell over a sequence, of the valid steps of each row only if there are `lengths`.
-///
-/// # Shapes
-///
-/// - `input`: `[B, T, I]`, `T` at least 1
-/// - `state`: the state before the first step
-/// - returns the outputs of all steps `[B, T, H]`, aligned with the input in either direction, and the final
-///   state
-///
-/// With `reverse` the sequence is read from its last step to its first.
-///
-/// # Panics
-///
-/// If there are lengths, but not one from 1 to `T` for each row.
-pub fn run<C: Cell>(
-    cell: &C,
-    input: Tensor<3>,
-    state: C::State,
-    reverse: bool,
-    lengths: Option<&Lengths>,
-) -> (Tensor<3>, C::State) {
-    read(cell, input, state, &Reading::plain(reverse, lengths))
-}
-
 /// Runs an RNN cell over a sequence.
 ///
 /// # Shapes
@@ -137,7 +114,7 @@ pub fn rnn(
     state: RnnState<2>,
     reverse: bool,
 ) -> (Tensor<3>, RnnState<2>) {
-    read(cell, input, state, &Reading::plain(reverse, None))
+    run(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`rnn`], of the valid steps of each row only; see [`Lengths`].
@@ -153,7 +130,7 @@ pub fn rnn_with_lengths(
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, RnnState<2>) {
     let lengths = lengths.into();
-    read(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
+    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// Runs an LSTM cell over a sequence.
@@ -172,7 +149,7 @@ pub fn lstm(
     state: LstmState<2>,
     reverse: bool,
 ) -> (Tensor<3>, LstmState<2>) {
-    read(cell, input, state, &Reading::plain(reverse, None))
+    run(cell, input, state, &Reading::plain(reverse, None))
 }
 
 /// As [`lstm`], of the valid steps of each row only; see [`Lengths`].
@@ -188,7 +165,7 @@ pub fn lstm_with_lengths(
     lengths: impl Into<Lengths>,
 ) -> (Tensor<3>, LstmState<2>) {
     let lengths = lengths.into();
-    read(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
+    run(cell, input, state, &Reading::plain(reverse, Some(&lengths)))
 }
 
 /// The input `[B, T, I]` with zeros for padding, whatever that holds, and where the padding is,
@@ -224,19 +201,18 @@ pub(crate) fn project(input: Tensor<3>, project: impl Fn(Tensor<2>) -> Tensor<2>
     projected.reshape([batch, time, width])
 }
 
-/// Cuts `[B, T, G]` into `T` tensors `[B, G]`, half by half.
+/// Cuts a sequence `[B, T, G]` into parts that follow each other, half by half.
 ///
-/// One slice per step would be plainer, but the gradient of a slice is as large as what it was cut
+/// One slice per part would be plainer, but the gradient of a slice is as large as what it was cut
 /// from, so `T` slices of the whole sequence cost `T²` in the backward pass. Halving costs `T log T`.
-fn split_time(sequence: Tensor<3>, steps: &mut Vec<Tensor<2>>) {
-    let [_, time, _] = sequence.dims();
-    if time == 1 {
-        steps.push(sequence.squeeze_dim(1));
-    } else {
-        let half = time / 2;
-        split_time(sequence.clone().slice(s![.., ..half, ..]), steps);
-        split_time(sequence.slice(s![.., half.., ..]), steps);
+pub(crate) fn split_time(sequence: Tensor<3>, parts: &[Range<usize>], cut: &mut Vec<Tensor<3>>) {
+    if let [_] = parts {
+        return cut.push(sequence);
     }
+    let (before, after) = parts.split_at(parts.len() / 2);
+    let middle = after[0].start - before[0].start;
+    split_time(sequence.clone().slice(s![.., ..middle, ..]), before, cut);
+    split_time(sequence.slice(s![.., middle.., ..]), after, cut);
 }
 
 /// Calls `step` on one time step of `[B, T, G]`, and its number, after another and stacks what it returns
@@ -248,8 +224,10 @@ fn over_steps(
 ) -> Tensor<3> {
     let [_, time, _] = projected.dims();
     let mut steps = Vec::with_capacity(time);
-    split_time(projected, &mut steps);
-    let mut steps: Vec<_> = steps.into_iter().zip(0..).collect();
+    let each: Vec<_> = (0..time).map(|t| t..t + 1).collect();
+    split_time(projected, &each, &mut steps);
+    let steps = steps.into_iter().map(|step| step.squeeze_dim(1));
+    let mut steps: Vec<_> = steps.zip(0..).collect();
     if reverse {
         steps.reverse();
     }

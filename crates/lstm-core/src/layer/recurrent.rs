@@ -212,10 +212,10 @@ impl<C: Cell> Recurrent<C> {
     /// Whether the layer runs whole sequences on kernels on a device; else its steps are taken one by one by the
     /// [`reference`](mod@crate::reference), several times slower.
     ///
-    /// It depends on the cell and its options, on the device and on the type of the weights. With
-    /// [`truncation`](Self::truncation), with resets and for single steps there are no kernels yet.
+    /// It depends on the cell and its options, on the device and on the type of the weights. With resets, and for
+    /// single steps, there are no kernels yet.
     pub fn runs_on_kernels(&self, device: &Device) -> bool {
-        self.truncation.is_none() && ops::has_kernels_of(&self.cell, device)
+        ops::has_kernels_of(&self.cell, device)
     }
 
     /// One step of a stream; `T` of them give what [`forward`](Self::forward) gives.

@@ -30,7 +30,8 @@ pub(super) fn forward<B: RecurrentKernels>(
     let mut output = room::<B>(&inputs.input, inputs.output_shape());
     let mut states = (inputs.hidden.clone(), inputs.memory.clone());
     let mut boundaries = vec![];
-    for segment in segments(inputs, steps) {
+    let [_, time, _] = inputs.input.shape().dims();
+    for segment in segments(time, steps, inputs.reverse) {
         boundaries.push(states.clone());
         let (of_segment, hidden, memory) = B::recurrence(inputs_of(inputs, &segment, states));
         output = assign::<B>(output, &segment, of_segment);
@@ -65,7 +66,8 @@ pub(super) fn backward<B: RecurrentKernels>(
         all.input = Some(room::<B>(&inputs.input, inputs.input.shape()));
     }
     (all.hidden, all.memory) = (upstream.hidden.into_option(), upstream.memory.into_option());
-    let segments = segments(inputs, boundaries.steps).zip(boundaries.states);
+    let [_, time, _] = inputs.input.shape().dims();
+    let segments = segments(time, boundaries.steps, inputs.reverse).zip(boundaries.states);
     let segments: Vec<_> = segments.enumerate().collect();
     for (number, (segment, states)) in segments.into_iter().rev() {
         let inputs = inputs_of(inputs, &segment, states);
@@ -103,9 +105,11 @@ pub(super) fn backward<B: RecurrentKernels>(
 }
 
 /// The time steps of each segment, in the order in which they are read.
-fn segments<B: Backend>(inputs: &Inputs<B>, steps: usize) -> impl Iterator<Item = Range<usize>> {
-    let [_, time, _] = inputs.input.shape().dims();
-    let reverse = inputs.reverse;
+pub(super) fn segments(
+    time: usize,
+    steps: usize,
+    reverse: bool,
+) -> impl Iterator<Item = Range<usize>> + Clone {
     (0..time).step_by(steps).map(move |start| {
         let end = time.min(start + steps);
         match reverse {

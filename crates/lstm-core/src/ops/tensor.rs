@@ -1,7 +1,9 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
+use super::segments::segments;
 use super::{CellKind, Inputs, RecurrentBackend};
 use crate::cell::{Cell, Kernel};
+use crate::lengths::Lengths;
 use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
@@ -9,7 +11,7 @@ use burn::backend::Dispatch;
 use burn::tensor::{DType, Device, Tensor};
 
 /// Runs a cell over a sequence, and back: on kernels if there are any, in segments of so many steps if given;
-/// else by the reference loop. Shapes are those of [`reference::read`].
+/// else by the reference loop. Shapes are those of [`reference::run`].
 pub(crate) fn run<C: Cell>(
     operation: &str,
     cell: &C,
@@ -19,18 +21,20 @@ pub(crate) fn run<C: Cell>(
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
     let Some(kernel) = cell.kernel() else {
-        return reference::read(cell, input, state, reading);
+        return reference::run(cell, input, state, reading);
     };
     let states = state.tensors();
     check_types(operation, &input, &kernel, &states);
     let [batch, time, _] = input.dims();
     let units = kernel.units();
     let size = [batch, time, units];
-    let on_kernels = reading.resets.is_none()
-        && reading.truncation.is_none()
-        && has_kernels(kernel.kind, &input.device(), input.dtype(), size);
+    let on_kernels =
+        reading.resets.is_none() && has_kernels(kernel.kind, &input.device(), input.dtype(), size);
     if !on_kernels {
-        return reference::read(cell, input, state, reading);
+        return reference::run(cell, input, state, reading);
+    }
+    if let Some(steps) = reading.truncation.filter(|steps| *steps < time) {
+        return truncated(operation, cell, input, state, reading, steps);
     }
     let mut states = states.into_iter();
     let hidden = states.next().expect("a state has an output");
@@ -64,6 +68,51 @@ pub(crate) fn run<C: Cell>(
     let output = Tensor::from_dispatch(output);
     let output = match reading.lengths {
         Some(lengths) => lengths.pad(output, &hidden, reading.reverse),
+        None => output,
+    };
+    (output, state)
+}
+
+/// [`run`] over so many steps at a time, between which the state is detached.
+fn truncated<C: Cell>(
+    operation: &str,
+    cell: &C,
+    input: Tensor<3>,
+    mut state: C::State,
+    reading: &Reading<'_, C::State>,
+    steps: usize,
+) -> (Tensor<3>, C::State) {
+    let [_, time, _] = input.dims();
+    let segments: Vec<_> = segments(time, steps, reading.reverse).collect();
+    let mut in_time = segments.clone();
+    in_time.sort_by_key(|segment| segment.start);
+    let mut inputs = vec![];
+    reference::split_time(input, &in_time, &mut inputs);
+    let mut read: Vec<_> = in_time.into_iter().zip(inputs).collect();
+    if reading.reverse {
+        read.reverse();
+    }
+    let mut outputs = vec![];
+    for (segment, input) in read {
+        let of_rows = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
+        let lengths = reading.lengths.map(|lengths| {
+            let of_rows: Vec<usize> = lengths.of_rows().iter().map(of_rows).collect();
+            Lengths::from(&of_rows)
+        });
+        let reading = Reading::plain(reading.reverse, lengths.as_ref());
+        if !outputs.is_empty() {
+            state = state.detach();
+        }
+        let (output, last) = run(operation, cell, input, state, &reading, None);
+        outputs.push(output);
+        state = last;
+    }
+    if reading.reverse {
+        outputs.reverse();
+    }
+    let output = Tensor::cat(outputs, 1);
+    let output = match reading.lengths {
+        Some(lengths) => lengths.pad(output, &state.output(), reading.reverse),
         None => output,
     };
     (output, state)

@@ -1,14 +1,14 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use burn::module::{ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
     Cell, Gate, GruCellConfig, Lengths, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig,
-    Recurrent, RecurrentState, RnnCellConfig, reference,
+    Recurrent, RecurrentState, RnnCellConfig,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -58,6 +58,50 @@ impl ModuleVisitor for OfParameters<'_> {
     }
 }
 
+/// A cell that runs the reference loop: it passes on no kernels.
+#[derive(Module, Debug)]
+struct Loop<C: Module> {
+    cell: C,
+}
+
+impl<C: Cell> Cell for Loop<C> {
+    type State = C::State;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> C::State {
+        self.cell.zero_state(batch, options)
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        self.cell.step(projected, state)
+    }
+}
+
+/// A layer, with lengths or not: outputs and final state.
+fn run<C: Cell>(
+    layer: &Recurrent<C>,
+    x: &Tensor<3>,
+    state: &C::State,
+    lengths: &Option<Lengths>,
+) -> (Tensor<3>, C::State) {
+    let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
+    match lengths {
+        Some(lengths) => layer.forward_with_lengths(x, state, lengths),
+        None => layer.forward(x, state),
+    }
+}
+
 /// Compares kernels and reference in some random cases.
 fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
 where
@@ -78,29 +122,28 @@ where
                 let lengths: Vec<usize> = (0..b).map(|_| rng.random_range(1..=t)).collect();
                 Lengths::from(&lengths)
             });
+            let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
             let device = device.clone().autodiff();
             let mut draw = Draw {
                 rng,
                 device: device.clone(),
             };
             let cell = cell(i, h, &device).map(&mut draw);
-            let layer = Recurrent::new(cell.clone()).with_reverse(reverse);
+            let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
+            layer.truncation = truncation;
+            let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
+            by_loop.truncation = truncation;
             assert!(layer.runs_on_kernels(&device), "{name}");
+            assert!(!by_loop.runs_on_kernels(&device), "{name}");
             let x = draw.tensor([b, t, i], 1.0).require_grad();
             let zero = cell.zero_state(b, &device);
             let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
-            let run = |fused: bool| {
-                let first = state.map(|tensor| tensor);
-                let (y, last) = match (fused, &lengths) {
-                    (true, Some(lengths)) => {
-                        layer.forward_with_lengths(x.clone(), Some(first), lengths)
-                    }
-                    (true, None) => layer.forward(x.clone(), Some(first)),
-                    (false, lengths) => {
-                        reference::run(&cell, x.clone(), first, reverse, lengths.as_ref())
-                    }
+            let results = |fused: bool| {
+                let (y, last) = match fused {
+                    true => run(&layer, &x, &state, &lengths),
+                    false => run(&by_loop, &x, &state, &lengths),
                 };
                 let mut results = vec![y.clone().into_data()];
                 let mut loss = (y * of_output.clone()).sum();
@@ -121,8 +164,8 @@ where
                 .num_threads(threads)
                 .build()
                 .unwrap();
-            let got = pool.install(|| run(true));
-            for (number, (got, want)) in got.into_iter().zip(run(false)).enumerate() {
+            let got = pool.install(|| results(true));
+            for (number, (got, want)) in got.into_iter().zip(results(false)).enumerate() {
                 assert_eq!(got.shape(), want.shape());
                 let want: Vec<f32> = want.iter().collect();
                 let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
@@ -130,7 +173,7 @@ where
                     let error = (got - want).abs() / size;
                     assert!(
                         error <= TOLERANCE,
-                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {lengths:?}: number {number} \
+                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {lengths:?}, {truncation:?}: number {number} \
                          expected {want}, got {got}, of {size}"
                     );
                     largest = largest.max(error);
