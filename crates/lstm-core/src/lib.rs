@@ -145,9 +145,9 @@ mod state;
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
     Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
-    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
-    PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell, RnnCellConfig, WithMask,
-    Zoneout,
+    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, LstmpState,
+    PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
+    RnnCellConfig, WithMask, Zoneout,
 };
 pub use gates::{Gate, GateWeights};
 pub use layer::{

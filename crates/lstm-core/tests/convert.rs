@@ -4,7 +4,9 @@
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, s};
-use lstm_core::{BiLstm, BiRnn, GruCell, GruCellConfig, Lstm, Recurrent, RecurrentStack, Rnn};
+use lstm_core::{
+    BiGru, BiLstm, BiRnn, Gru, GruCell, GruCellConfig, Lstm, Recurrent, RecurrentStack, Rnn,
+};
 
 const B: usize = 3;
 const T: usize = 6;
@@ -188,6 +190,18 @@ fn gru() {
         // It doesn't give the last state, which is the last output.
         let last = |y: &Tensor<3>| vec![y.clone().slice(s![.., -1, ..])];
         let forward = |x: Tensor<3>| ours.forward(x, state.clone()).0;
+        let layer = Gru::from(burns.clone());
+        assert_same_run(
+            input(true),
+            |x| {
+                let (y, last) = layer.forward_with_state(x, state.clone());
+                (y, vec![last])
+            },
+            |x| {
+                let y = burns.forward(x, state.clone());
+                (y.clone(), vec![y.slice(s![.., -1, ..]).squeeze_dim::<2>(1)])
+            },
+        );
         for burns in [burns, ours.cell.clone().into()] {
             assert_same_run(
                 input(true),
@@ -219,6 +233,18 @@ fn bigru() {
             vec![direction(0), direction(1)]
         });
         let back = burn::nn::BiGru::try_from(ours.clone()).unwrap();
+        let layer = BiGru::from(burns.clone());
+        assert_same_run(
+            input(option(1)),
+            |x| {
+                let (y, state) = layer.forward(x, state.clone());
+                (y, vec![state])
+            },
+            |x| {
+                let (y, state) = burns.forward(x, state.clone());
+                (y, vec![state])
+            },
+        );
         for burns in [burns, back] {
             assert_same_run(
                 input(option(1)),

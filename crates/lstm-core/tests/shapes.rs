@@ -273,10 +273,10 @@ fn stacks() {
         ),
         (
             panic_of(|| {
-                let config = RnnStackConfig::new(4, 5, 2, true).with_dropout(1.5);
+                let config = RnnStackConfig::new(4, 5, 2, true).with_dropout(1.0);
                 config.init(&device)
             }),
-            "rnn stack: dropout must be from 0 to 1, got 1.5",
+            "rnn stack: dropout must be from 0 to below 1, got 1",
         ),
         (
             panic_of(|| rnn.forward(zeros([8, 3, 5]), None)),

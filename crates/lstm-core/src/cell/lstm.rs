@@ -294,7 +294,7 @@ impl LstmCell {
     }
 
     /// The gates from `projected = x W + b`, `[B, 4H]`.
-    fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
+    pub(super) fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
         self.gates_of(&self.sums(projected, hidden))
     }
 

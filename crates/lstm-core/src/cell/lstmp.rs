@@ -2,10 +2,11 @@
 //! architectures for large scale acoustic modeling*; PyTorch's `proj_size`).
 
 use super::{Cell, LstmCell, LstmCellConfig, leaf};
+use crate::state::RecurrentState;
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::nn::{Initializer, LstmState};
+use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
 /// Configuration of an [`LstmpCell`].
@@ -112,9 +113,25 @@ impl LstmpCell {
     }
 }
 
+/// The state of an [`LstmpCell`]. (`burn::nn`'s [`LstmState`](burn::nn::LstmState) is for states of equal size.)
+#[derive(Clone, Debug)]
+pub struct LstmpState {
+    /// `c`, `[B, H]`
+    pub cell: Tensor<2>,
+    /// `h`, `[B, P]`
+    pub hidden: Tensor<2>,
+}
+
+impl RecurrentState for LstmpState {
+    fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+        let hidden = f(self.hidden.clone());
+        let cell = f(self.cell.clone());
+        Self { cell, hidden }
+    }
+}
+
 impl Cell for LstmpCell {
-    /// `c`, `[B, H]`, and `h`, `[B, P]`.
-    type State = LstmState<2>;
+    type State = LstmpState;
 
     fn d_input(&self) -> usize {
         self.lstm.d_input()
@@ -124,18 +141,25 @@ impl Cell for LstmpCell {
         self.d_projection()
     }
 
-    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> LstmState<2> {
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> LstmpState {
         let options = options.into();
-        let cell = Tensor::zeros([batch, self.lstm.d_hidden()], options.clone());
-        LstmState::new(cell, Tensor::zeros([batch, self.d_projection()], options))
+        LstmpState {
+            cell: Tensor::zeros([batch, self.lstm.d_hidden()], options.clone()),
+            hidden: Tensor::zeros([batch, self.d_projection()], options),
+        }
     }
 
     fn project(&self, input: Tensor<2>) -> Tensor<2> {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
-        let (cell, hidden) = self.lstm.step(projected, state).unpack();
-        LstmState::new(cell, hidden.matmul(self.projection.val()))
+    fn step(&self, projected: Tensor<2>, state: LstmpState) -> LstmpState {
+        let gates = self.lstm.gates_from(projected, state.hidden);
+        let cell = self.lstm.cell_state(&gates, state.cell);
+        let hidden = self.lstm.hidden_state(&gates, cell.clone());
+        LstmpState {
+            cell,
+            hidden: hidden.matmul(self.projection.val()),
+        }
     }
 }

@@ -15,7 +15,7 @@ mod zoneout;
 pub use gru::{GruCell, GruCellConfig};
 pub use layer_norm::{LayerNormLstmCell, LayerNormLstmCellConfig};
 pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
-pub use lstmp::{LstmpCell, LstmpCellConfig};
+pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
 pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};

@@ -12,7 +12,7 @@ use super::WeightError;
 use super::layers::Layers;
 use crate::cell::{GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
-use crate::layer::{BiLstm, BiRnn, Lstm, Recurrent, RecurrentStack, Rnn};
+use crate::layer::{BiGru, BiLstm, BiRnn, Gru, Lstm, Recurrent, RecurrentStack, Rnn};
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
@@ -139,6 +139,25 @@ impl From<burn::nn::Gru> for GruCell {
             clip: gru.clip,
             gate_activation: gru.gate_activation,
             hidden_activation: gru.hidden_activation,
+        }
+    }
+}
+
+impl From<burn::nn::Gru> for Gru {
+    fn from(gru: burn::nn::Gru) -> Self {
+        GruCell::from(gru).into()
+    }
+}
+
+impl From<burn::nn::BiGru> for BiGru {
+    fn from(gru: burn::nn::BiGru) -> Self {
+        let mut reverse = Gru::from(gru.reverse);
+        reverse.reverse = true;
+        Self {
+            forward: gru.forward.into(),
+            reverse,
+            d_hidden: gru.d_hidden,
+            batch_first: gru.batch_first,
         }
     }
 }

@@ -87,7 +87,7 @@ impl LstmStackConfig {
     ///
     /// # Panics
     ///
-    /// As [`LstmConfig::init`]; if `num_layers` is 0, or `dropout` is not from 0 to 1.
+    /// As [`LstmConfig::init`]; if `num_layers` is 0, or `dropout` is not from 0 to below 1.
     pub fn init(&self, device: &Device) -> LstmStack {
         check("lstm stack", self.num_layers, self.dropout);
         let directions = 1 + usize::from(self.bidirectional);

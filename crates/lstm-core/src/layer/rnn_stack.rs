@@ -73,7 +73,7 @@ impl RnnStackConfig {
     ///
     /// # Panics
     ///
-    /// As [`RnnConfig::init`]; if `num_layers` is 0, or `dropout` is not from 0 to 1.
+    /// As [`RnnConfig::init`]; if `num_layers` is 0, or `dropout` is not from 0 to below 1.
     pub fn init(&self, device: &Device) -> RnnStack {
         check("rnn stack", self.num_layers, self.dropout);
         let directions = 1 + usize::from(self.bidirectional);

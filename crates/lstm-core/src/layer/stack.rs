@@ -39,8 +39,8 @@ impl Stack<'_> {
 pub(super) fn check(operation: &str, layers: usize, dropout: f64) {
     shape::at_least_one(operation, "num_layers", layers);
     assert!(
-        (0.0..=1.0).contains(&dropout),
-        "{operation}: dropout must be from 0 to 1, got {dropout}"
+        (0.0..1.0).contains(&dropout),
+        "{operation}: dropout must be from 0 to below 1, got {dropout}"
     );
 }
 

@@ -8,11 +8,15 @@
 #![allow(deprecated)]
 
 mod autodiff;
+// Only kernels ask all that is said of a cell.
+#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
 mod cell;
 mod segments;
 mod tensor;
 
-pub use cell::{CellKind, GruKind, LstmKind, RnnKind, Spec};
+#[cfg(any(feature = "flex", feature = "ndarray"))]
+pub use cell::Spec;
+pub use cell::{CellKind, GruKind, LstmKind, RnnKind};
 pub(crate) use tensor::{has_kernels_of, run};
 
 #[cfg(feature = "wgpu")]
