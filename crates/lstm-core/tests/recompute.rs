@@ -2,11 +2,12 @@
 //! gradient. (Against the reference, on all backends and instruction sets: `tests/fused`.)
 
 use burn::module::Param;
+use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use lstm_core::{
-    BiLstmConfig, BiRnnConfig, LstmConfig, LstmStack, LstmStackConfig, Recompute, RnnConfig,
-    RnnStack, RnnStackConfig,
+    BiGruConfig, BiLstmConfig, BiRnnConfig, LstmConfig, LstmStack, LstmStackConfig, Recompute,
+    RnnConfig, RnnStack, RnnStackConfig,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -234,8 +235,9 @@ fn segments_are_run() {
 fn no_effect_without_kernels() {
     let device = Device::flex().autodiff();
     let lstm = LstmConfig::new(3, 4, true)
-        .with_clip(Some(0.5))
+        .with_cell_activation(ActivationConfig::Gelu)
         .init(&device);
+    assert!(!lstm.runs_on_kernels(&device));
     let mut recomputing = lstm.clone();
     recomputing.recompute = Some(Recompute::SquareRoot);
     let input = Tensor::<3>::ones([2, 9, 3], &device);
@@ -257,6 +259,9 @@ fn the_option_reaches_every_layer() {
     let rnn = BiRnnConfig::new(2, 3, true).with_recompute(how);
     let rnn = rnn.init(&device);
     assert_eq!([rnn.forward.recompute, rnn.reverse.recompute], [how; 2]);
+    let gru = BiGruConfig::new(2, 3, true).with_recompute(how);
+    let gru = gru.init(&device);
+    assert_eq!([gru.forward.recompute, gru.reverse.recompute], [how; 2]);
     let stack = LstmStackConfig::new(2, 3, 3, true).with_recompute(how);
     let stack = stack.init(&device);
     assert!(stack.layers.iter().all(|layer| layer.recompute == how));
