@@ -218,14 +218,15 @@ impl Cell for GruCell {
             Tensor::zeros([width], (&like.device(), like.dtype()))
         };
         let units = self.d_hidden();
-        kernel.bias = match (&self.bias, &self.candidate_bias) {
-            (None, None) => None,
-            (bias, candidate) => {
-                let bias = bias.as_ref().map_or_else(|| zeros(3 * units), Param::val);
-                let candidate = candidate.as_ref().map_or_else(|| zeros(units), Param::val);
-                Some(Tensor::cat(vec![bias, candidate], 0))
-            }
-        };
+        if self.bias.is_some() || self.candidate_bias.is_some() {
+            let part = |bias: &Option<Param<_>>, width| {
+                bias.as_ref().map_or_else(|| zeros(width), Param::val)
+            };
+            kernel.bias = vec![
+                part(&self.bias, 3 * units),
+                part(&self.candidate_bias, units),
+            ];
+        }
         Some(kernel)
     }
 }

@@ -99,9 +99,9 @@ pub trait Cell: Module + ModuleDisplay {
     /// One step, from what [`project`](Self::project) made of the input: the state after it.
     fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
 
-    /// How kernels run the cell, which several steps at once are faster with. The cells of this library say it,
-    /// as far as there are kernels for their options; a cell made of one of them can pass it on if its own step
-    /// gives the same. As it is, none.
+    /// How kernels run the cell; `None`, as it is here, if there are none. The cells of this library return it
+    /// where there are kernels for their options. A cell made of one of them can pass it on if its own step gives
+    /// the same.
     fn kernel(&self) -> Option<Kernel> {
         None
     }
@@ -116,10 +116,10 @@ pub struct Kernel {
     pub(crate) input_weight: Tensor<2>,
     /// `R`, `[H, G_h·H]`
     pub(crate) recurrent_weight: Tensor<2>,
-    /// `b`, `[S·H]`
-    pub(crate) bias: Option<Tensor<1>>,
-    /// `[P·H]`
-    pub(crate) peepholes: Option<Tensor<1>>,
+    /// `b`, `[S·H]`, in parts; none if it is zero.
+    pub(crate) bias: Vec<Tensor<1>>,
+    /// `[P·H]`, in parts.
+    pub(crate) peepholes: Vec<Tensor<1>>,
 }
 
 impl Kernel {
@@ -133,8 +133,8 @@ impl Kernel {
             kind,
             input_weight: input_weight.val(),
             recurrent_weight: recurrent_weight.val(),
-            bias: bias.as_ref().map(Param::val),
-            peepholes: None,
+            bias: bias.iter().map(Param::val).collect(),
+            peepholes: vec![],
         }
     }
 

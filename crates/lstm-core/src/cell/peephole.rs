@@ -119,7 +119,7 @@ impl Cell for PeepholeLstmCell {
             .flatten()
             .chain([&self.output_peephole]);
         Some(Kernel {
-            peepholes: Some(Tensor::cat(peepholes.map(Param::val).collect(), 0)),
+            peepholes: peepholes.map(Param::val).collect(),
             ..self.lstm.kernel_of(CellKind::Lstm(kind))
         })
     }

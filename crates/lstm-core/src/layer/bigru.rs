@@ -1,5 +1,6 @@
 //! The bidirectional GRU layer.
 
+use super::stack::pick;
 use super::{Gru, GruConfig, check_input, check_lengths, swap_layout};
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
@@ -9,7 +10,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::nn::Initializer;
 use burn::nn::activation::ActivationConfig;
-use burn::tensor::{Device, Tensor, s};
+use burn::tensor::{Device, Tensor};
 
 /// Configuration of a [`BiGru`] layer; the options are [`GruConfig`]'s.
 ///
@@ -147,10 +148,7 @@ impl BiGru {
             let (expected, got) = ([2, batch, self.d_hidden], state.dims());
             shape::check("bigru", "hidden state", "[2, B, H]", expected, got);
         }
-        let direction = |k: usize| {
-            let state = state.as_ref()?;
-            Some(state.clone().slice(s![k..k + 1]).squeeze_dim::<2>(0))
-        };
+        let direction = |k| state.as_ref().map(|state| pick(state, k));
         let (forward, state_forward) = self.forward.run(input.clone(), direction(0), lengths);
         let (reverse, state_reverse) = self.reverse.run(input, direction(1), lengths);
         let output = Tensor::cat(vec![forward, reverse], 2);

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The recurrence's node. Its parents are those tensors among the inputs that there are, each in its
 /// [place](Each).
 #[derive(Debug)]
-struct Recurrence<const N: usize>([Place; N]);
+struct Recurrence(Vec<Place>);
 
 /// Where something is in an [`Each`].
 type Place = usize;
@@ -58,7 +58,7 @@ impl<B: Backend> OfStates<B> {
 /// recurrence's node has one where there is no other. Added to another it makes no difference.
 const NOTHING: [usize; 3] = [1; 3];
 
-impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence<N> {
+impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
     type State = State<B>;
 
     fn backward(
@@ -163,21 +163,24 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             lengths: inputs.lengths,
             segment: inputs.segment,
         };
-        // In the order of their places.
-        let [a, b, c, d, e] = [
-            input_node,
-            input_weight_node,
-            bias_node,
-            recurrent_weight_node,
-            hidden_node,
-        ];
-        let outputs = match (peepholes_node, memory_node) {
-            (None, None) => node::<B, C, 5>(inputs, [0, 1, 2, 3, 4], [a, b, c, d, e]),
-            (None, Some(m)) => node::<B, C, 6>(inputs, [0, 1, 2, 3, 4, 6], [a, b, c, d, e, m]),
-            (Some(p), None) => node::<B, C, 6>(inputs, [0, 1, 2, 3, 4, 5], [a, b, c, d, e, p]),
-            (Some(p), Some(m)) => {
-                node::<B, C, 7>(inputs, [0, 1, 2, 3, 4, 5, 6], [a, b, c, d, e, p, m])
-            }
+        let mut nodes = Each {
+            input: Some(input_node),
+            input_weight: Some(input_weight_node),
+            bias: Some(bias_node),
+            recurrent_weight: Some(recurrent_weight_node),
+            peepholes: peepholes_node,
+            hidden: Some(hidden_node),
+            memory: memory_node,
+        };
+        let nodes = nodes.places().into_iter().enumerate();
+        let nodes: Vec<_> = nodes
+            .filter_map(|(place, node)| Some((place, node.take()?)))
+            .collect();
+        let outputs = match nodes.len() {
+            5 => node::<B, C, 5>(inputs, nodes),
+            6 => node::<B, C, 6>(inputs, nodes),
+            7 => node::<B, C, 7>(inputs, nodes),
+            _ => unreachable!("five tensors are always there"),
         };
         outputs.into_tuple()
     }
@@ -195,9 +198,12 @@ fn parts<B: Backend, C: CheckpointStrategy>(
 /// Runs the recurrence as a node with the given parents.
 fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
     inputs: Inputs<B>,
-    places: [Place; N],
-    parents: [NodeGuard; N],
+    parents: Vec<(Place, NodeGuard)>,
 ) -> Outputs<Autodiff<B, C>> {
+    let (places, parents): (Vec<_>, Vec<_>) = parents.into_iter().unzip();
+    let Ok(parents) = <[NodeGuard; N]>::try_from(parents) else {
+        unreachable!("the caller counts them");
+    };
     let has_memory = inputs.memory.as_option().is_some();
     let of_states = OfStates::none();
     let prepared = Backward::<B, N>::prepare::<C>(Recurrence(places), parents);

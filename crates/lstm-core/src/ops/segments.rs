@@ -134,10 +134,18 @@ fn inputs_of<B: Backend>(
     }
 }
 
+/// How many of the valid steps of each row are in a segment.
+pub(super) fn steps_in<'a>(
+    lengths: &'a [usize],
+    segment: &'a Range<usize>,
+) -> impl Iterator<Item = usize> + Clone + 'a {
+    let in_segment = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
+    lengths.iter().map(in_segment)
+}
+
 /// The valid steps of each row that are in a segment; none if all are.
 fn lengths_in(lengths: &RowLengths, segment: &Range<usize>) -> RowLengths {
-    let in_segment = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
-    let lengths = lengths.as_ref()?.iter().map(in_segment);
+    let lengths = steps_in(lengths.as_ref()?, segment);
     let padded = lengths.clone().any(|length| length < segment.len());
     padded.then(|| lengths.collect())
 }

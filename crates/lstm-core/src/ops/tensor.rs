@@ -1,6 +1,6 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::segments::segments;
+use super::segments::{segments, steps_in};
 use super::{CellKind, Inputs, RecurrentBackend};
 use crate::cell::{Cell, Kernel};
 use crate::lengths::Lengths;
@@ -34,7 +34,7 @@ pub(crate) fn run<C: Cell>(
         return reference::run(cell, input, state, reading);
     }
     if let Some(steps) = reading.truncation.filter(|steps| *steps < time) {
-        return truncated(operation, cell, input, state, reading, steps);
+        return truncated(operation, cell, input, state, reading, steps, segment);
     }
     let mut states = states.into_iter();
     let hidden = states.next().expect("a state has an output");
@@ -45,11 +45,15 @@ pub(crate) fn run<C: Cell>(
     };
     let row_lengths = reading.lengths.and_then(|lengths| lengths.if_padded(time));
     let (output, hidden, memory) = Dispatch::recurrence(Inputs {
-        bias: kernel.bias.unwrap_or_else(zeros).into_dispatch(),
+        bias: side_by_side(kernel.bias)
+            .unwrap_or_else(zeros)
+            .into_dispatch(),
         input: input.into_dispatch(),
         input_weight: kernel.input_weight.into_dispatch(),
         recurrent_weight: kernel.recurrent_weight.into_dispatch(),
-        peepholes: kernel.peepholes.map(Tensor::into_dispatch).into(),
+        peepholes: side_by_side(kernel.peepholes)
+            .map(Tensor::into_dispatch)
+            .into(),
         hidden: hidden.into_dispatch(),
         memory: memory.map(Tensor::into_dispatch).into(),
         cell: kernel.kind,
@@ -81,29 +85,30 @@ fn truncated<C: Cell>(
     mut state: C::State,
     reading: &Reading<'_, C::State>,
     steps: usize,
+    segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
     let [_, time, _] = input.dims();
-    let segments: Vec<_> = segments(time, steps, reading.reverse).collect();
-    let mut in_time = segments.clone();
-    in_time.sort_by_key(|segment| segment.start);
+    let mut segments: Vec<_> = segments(time, steps, reading.reverse).collect();
+    if reading.reverse {
+        segments.reverse(); // in time, as they are cut
+    }
     let mut inputs = vec![];
-    reference::split_time(input, &in_time, &mut inputs);
-    let mut read: Vec<_> = in_time.into_iter().zip(inputs).collect();
+    reference::split_time(input, &segments, &mut inputs);
+    let mut read: Vec<_> = segments.into_iter().zip(inputs).collect();
     if reading.reverse {
         read.reverse();
     }
     let mut outputs = vec![];
-    for (segment, input) in read {
-        let of_rows = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
+    for (part, input) in read {
         let lengths = reading.lengths.map(|lengths| {
-            let of_rows: Vec<usize> = lengths.of_rows().iter().map(of_rows).collect();
+            let of_rows: Vec<usize> = steps_in(lengths.of_rows(), &part).collect();
             Lengths::from(&of_rows)
         });
         let reading = Reading::plain(reading.reverse, lengths.as_ref());
         if !outputs.is_empty() {
             state = state.detach();
         }
-        let (output, last) = run(operation, cell, input, state, &reading, None);
+        let (output, last) = run(operation, cell, input, state, &reading, segment);
         outputs.push(output);
         state = last;
     }
@@ -118,11 +123,11 @@ fn truncated<C: Cell>(
     (output, state)
 }
 
-/// States `[B, H]` as one tensor `[B, M·H]`, if there are any.
-fn side_by_side(mut states: Vec<Tensor<2>>) -> Option<Tensor<2>> {
-    match states.len() {
-        0 | 1 => states.pop(),
-        _ => Some(Tensor::cat(states, 1)),
+/// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.
+fn side_by_side<const D: usize>(mut tensors: Vec<Tensor<D>>) -> Option<Tensor<D>> {
+    match tensors.len() {
+        0 | 1 => tensors.pop(),
+        _ => Some(Tensor::cat(tensors, D - 1)),
     }
 }
 
@@ -142,7 +147,7 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
     check("input weight", kernel.input_weight.dtype());
     check("recurrent weight", kernel.recurrent_weight.dtype());
     for (what, weight) in [("bias", &kernel.bias), ("peepholes", &kernel.peepholes)] {
-        if let Some(weight) = weight {
+        for weight in weight {
             check(what, weight.dtype());
         }
     }

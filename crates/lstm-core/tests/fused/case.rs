@@ -358,15 +358,15 @@ impl Case {
 }
 
 /// Numbers of its own, so that tests which run at the same time don't change each other's.
-struct Random {
-    rng: ChaCha8Rng,
-    device: Device,
-    dtype: DType,
+pub struct Random {
+    pub rng: ChaCha8Rng,
+    pub device: Device,
+    pub dtype: DType,
 }
 
 impl Random {
     /// Uniform with deviation `deviation`.
-    fn tensor<const D: usize>(&mut self, shape: [usize; D], deviation: f32) -> Tensor<D> {
+    pub fn tensor<const D: usize>(&mut self, shape: [usize; D], deviation: f32) -> Tensor<D> {
         let bound = 3.0f32.sqrt() * deviation;
         let count = shape.iter().product();
         let numbers: Vec<f32> = (0..count)

@@ -1,11 +1,12 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
+use crate::case::Random;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
-use burn::tensor::{Device, Gradients, Tensor, TensorCreationOptions, TensorData};
+use burn::tensor::{DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
     Cell, Gate, GruCellConfig, Lengths, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig,
     Recurrent, RecurrentState, RnnCellConfig,
@@ -18,31 +19,14 @@ const CASES: u64 = 12;
 /// As for the LSTM and the RNN: of the largest element.
 const TOLERANCE: f32 = 1e-5;
 
-/// Numbers of its own.
-struct Draw {
-    rng: ChaCha8Rng,
-    device: Device,
-}
-
-impl Draw {
-    fn tensor<const D: usize>(&mut self, shape: [usize; D], bound: f32) -> Tensor<D> {
-        let count = shape.iter().product();
-        let numbers: Vec<f32> = (0..count)
-            .map(|_| self.rng.random_range(-bound..bound))
-            .collect();
-        Tensor::from_data(TensorData::new(numbers, shape), &self.device)
-    }
-}
-
-impl ModuleMapper for Draw {
+impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.dims();
-        let bound = if D == 1 {
-            1.0
-        } else {
-            1.7 / (shape[0] as f32).sqrt()
+        let deviation = match D {
+            1 => 0.5,
+            _ => (shape[0] as f32).sqrt().recip(),
         };
-        param.map(|_| self.tensor(shape, bound).require_grad())
+        param.map(|_| self.tensor(shape, deviation).require_grad())
     }
 }
 
@@ -124,9 +108,10 @@ where
             });
             let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
             let device = device.clone().autodiff();
-            let mut draw = Draw {
+            let mut draw = Random {
                 rng,
                 device: device.clone(),
+                dtype: DType::F32,
             };
             let cell = cell(i, h, &device).map(&mut draw);
             let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);

@@ -80,6 +80,8 @@ struct Walk<'a> {
     /// Of each team: the gradients with respect to the weights, in panels of the blocks.
     weights: &'a [Shared<'a>],
     blocks: &'a [WeightBlock],
+    /// The numbers of all blocks for each unit.
+    of_a_unit: usize,
     /// Of each team: the gradients with respect to the peepholes, `[P, padded H]`.
     peephole_gradients: &'a [Shared<'a>],
     input_gradient: Shared<'a>,
@@ -151,6 +153,7 @@ impl Recurrence<'_> {
                         sums: &sums.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         weights: &weights.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         blocks: &blocks,
+                        of_a_unit,
                         peephole_gradients: &(peephole_gradients.iter_mut())
                             .map(Buffer::share)
                             .collect::<Vec<_>>(),
@@ -268,7 +271,7 @@ impl Walk<'_> {
         }
         member.meet_all();
         if self.wanted.weights {
-            let of_a_unit: usize = self.blocks.iter().map(WeightBlock::of_a_unit).sum();
+            let of_a_unit = self.of_a_unit;
             // SAFETY: all threads have met, and write no more.
             let teams: Vec<&[f32]> = self
                 .weights
@@ -285,13 +288,12 @@ impl Walk<'_> {
                             Ordering::Equal => &spec.bias[block.sums.clone()],
                             Ordering::Greater => spec.recurrent_gates,
                         };
-                        let place = before + (row - block.rows.start) * block.sums.len();
+                        let before = before + (row - block.rows.start) * block.sums.len();
                         let row = &self.weight_rows[row];
                         // SAFETY: no other thread has this row.
                         let unpacked = unsafe { row.write(0..row.len()) };
-                        let start = |units: usize| place * units;
                         self.panels
-                            .unpack_row(&teams, of_a_unit, start, gates, unpacked);
+                            .unpack_row(&teams, of_a_unit, before, gates, unpacked);
                     }
                     before += block.of_a_unit();
                 }
@@ -558,11 +560,10 @@ impl Walk<'_> {
             });
         }
         let room = self.room(member);
-        let of_a_unit: usize = self.blocks.iter().map(WeightBlock::of_a_unit).sum();
         for panel in self.panels.of_members[member.place()].clone() {
             let width = self.panels.width(panel);
             let units = &self.panels.units[panel];
-            let mut result = units.start * of_a_unit;
+            let mut result = units.start * self.of_a_unit;
             for block in self.blocks {
                 let left = Left {
                     first: read[block.rows.start..].as_ptr(),

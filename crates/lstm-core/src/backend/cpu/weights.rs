@@ -97,16 +97,12 @@ impl Panels {
         let units = &self.units[panel];
         let real = self.real(panel);
         let mut rest = packed;
-        for (matrix, parts, gates) in [
-            (weights.bias, spec.bias.len(), spec.bias),
-            (weights.input, spec.input_gates.len(), spec.input_gates),
-            (
-                weights.recurrent,
-                spec.recurrent_gates.len(),
-                spec.recurrent_gates,
-            ),
+        for (matrix, gates) in [
+            (weights.bias, spec.bias),
+            (weights.input, spec.input_gates),
+            (weights.recurrent, spec.recurrent_gates),
         ] {
-            let sources = matrix.chunks_exact(parts * self.hidden);
+            let sources = matrix.chunks_exact(gates.len() * self.hidden);
             let (rows, others) = rest.split_at_mut(sources.len() * gates.len() * units.len());
             rest = others;
             for (row, source) in rows
@@ -151,21 +147,20 @@ impl Panels {
         }
     }
 
-    /// The sum of rows that lie in the same place of the panels of several teams: those of the sums `gates` of
-    /// a block, from number `start` of a panel on, each to its gate.
+    /// The sum of rows that lie in the same place of the panels of several teams, each part to its gate.
     ///
-    /// A panel has `of_a_unit` numbers for each unit.
+    /// A panel has `of_a_unit` numbers for each unit, of which `before` lie before the row.
     pub fn unpack_row(
         &self,
         packed: &[&[f32]],
         of_a_unit: usize,
-        start: impl Fn(usize) -> usize,
+        before: usize,
         gates: &[usize],
         unpacked: &mut [f32],
     ) {
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
-            let start = units.start * of_a_unit + start(units.len());
+            let start = units.start * of_a_unit + before * units.len();
             for (place, gate) in gates.iter().enumerate() {
                 let unpacked = &mut unpacked[gate * self.hidden..][real.clone()];
                 let start = start + place * units.len();
@@ -271,7 +266,7 @@ impl WeightGradients {
     /// The rows of `[W; b; R]`.
     pub(super) fn rows(&mut self, sizes: Sizes) -> Vec<Shared<'_>> {
         let (bias, input) = (&mut self.bias[..], &mut self.input[..]);
-        let input = input.chunks_exact_mut((input.len() / sizes.input).max(1));
+        let input = input.chunks_exact_mut(input.len() / sizes.input);
         let width = self.recurrent.len() / sizes.hidden;
         let recurrent = self.recurrent.chunks_exact_mut(width);
         let rows = input.chain([bias]).chain(recurrent);
