@@ -78,8 +78,9 @@
 //!
 //! # Speed
 //!
-//! In float32 on Flex and NdArray the layers run a whole sequence as one operation with handwritten
-//! backpropagation through time, [`Recurrent`] as well as those with a name of their own:
+//! In float32 on Flex, NdArray and wgpu, and in float16 on wgpu where a GPU has it, the layers run a whole
+//! sequence as one operation with handwritten backpropagation through time, [`Recurrent`] as well as those
+//! with a name of their own:
 //!
 //! | cell | on these kernels |
 //! | --- | --- |
@@ -88,8 +89,7 @@
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //!
 //! Their activations are tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded ReLU, ELU, softsign and the
-//! identity. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
-//! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
+//! identity.
 //!
 //! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
 //! backends and activations, [`Recurrent`] with resets, and the GRU with the reset gate first.

@@ -8,11 +8,19 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, DeviceType, Distribution, Tensor};
 use libtest_mimic::{Arguments, Failed, Trial};
 use log::{LevelFilter, Log, Metadata, Record};
-use lstm_core::{Lstm, LstmConfig, Rnn, RnnConfig};
+use lstm_core::{
+    Cell, GruCellConfig, LstmCellConfig, LstmConfig, PeepholeLstmCellConfig, Recurrent,
+    RnnCellConfig,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Steps of the sequences whose launches are counted.
 const TIME: usize = 100;
+
+/// Launches that a GRU needs beside those of the others, forward and both ways: its biases are put side by side.
+const OF_GRU: [usize; 2] = [1, 1];
+/// Launches that peepholes need: they are put side by side, and their gradients are a sum of their own.
+const OF_PEEPHOLES: [usize; 2] = [1, 2];
 
 /// Counts wgpu's calls.
 struct Calls {
@@ -72,7 +80,8 @@ fn count(device: &Device, work: impl FnOnce()) -> Asked {
 }
 
 /// Forward and backward with gradients of everything, warmed up; of an inference, forward alone.
-fn launches(device: &Device, layer: &Layer, [batch, input]: [usize; 2]) -> [usize; 2] {
+fn launches<C: Cell>(device: &Device, cell: C, batch: usize) -> [usize; 2] {
+    let (layer, input) = (Recurrent::new(cell.clone()), cell.d_input());
     let x = Tensor::<3>::random([batch, TIME, input], Distribution::Default, device);
     let inference = layer.valid();
     let mut launches = [0; 2];
@@ -80,10 +89,11 @@ fn launches(device: &Device, layer: &Layer, [batch, input]: [usize; 2]) -> [usiz
     // in turn ask for the same.
     for _ in 0..20 {
         let before = launches;
-        let forward = count(device, || drop(inference.forward(x.clone().inner())));
+        let forward = count(device, || drop(inference.forward(x.clone().inner(), None)));
         let both = count(device, || {
             // The gradient of the output is all ones: one launch that isn't the layer's.
-            drop(layer.forward(x.clone().require_grad()).backward());
+            let (output, _) = layer.forward(x.clone().require_grad(), None);
+            drop(output.backward());
         });
         launches = [forward.launches, both.launches - 1];
         if launches == before {
@@ -93,43 +103,50 @@ fn launches(device: &Device, layer: &Layer, [batch, input]: [usize; 2]) -> [usiz
     launches
 }
 
-fn at_most(what: &str, got: usize, bound: usize) -> Result<(), Failed> {
-    println!("{what}: {got} launches, bound {bound}");
-    match got <= bound {
-        true => Ok(()),
-        false => Err(format!("{what}: {got} launches, at most {bound} expected").into()),
-    }
+/// Checks the launches of every cell that has kernels, for inference and for forward and backward.
+fn each_cell(
+    device: &Device,
+    [batch, input, hidden]: [usize; 3],
+    bounds: [usize; 2],
+) -> Result<(), Failed> {
+    let at_most = |name: &str, got: [usize; 2], more: [usize; 2]| {
+        for (what, k) in [("inference", 0), ("forward and backward", 1)] {
+            let (got, bound) = (got[k], bounds[k] + more[k]);
+            println!("{name} of {hidden} units, {what}: {got} launches, bound {bound}");
+            if got > bound {
+                let what = format!("{name} of {hidden} units, {what}");
+                return Err(format!("{what}: {got} launches, at most {bound} expected").into());
+            }
+        }
+        Ok::<_, Failed>(())
+    };
+    let lstm = LstmCellConfig::new(input, hidden);
+    let count = launches(device, lstm.init(device), batch);
+    at_most("LSTM", count, [0, 0])?;
+    let rnn = RnnCellConfig::new(input, hidden);
+    at_most("RNN", launches(device, rnn.init(device), batch), [0, 0])?;
+    let gru = GruCellConfig::new(input, hidden);
+    at_most("GRU", launches(device, gru.init(device), batch), OF_GRU)?;
+    let peephole = PeepholeLstmCellConfig::new(lstm).init(device);
+    let count = launches(device, peephole, batch);
+    at_most("peephole LSTM", count, OF_PEEPHOLES)
 }
 
 /// Up to 256 units: one launch for all steps in either direction, and the products. Forward these are a
 /// product, the kernel and zeros for the state; backward `R` transposed, the kernel, its result
 /// transposed, three products and the bias' sum. Burn's tuner finds out anew on every machine which
-/// products are fastest, and some of them copy `W`, and `x` on the way back, to another layout first.
+/// products are fastest, and some of them copy `W`, and `x` in the backward pass, to another layout first.
 fn sequence_kernels(device: &Device) -> Result<(), Failed> {
-    for [batch, input, hidden] in [[32, 2, 64], [5, 7, 128], [1, 16, 256]] {
-        for layer in Layer::both([input, hidden], device) {
-            let [forward, both] = launches(device, &layer, [batch, input]);
-            let what = format!("{} of {hidden} units", layer.name());
-            at_most(&format!("{what}, inference"), forward, 3 + 1)?;
-            at_most(&format!("{what}, forward and backward"), both, 10 + 2)?;
-        }
+    for shape in [[32, 2, 64], [5, 7, 128], [1, 16, 256]] {
+        each_cell(device, shape, [3 + 1, 10 + 2])?;
     }
     Ok(())
 }
 
 /// More units: for each step a product and a launch for everything else.
 fn step_kernels(device: &Device) -> Result<(), Failed> {
-    for [batch, input, hidden] in [[4, 3, 257], [16, 8, 300]] {
-        for layer in Layer::both([input, hidden], device) {
-            let [forward, both] = launches(device, &layer, [batch, input]);
-            let what = format!("{} of {hidden} units", layer.name());
-            at_most(&format!("{what}, inference"), forward, 2 * TIME + 12)?;
-            at_most(
-                &format!("{what}, forward and backward"),
-                both,
-                4 * TIME + 24,
-            )?;
-        }
+    for shape in [[4, 3, 257], [16, 8, 300]] {
+        each_cell(device, shape, [2 * TIME + 12, 4 * TIME + 24])?;
     }
     Ok(())
 }
@@ -166,43 +183,6 @@ fn training_reads_the_loss_only(device: &Device) -> Result<(), Failed> {
     match asked.reads {
         1 => Ok(()),
         reads => Err(format!("the loss was read in {reads} times").into()),
-    }
-}
-
-/// A layer whose output is all that counts.
-#[allow(clippy::large_enum_variant)] // there are two of them
-enum Layer {
-    Lstm(Lstm),
-    Rnn(Rnn),
-}
-
-impl Layer {
-    fn both([input, hidden]: [usize; 2], device: &Device) -> [Self; 2] {
-        [
-            Self::Lstm(LstmConfig::new(input, hidden, true).init(device)),
-            Self::Rnn(RnnConfig::new(input, hidden, true).init(device)),
-        ]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Lstm(_) => "LSTM",
-            Self::Rnn(_) => "RNN",
-        }
-    }
-
-    fn valid(&self) -> Self {
-        match self {
-            Self::Lstm(lstm) => Self::Lstm(lstm.valid()),
-            Self::Rnn(rnn) => Self::Rnn(rnn.valid()),
-        }
-    }
-
-    fn forward(&self, input: Tensor<3>) -> Tensor<3> {
-        match self {
-            Self::Lstm(lstm) => lstm.forward(input, None).0,
-            Self::Rnn(rnn) => rnn.forward(input, None).0,
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use crate::case::Random;
+use crate::case::{Random, TOLERANCE_OF_FLOAT16};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
@@ -77,113 +77,203 @@ fn run<C: Cell>(
     layer: &Recurrent<C>,
     x: &Tensor<3>,
     state: &C::State,
-    lengths: &Option<Lengths>,
+    lengths: &Option<Vec<usize>>,
 ) -> (Tensor<3>, C::State) {
     let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
     match lengths {
-        Some(lengths) => layer.forward_with_lengths(x, state, lengths),
+        Some(lengths) => layer.forward_with_lengths(x, state, Lengths::from(&lengths[..])),
         None => layer.forward(x, state),
     }
 }
 
-/// Compares kernels and reference in some random cases.
-fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
-where
-    C::State: Sync,
-{
-    for device in devices {
-        let mut largest = 0f32;
-        for seed in 0..CASES {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            let shape = match seed % 4 {
-                0 => [rng.random_range(50..70), 4, 3, rng.random_range(1..40)],
-                1 => [rng.random_range(1..4), 9, 8, rng.random_range(90..140)],
-                _ => [17, 12, 20, 50].map(|most| rng.random_range(1..=most)),
-            };
-            let [b, t, i, h] = shape;
-            let reverse = rng.random_bool(0.5);
-            let lengths = rng.random_bool(0.5).then(|| {
-                let lengths: Vec<usize> = (0..b).map(|_| rng.random_range(1..=t)).collect();
-                Lengths::from(&lengths)
-            });
-            let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
-            let device = device.clone().autodiff();
-            let mut draw = Random {
-                rng,
-                device: device.clone(),
-                dtype: DType::F32,
-            };
-            let cell = cell(i, h, &device).map(&mut draw);
-            let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
-            layer.truncation = truncation;
-            let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
-            by_loop.truncation = truncation;
-            assert!(layer.runs_on_kernels(&device), "{name}");
-            assert!(!by_loop.runs_on_kernels(&device), "{name}");
-            let x = draw.tensor([b, t, i], 1.0).require_grad();
-            let zero = cell.zero_state(b, &device);
-            let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
-            let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
-            let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
-            let results = |fused: bool| {
-                let (y, last) = match fused {
-                    true => run(&layer, &x, &state, &lengths),
-                    false => run(&by_loop, &x, &state, &lengths),
-                };
-                let mut results = vec![y.clone().into_data()];
-                let mut loss = (y * of_output.clone()).sum();
-                for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
-                    results.push(tensor.clone().into_data());
-                    loss = loss + (tensor * upstream).sum();
-                }
-                let gradients = loss.backward();
-                results.push(x.grad(&gradients).unwrap().into_data());
-                let of_state = state.tensors().into_iter();
-                results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
-                let mut visitor = OfParameters(&gradients, results);
-                cell.visit(&mut visitor);
-                visitor.1
-            };
-            let threads = 1 + seed as usize % 3;
-            let pool = ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .unwrap();
-            let got = pool.install(|| results(true));
-            for (number, (got, want)) in got.into_iter().zip(results(false)).enumerate() {
-                assert_eq!(got.shape(), want.shape());
-                let want: Vec<f32> = want.iter().collect();
-                let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
-                for (got, want) in got.iter::<f32>().zip(want) {
-                    let error = (got - want).abs() / size;
-                    assert!(
-                        error <= TOLERANCE,
-                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {lengths:?}, {truncation:?}: number {number} \
-                         expected {want}, got {got}, of {size}"
-                    );
-                    largest = largest.max(error);
-                }
-            }
+/// A case of any cell.
+#[derive(Clone, Debug)]
+struct Case {
+    /// Of its numbers.
+    seed: u64,
+    /// `B, T, I, H`
+    shape: [usize; 4],
+    reverse: bool,
+    lengths: Option<Vec<usize>>,
+    truncation: Option<usize>,
+}
+
+impl Case {
+    /// For the CPU.
+    fn draw(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let shape = match seed % 4 {
+            0 => [rng.random_range(50..70), 4, 3, rng.random_range(1..40)],
+            1 => [rng.random_range(1..4), 9, 8, rng.random_range(90..140)],
+            _ => [17, 12, 20, 50].map(|most| rng.random_range(1..=most)),
+        };
+        let [b, t, _, _] = shape;
+        let reverse = rng.random_bool(0.5);
+        let lengths = rng
+            .random_bool(0.5)
+            .then(|| (0..b).map(|_| rng.random_range(1..=t)).collect());
+        let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
+        Self {
+            seed,
+            shape,
+            reverse,
+            lengths,
+            truncation,
         }
-        println!("{name}: largest relative error {largest:.1e}");
-        assert!(largest > 0.0, "{name} doesn't run on kernels");
+    }
+
+    /// For wgpu, of few shapes, since for each of them products are tuned: the sequence kernels with and
+    /// without lengths, and the step kernels.
+    fn for_wgpu() -> [Self; 3] {
+        let sequence = Self {
+            seed: 1,
+            shape: [5, 6, 3, 19],
+            reverse: false,
+            lengths: Some(vec![6, 1, 4, 6, 2]),
+            truncation: None,
+        };
+        let other_way = Self {
+            reverse: true,
+            lengths: None,
+            ..sequence.clone()
+        };
+        let steps = Self {
+            shape: [3, 4, 3, 257],
+            reverse: true,
+            lengths: Some(vec![2, 4, 1]),
+            ..sequence.clone()
+        };
+        [sequence, other_way, steps]
+    }
+
+    /// Output, final states and all gradients, on kernels or by the reference loop.
+    fn results<C: Cell>(
+        &self,
+        device: &Device,
+        dtype: DType,
+        on_kernels: bool,
+        cell: impl Fn(usize, usize, &Device) -> C,
+    ) -> Vec<TensorData> {
+        let [b, t, i, h] = self.shape;
+        let device = device.clone().autodiff();
+        let mut draw = Random {
+            rng: ChaCha8Rng::seed_from_u64(self.seed + CASES),
+            device: device.clone(),
+            dtype,
+        };
+        let cell = cell(i, h, &device).map(&mut draw);
+        let x = draw.tensor([b, t, i], 1.0).require_grad();
+        let zero = cell.zero_state(b, &device);
+        let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
+        let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
+        let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+        let (y, last) = match on_kernels {
+            true => {
+                let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
+                layer.truncation = self.truncation;
+                assert!(layer.runs_on_kernels(&device));
+                run(&layer, &x, &state, &self.lengths)
+            }
+            false => {
+                let by_loop = Loop { cell: cell.clone() };
+                let mut layer = Recurrent::new(by_loop).with_reverse(self.reverse);
+                layer.truncation = self.truncation;
+                assert!(!layer.runs_on_kernels(&device));
+                run(&layer, &x, &state, &self.lengths)
+            }
+        };
+        let mut results = vec![y.clone().into_data()];
+        let mut loss = (y * of_output).sum();
+        for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
+            results.push(tensor.clone().into_data());
+            loss = loss + (tensor * upstream).sum();
+        }
+        let gradients = loss.backward();
+        results.push(x.grad(&gradients).unwrap().into_data());
+        let of_state = state.tensors().into_iter();
+        results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
+        let mut visitor = OfParameters(&gradients, results);
+        cell.visit(&mut visitor);
+        visitor.1
     }
 }
 
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn cpu() -> Vec<Device> {
-    vec![Device::flex(), Device::ndarray()]
+/// Compares by the largest element of each tensor, and gives the largest error.
+fn compare(what: &str, got: Vec<TensorData>, want: Vec<TensorData>, tolerance: f32) -> f32 {
+    let mut largest = 0f32;
+    for (number, (got, want)) in got.into_iter().zip(want).enumerate() {
+        assert_eq!(got.shape(), want.shape());
+        let want: Vec<f32> = want.iter().collect();
+        let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
+        for (got, want) in got.iter::<f32>().zip(want) {
+            let error = (got - want).abs() / size;
+            assert!(
+                error <= tolerance,
+                "{what}: number {number} expected {want}, got {got}, of {size}"
+            );
+            largest = largest.max(error);
+        }
+    }
+    largest
 }
 
-#[test]
-fn gru() {
-    check("gru", &cpu(), |i, h, device| {
+/// Where the kernels run.
+enum On {
+    /// The CPU, in many cases.
+    Cpu,
+    /// A wgpu adapter, in few, and with numbers of this type.
+    Wgpu(Device, DType),
+}
+
+/// Compares kernels and reference in some random cases.
+fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C + Copy + Sync) {
+    let mut largest = 0f32;
+    match on {
+        On::Cpu => {
+            for (device, seed) in cpu().iter().flat_map(|d| (0..CASES).map(move |s| (d, s))) {
+                let case = Case::draw(seed);
+                let threads = 1 + seed as usize % 3;
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+                let on_kernels = || case.results(device, DType::F32, true, cell);
+                let got = pool.unwrap().install(on_kernels);
+                let want = case.results(device, DType::F32, false, cell);
+                let what = format!("{name}, {case:?}");
+                largest = largest.max(compare(&what, got, want, TOLERANCE));
+            }
+        }
+        On::Wgpu(device, dtype) => {
+            let tolerance = match dtype {
+                DType::F32 => TOLERANCE,
+                _ => TOLERANCE_OF_FLOAT16,
+            };
+            for case in Case::for_wgpu() {
+                let got = case.results(device, *dtype, true, cell);
+                let want = case.results(&Device::flex(), DType::F32, false, cell);
+                let what = format!("{name} on wgpu, {dtype:?}, {case:?}");
+                largest = largest.max(compare(&what, got, want, tolerance));
+            }
+        }
+    }
+    println!("{name}: largest relative error {largest:.1e}");
+    assert!(largest > 0.0, "{name} doesn't run on kernels");
+}
+
+#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
+fn cpu() -> [Device; 2] {
+    [Device::flex(), Device::ndarray()]
+}
+
+fn gru(on: &On) {
+    check(on, "gru", |i, h, device| {
         GruCellConfig::new(i, h).init(device)
     });
-    check("gru without bias", &cpu(), |i, h, device| {
+    check(on, "gru without bias", |i, h, device| {
         GruCellConfig::new(i, h).with_bias(false).init(device)
     });
-    check("gru with options", &cpu(), |i, h, device| {
+}
+
+fn gru_with_options(on: &On) {
+    check(on, "gru with options", |i, h, device| {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
@@ -192,11 +282,10 @@ fn gru() {
     });
 }
 
-#[test]
-fn rnn() {
+fn rnn(on: &On) {
     for activation in activations() {
         let name = format!("rnn {activation}").replace(char::is_whitespace, "");
-        check(&name, &cpu(), |i, h, device| {
+        check(on, &name, |i, h, device| {
             RnnCellConfig::new(i, h)
                 .with_hidden_activation(activation.clone())
                 .with_clip(Some(0.9))
@@ -206,7 +295,7 @@ fn rnn() {
 }
 
 /// Those that no cell has by default. (At a corner a gradient hangs on the last bit of a sum, so there are
-/// few cases of those that have one.)
+/// few cases of those that have one, and none in float16.)
 fn activations() -> Vec<ActivationConfig> {
     vec![
         ActivationConfig::Tanh,
@@ -220,17 +309,11 @@ fn activations() -> Vec<ActivationConfig> {
     ]
 }
 
-#[test]
-fn lstm_with_options() {
-    check("lstm with clip", &cpu(), |i, h, device| {
+fn lstm_with_options(on: &On) {
+    check(on, "lstm with clip", |i, h, device| {
         LstmCellConfig::new(i, h).with_clip(Some(0.4)).init(device)
     });
-    check("lstm coupled", &cpu(), |i, h, device| {
-        LstmCellConfig::new(i, h)
-            .with_input_forget(true)
-            .init(device)
-    });
-    check("lstm with other activations", &cpu(), |i, h, device| {
+    check(on, "lstm with other activations", |i, h, device| {
         LstmCellConfig::new(i, h)
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
             .with_cell_activation(ActivationConfig::Elu(EluConfig::new()))
@@ -239,24 +322,118 @@ fn lstm_with_options() {
     });
 }
 
-#[test]
-fn lstm_with_peepholes() {
+fn lstm_coupled(on: &On) {
+    check(on, "lstm coupled", |i, h, device| {
+        LstmCellConfig::new(i, h)
+            .with_input_forget(true)
+            .init(device)
+    });
+}
+
+fn lstm_with_peepholes(on: &On, clip: Option<f64>) {
     for coupled in [false, true] {
-        let name = format!("lstm with peepholes, coupled {coupled}");
-        check(&name, &cpu(), |i, h, device| {
+        let name = format!("lstm with peepholes, coupled {coupled}, clip {clip:?}");
+        check(on, &name, |i, h, device| {
             let lstm = LstmCellConfig::new(i, h)
                 .with_input_forget(coupled)
-                .with_clip(Some(0.6));
+                .with_clip(clip);
             PeepholeLstmCellConfig::new(lstm).init(device)
         });
     }
 }
 
-#[test]
-fn lstm_without_a_gate() {
+fn lstm_without_a_gate(on: &On) {
     for gate in [Gate::Input, Gate::Forget, Gate::Output] {
-        check(&format!("lstm without {gate:?}"), &cpu(), |i, h, device| {
+        check(on, &format!("lstm without {gate:?}"), |i, h, device| {
             LstmWithoutGate::new(LstmCellConfig::new(i, h).init(device), gate)
         });
+    }
+}
+
+mod on_the_cpu {
+    use super::On;
+
+    #[test]
+    fn gru() {
+        super::gru(&On::Cpu);
+        super::gru_with_options(&On::Cpu);
+    }
+
+    #[test]
+    fn rnn() {
+        super::rnn(&On::Cpu);
+    }
+
+    #[test]
+    fn lstm_with_options() {
+        super::lstm_with_options(&On::Cpu);
+        super::lstm_coupled(&On::Cpu);
+    }
+
+    #[test]
+    fn lstm_with_peepholes() {
+        super::lstm_with_peepholes(&On::Cpu, Some(0.6));
+    }
+
+    #[test]
+    fn lstm_without_a_gate() {
+        super::lstm_without_a_gate(&On::Cpu);
+    }
+}
+
+/// The kernels for wgpu; skipped as in [`cube`](crate::cube), whose tests these are beside.
+mod on_cube {
+    use super::{DType, On};
+    use crate::cube::adapter;
+
+    fn float32() -> Option<On> {
+        adapter().map(|device| On::Wgpu(device, DType::F32))
+    }
+
+    #[test]
+    fn gru() {
+        let Some(on) = float32() else { return };
+        super::gru(&on);
+        super::gru_with_options(&on);
+    }
+
+    #[test]
+    fn rnn() {
+        let Some(on) = float32() else { return };
+        super::rnn(&on);
+    }
+
+    #[test]
+    fn lstm_with_options() {
+        let Some(on) = float32() else { return };
+        super::lstm_with_options(&on);
+        super::lstm_coupled(&on);
+    }
+
+    #[test]
+    fn lstm_with_peepholes() {
+        let Some(on) = float32() else { return };
+        super::lstm_with_peepholes(&on, Some(0.6));
+    }
+
+    #[test]
+    fn lstm_without_a_gate() {
+        let Some(on) = float32() else { return };
+        super::lstm_without_a_gate(&on);
+    }
+
+    /// Where the adapter has float16: cells without a corner, see [`activations`](super::activations).
+    #[test]
+    fn float16() {
+        let Some(device) = adapter() else { return };
+        if !device.supports_dtype(DType::F16) {
+            println!("skipped float16 on wgpu: the adapter doesn't have it");
+            return;
+        }
+        let on = On::Wgpu(device, DType::F16);
+        super::gru(&on);
+        super::lstm_coupled(&on);
+        super::lstm_with_peepholes(&on, None);
+        super::lstm_without_a_gate(&on);
     }
 }

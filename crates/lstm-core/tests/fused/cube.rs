@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 /// The first of those for the CPU: for almost each, shaders are compiled and products tuned.
 const CASES: u64 = 16;
 
-fn adapter() -> Option<Device> {
+/// The first adapter, or none, which is said.
+pub fn adapter() -> Option<Device> {
     let adapter = Device::enumerate(DeviceType::Wgpu)
         .into_vec()
         .into_iter()

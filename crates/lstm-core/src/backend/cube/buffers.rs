@@ -1,6 +1,7 @@
-//! Buffers of the kernels.
+//! The buffers of the kernels, and their shapes.
 
-use crate::ops::{Maybe, RowLengths};
+use super::cell::{Counts, Known};
+use crate::ops::{CellKind, Inputs, Maybe, RowLengths};
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::tensor::{DType, Shape, TensorData};
 use burn_cubecl::CubeBackend;
@@ -19,15 +20,93 @@ pub fn room_for<const D: usize>(dtype: DType, like: &CubeTensor, shape: [usize; 
     empty_device_contiguous_dtype(client, device, Shape::from(shape), dtype)
 }
 
-/// What is kept, or the least there can be in its place.
-pub fn if_kept<const D: usize>(keep: bool, shape: [usize; D]) -> [usize; D] {
-    match keep {
+/// The shapes of what the kernels of a cell read and write.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    pub batch: usize,
+    pub time: usize,
+    pub units: usize,
+    pub counts: Counts,
+}
+
+impl Sizes {
+    /// Those of a cell that has kernels.
+    pub fn new([batch, time, units]: [usize; 3], cell: CellKind) -> Self {
+        let cell = Known::of(cell).expect("other cells don't come here");
+        Self {
+            batch,
+            time,
+            units,
+            counts: cell.counts(),
+        }
+    }
+
+    /// Those of these inputs.
+    pub fn of(inputs: &Inputs<CubeBackend>) -> Self {
+        let [batch, time, units] = inputs.output_shape().dims();
+        Self::new([batch, time, units], inputs.cell)
+    }
+
+    /// What is saved for backward, `[B, T, (K+M)·H]`.
+    pub fn saved(&self, keep: bool) -> [usize; 3] {
+        let width = self.counts.saved_and_memory() * self.units;
+        there(keep && width > 0, [self.batch, self.time, width])
+    }
+
+    /// The hidden states before each step, `[H, B, T]`.
+    pub fn hidden_before(&self, keep: bool) -> [usize; 3] {
+        there(keep, [self.units, self.batch, self.time])
+    }
+
+    /// The states beside the hidden one, `[B, M·H]`.
+    pub fn memory(&self) -> [usize; 2] {
+        let width = self.counts.spec.memory * self.units;
+        there(width > 0, [self.batch, width])
+    }
+
+    /// The gradients with respect to `x W`, `[B, T, G_x·H]`.
+    pub fn input_sums(&self) -> [usize; 3] {
+        let width = self.counts.spec.input_gates.len() * self.units;
+        [self.batch, self.time, width]
+    }
+
+    /// Those with respect to `h R`, `[G_h·H, B, T]`, if they aren't the same.
+    pub fn recurrent_sums(&self) -> [usize; 3] {
+        let [_, width] = self.of_step();
+        let apart = !self.counts.spec.together();
+        there(apart, [width, self.batch, self.time])
+    }
+
+    /// Those with respect to `h R` in one step, `[B, G_h·H]`.
+    pub fn of_step(&self) -> [usize; 2] {
+        let width = self.counts.spec.recurrent_gates.len() * self.units;
+        [self.batch, width]
+    }
+
+    /// Those that are summed over the steps, `[B, _·H]`.
+    pub fn summed(&self) -> [usize; 2] {
+        let width = self.counts.summed() * self.units;
+        there(width > 0, [self.batch, width])
+    }
+
+    /// The states beside the hidden one in another type, if there are any.
+    pub fn cast_memory(&self, memory: CubeTensor, dtype: DType) -> CubeTensor {
+        match self.counts.spec.memory {
+            0 => room_for(dtype, &memory, self.memory()),
+            _ => cast(memory, dtype),
+        }
+    }
+}
+
+/// The shape of what is there, or the least there can be in its place.
+fn there<const D: usize>(there: bool, shape: [usize; D]) -> [usize; D] {
+    match there {
         true => shape,
         false => [1; D],
     }
 }
 
-/// A matrix, transposed, not yet in order.
+/// A matrix, transposed: a view.
 pub fn transposed(matrix: CubeTensor) -> CubeTensor {
     CubeBackend::float_swap_dims(matrix, 0, 1)
 }
@@ -50,10 +129,8 @@ pub fn lengths_or_any(lengths: &RowLengths, any: &CubeTensor) -> CubeTensor {
     CubeBackend::int_from_data(TensorData::new(numbers, [count]), &any.device)
 }
 
-/// A gradient's numbers in order or, where there is none, any tensor for a kernel that won't read it.
-pub fn or_any(gradient: Maybe<CubeBackend>, any: &CubeTensor) -> CubeTensor {
-    match gradient {
-        Maybe::Nothing => any.clone(),
-        Maybe::Tensor(gradient) => into_contiguous(gradient),
-    }
+/// A tensor in row-major order or, where there is none, any for a kernel that won't read it.
+pub fn or_any(tensor: Maybe<CubeBackend>, any: &CubeTensor) -> CubeTensor {
+    let tensor = tensor.into_option();
+    tensor.map_or_else(|| any.clone(), into_contiguous)
 }

@@ -2,33 +2,40 @@
 //!
 //! What needs no order, the products of whole sequences with the weights, Burn's tuned matrix products
 //! do ([`products`]). The steps between run by one of two [strategies](strategy): where a step fits a
-//! workgroup, one launch walks over many steps ([`lstm::sequence`], [`rnn::sequence`]); else each step is
-//! a matrix product and a launch for everything else ([`lstm::step`], [`rnn::step`]).
+//! workgroup, one launch walks over many steps ([`sequence`]); else each step is a matrix product and a
+//! launch for everything else ([`step`]).
+//!
+//! All this exists once. What differs between cells is their [pointwise part](cell::CubeCell), a file each,
+//! and a kernel is compiled for a cell with all its options: what a cell doesn't have costs it nothing.
 
 mod buffers;
+mod cell;
+mod gru;
+mod launch;
 mod lstm;
+mod nonlinearity;
 mod operations;
+mod pointwise;
 mod products;
 mod rnn;
 mod rows;
+mod sequence;
+mod step;
 mod strategy;
 #[cfg(test)]
 mod tests;
 
-use crate::nonlinearity::Nonlinearity;
-use crate::ops::{
-    CellKind, Each, Inputs, LstmKind, Outputs, RecurrentBackend, RecurrentKernels, RnnKind,
-    Upstream,
-};
+use crate::ops::{CellKind, Each, Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::{CubeBackend, CubeDevice};
+use cell::Known;
 use operations::SequenceKernels;
-use products::{Kept, backward, forward};
+use products::{Saved, backward, forward};
 
-/// Buffers of a kernel, at most: eleven of [`lstm::sequence::forward`], and one for its sizes.
-const BUFFERS: u32 = 12;
+/// Buffers of a kernel, at most: thirteen of [`sequence::backward`], and one for its sizes.
+const BUFFERS: u32 = 14;
 
 /// Whether the kernels can have a sequence of this size and type on the device.
 pub(crate) fn fits(
@@ -37,19 +44,16 @@ pub(crate) fn fits(
     dtype: DType,
     [batch, time, units]: [usize; 3],
 ) -> bool {
-    let known = match cell {
-        CellKind::Lstm(kind) => kind == LstmKind::USUAL,
-        CellKind::Rnn(RnnKind { activation, clip }) => {
-            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu) && clip.is_none()
-        }
-        CellKind::Gru(_) => false,
+    let Some(cell) = Known::of(cell) else {
+        return false;
     };
+    let counts = cell.counts();
     let client = device.client();
     let properties = client.properties();
-    // The largest buffer is what the LSTM keeps for the way back.
-    let largest = batch * time * 5 * units * dtype.size();
-    known
-        && matches!(dtype, DType::F32 | DType::F16)
+    // The largest buffers are what is saved for backward and the sums' gradients.
+    let numbers = (counts.saved + counts.spec.memory).max(counts.spec.sums());
+    let largest = batch * time * numbers * units * dtype.size();
+    matches!(dtype, DType::F32 | DType::F16)
         && largest as u64 <= properties.memory.max_page_size
         && properties.hardware.max_bindings >= BUFFERS
 }
@@ -63,7 +67,7 @@ impl RecurrentBackend for CubeBackend {
 }
 
 impl RecurrentKernels for CubeBackend {
-    type Saved = Kept<Self>;
+    type Saved = Saved<Self>;
 
     fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
         forward(inputs, true)
@@ -72,16 +76,16 @@ impl RecurrentKernels for CubeBackend {
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
-        kept: &Self::Saved,
+        saved: &Self::Saved,
         upstream: &Upstream<Self>,
         wanted: Each<bool>,
     ) -> Each<Option<FloatTensor<Self>>> {
-        backward(inputs, output, kept, upstream, wanted)
+        backward(inputs, output, saved, upstream, wanted)
     }
 }
 
 impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for Fusion<B> {
-    type Saved = Kept<Self>;
+    type Saved = Saved<Self>;
 
     fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
         forward(inputs, true)
@@ -90,10 +94,10 @@ impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
-        kept: &Self::Saved,
+        saved: &Self::Saved,
         upstream: &Upstream<Self>,
         wanted: Each<bool>,
     ) -> Each<Option<FloatTensor<Self>>> {
-        backward(inputs, output, kept, upstream, wanted)
+        backward(inputs, output, saved, upstream, wanted)
     }
 }

@@ -1,38 +1,32 @@
 //! The steps of a sequence as operations of a backend.
 
-// A recurrence reads and gives many tensors, and an operation's arguments can't be gathered in a struct
-// without the types that stand for it in every backend.
-#![allow(clippy::too_many_arguments, clippy::type_complexity)]
-
-use super::buffers::{if_kept, transposed};
+use super::buffers::{Sizes, transposed};
+use super::launch;
 use super::strategy::Strategy;
-use super::{lstm, rnn};
-use crate::ops::{RowLengths, Upstream, UpstreamMetadata};
+use crate::ops::{Inputs, InputsMetadata, Upstream, UpstreamMetadata};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, TensorMetadata, backend_extension};
-use burn::tensor::Shape;
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::{DType, Shape};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::tensor::CubeTensor;
 
-/// The steps of a sequence, forwards and back, as operations that Burn's fusion takes up and runs later.
+/// Five tensors of a backend.
+type Five<T> = (T, T, T, T, T);
+
+/// The steps of a sequence, forward and backward, as operations that Burn's fusion takes up and runs later.
+///
+/// Of a tensor that a cell doesn't have, or that isn't to be kept, there is one number, of no use.
 #[backend_extension(Cube, Fusion)]
 pub trait SequenceKernels: Backend {
-    /// From `projected`, `x W`, `[B, T, 4H]`: the hidden states of all steps, `[B, T, H]`, the hidden and
-    /// the cell state after the last step read, `[B, H]`, and, for [`lstm_back`](Self::lstm_back), what is
-    /// kept, `[B, T, 5H]`, and the hidden states before each step, `[H, B, T]`. If it isn't to `keep`
-    /// them, these two are of no use.
-    #[fusion(meta = lstm_specs)]
-    fn lstm(
+    /// From `projected`, `x W`, `[B, T, G_x·H]`: the hidden states of all steps, `[B, T, H]`; after the last step
+    /// read the hidden state, `[B, H]`, and the others, `[B, M·H]`; and, if it is to `keep` them for backward,
+    /// what is saved of each step, `[B, T, (K+M)·H]`, and the hidden states before each, `[H, B, T]`.
+    #[fusion(meta = steps_specs)]
+    fn steps(
         projected: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        memory: FloatTensor<Self>,
-        reverse: bool,
+        #[extension_type] inputs: Inputs<Self>,
         keep: bool,
-        lengths: RowLengths,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
@@ -41,114 +35,44 @@ pub trait SequenceKernels: Backend {
         FloatTensor<Self>,
     );
 
-    /// From the gradients of the hidden states and of the final states: those of the gates' sums,
-    /// `[B, T, 4H]`, and of the first hidden and cell state, `[B, H]`.
-    #[fusion(meta = lstm_back_specs)]
-    fn lstm_back(
+    /// The gradients with respect to `x W`, `[B, T, G_x·H]`; to `h R`, `[G_h·H, B, T]`, if that goes into other
+    /// sums; with respect to peepholes and then, if so, the bias, summed over the steps but not over the rows,
+    /// `[B, _·H]`, in float32; to the first hidden state, `[B, H]`; and to the others, `[B, M·H]`.
+    #[fusion(meta = steps_back_specs)]
+    fn steps_back(
         #[extension_type] upstream: Upstream<Self>,
-        kept: FloatTensor<Self>,
-        memory: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        reverse: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// As [`lstm`](Self::lstm), from `[B, T, H]`: the hidden states of all steps, the one after the last
-    /// step read and, for [`rnn_back`](Self::rnn_back), those before each step.
-    #[fusion(meta = rnn_specs)]
-    fn rnn(
-        projected: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        relu: bool,
-        reverse: bool,
-        keep: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-
-    /// From the gradients of the hidden states and of the final one: those of the sums, `[B, T, H]`, and
-    /// of the first hidden state, `[B, H]`.
-    #[fusion(meta = rnn_back_specs)]
-    fn rnn_back(
-        #[extension_type] upstream: Upstream<Self>,
-        output: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        relu: bool,
-        reverse: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>);
-
-    /// A matrix, transposed and in order in memory.
-    #[fusion(meta = transposed_spec)]
-    fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self>;
-}
-
-impl SequenceKernels for CubeBackend {
-    fn lstm(
-        projected: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        memory: FloatTensor<Self>,
-        reverse: bool,
-        keep: bool,
-        lengths: RowLengths,
+        #[extension_type] inputs: Inputs<Self>,
+        saved: FloatTensor<Self>,
     ) -> (
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
         FloatTensor<Self>,
-    ) {
-        let strategy = strategy(&hidden, 4);
-        lstm::launch::forward(
-            strategy, projected, bias, recurrent, hidden, memory, reverse, keep, lengths,
-        )
-    }
+    );
 
-    fn lstm_back(
-        upstream: Upstream<Self>,
-        kept: FloatTensor<Self>,
-        memory: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        reverse: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let strategy = strategy(&memory, 4);
-        lstm::launch::backward(
-            strategy, upstream, kept, memory, recurrent, reverse, lengths,
-        )
-    }
+    /// A matrix, transposed, in row-major order.
+    #[fusion(meta = transposed_spec)]
+    fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self>;
+}
 
-    fn rnn(
+impl SequenceKernels for CubeBackend {
+    fn steps(
         projected: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        hidden: FloatTensor<Self>,
-        relu: bool,
-        reverse: bool,
+        inputs: Inputs<Self>,
         keep: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let strategy = strategy(&hidden, 1);
-        rnn::launch::forward(
-            strategy, projected, bias, recurrent, hidden, relu, reverse, keep, lengths,
-        )
+    ) -> Five<FloatTensor<Self>> {
+        let strategy = Strategy::of(&projected.client, Sizes::of(&inputs));
+        launch::forward(strategy, projected, inputs, keep).into()
     }
 
-    fn rnn_back(
+    fn steps_back(
         upstream: Upstream<Self>,
-        output: FloatTensor<Self>,
-        recurrent: FloatTensor<Self>,
-        relu: bool,
-        reverse: bool,
-        lengths: RowLengths,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let strategy = strategy(&output, 1);
-        rnn::launch::backward(
-            strategy, upstream, output, recurrent, relu, reverse, lengths,
-        )
+        inputs: Inputs<Self>,
+        saved: FloatTensor<Self>,
+    ) -> Five<FloatTensor<Self>> {
+        let strategy = Strategy::of(&saved.client, Sizes::of(&inputs));
+        launch::backward(strategy, upstream, inputs, saved).into()
     }
 
     fn transposed(matrix: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -156,80 +80,43 @@ impl SequenceKernels for CubeBackend {
     }
 }
 
-/// For a cell of so many gates, and its states, `[B, H]` or `[B, T, H]`.
-fn strategy(states: &CubeTensor, gates: usize) -> Strategy {
-    let shape = states.shape();
-    let (batch, units) = (shape[0], shape[shape.num_dims() - 1]);
-    Strategy::of(&states.client, batch, units, gates)
+fn sizes(inputs: &InputsMetadata) -> Sizes {
+    let [batch, time, _] = inputs.input.shape.dims();
+    let [_, units] = inputs.hidden.shape.dims();
+    Sizes::new([batch, time, units], inputs.cell)
 }
 
-fn with_shape<const D: usize>(like: &TensorSpec, shape: [usize; D]) -> TensorSpec {
-    TensorSpec::new(Shape::from(shape), like.dtype)
+fn spec<const D: usize>(dtype: DType, shape: [usize; D]) -> TensorSpec {
+    TensorSpec::new(Shape::from(shape), dtype)
 }
 
-fn lstm_specs(
-    projected: &TensorSpec,
-    _bias: &TensorSpec,
-    _recurrent: &TensorSpec,
-    hidden: &TensorSpec,
-    memory: &TensorSpec,
-    _reverse: &bool,
-    keep: &bool,
-    _lengths: &RowLengths,
-) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
-    let [batch, time, _] = projected.shape.dims();
-    let [_, units] = hidden.shape.dims();
+fn steps_specs(projected: &TensorSpec, inputs: &InputsMetadata, keep: &bool) -> Five<TensorSpec> {
+    let (sizes, dtype) = (sizes(inputs), projected.dtype);
     (
-        with_shape(projected, [batch, time, units]),
-        hidden.clone(),
-        memory.clone(),
-        with_shape(projected, if_kept(*keep, [batch, time, 5 * units])),
-        with_shape(projected, if_kept(*keep, [units, batch, time])),
+        spec(dtype, [sizes.batch, sizes.time, sizes.units]),
+        inputs.hidden.clone(),
+        spec(dtype, sizes.memory()),
+        spec(dtype, sizes.saved(*keep)),
+        spec(dtype, sizes.hidden_before(*keep)),
     )
 }
 
-fn lstm_back_specs(
+fn steps_back_specs(
     _upstream: &UpstreamMetadata,
-    kept: &TensorSpec,
-    memory: &TensorSpec,
-    _recurrent: &TensorSpec,
-    _reverse: &bool,
-    _lengths: &RowLengths,
-) -> (TensorSpec, TensorSpec, TensorSpec) {
-    let [batch, time, _] = kept.shape.dims();
-    let [_, units] = memory.shape.dims();
-    let sums = with_shape(kept, [batch, time, 4 * units]);
-    (sums, memory.clone(), memory.clone())
-}
-
-fn rnn_specs(
-    projected: &TensorSpec,
-    _bias: &TensorSpec,
-    _recurrent: &TensorSpec,
-    hidden: &TensorSpec,
-    _relu: &bool,
-    _reverse: &bool,
-    keep: &bool,
-    _lengths: &RowLengths,
-) -> (TensorSpec, TensorSpec, TensorSpec) {
-    let [batch, time, units] = projected.shape.dims();
-    let before = with_shape(projected, if_kept(*keep, [units, batch, time]));
-    (projected.clone(), hidden.clone(), before)
-}
-
-fn rnn_back_specs(
-    _upstream: &UpstreamMetadata,
-    output: &TensorSpec,
-    _recurrent: &TensorSpec,
-    _relu: &bool,
-    _reverse: &bool,
-    _lengths: &RowLengths,
-) -> (TensorSpec, TensorSpec) {
-    let [batch, _, units] = output.shape.dims();
-    (output.clone(), with_shape(output, [batch, units]))
+    inputs: &InputsMetadata,
+    saved: &TensorSpec,
+) -> Five<TensorSpec> {
+    let (sizes, dtype) = (sizes(inputs), saved.dtype);
+    (
+        spec(dtype, sizes.input_sums()),
+        spec(dtype, sizes.recurrent_sums()),
+        spec(DType::F32, sizes.summed()),
+        inputs.hidden.clone(),
+        spec(dtype, sizes.memory()),
+    )
 }
 
 fn transposed_spec(matrix: &TensorSpec) -> TensorSpec {
     let [rows, columns] = matrix.shape.dims();
-    with_shape(matrix, [columns, rows])
+    spec(matrix.dtype, [columns, rows])
 }

@@ -1,13 +1,13 @@
-//! A recurrence forwards and back: the products of whole sequences with the weights, which need no order,
+//! A recurrence, forward and backward: the products of whole sequences with the weights, which need no order,
 //! are the backend's own; the steps between them are [`SequenceKernels`].
 
+use super::buffers::Sizes;
 use super::operations::SequenceKernels;
 use crate::lengths::steps_of_padding;
-use crate::nonlinearity::Nonlinearity;
-use crate::ops::{CellKind, Each, Inputs, Maybe, Outputs, Upstream};
+use crate::ops::{Each, Inputs, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape, Slice};
 
 /// A sequence `[B, T, _]` as a matrix `[B·T, _]`.
 fn rows<B: Backend>(sequence: FloatTensor<B>) -> FloatTensor<B> {
@@ -39,138 +39,110 @@ fn without_padding<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
     B::float_mask_fill(input, B::bool_expand(steps, shape), 0.0.into())
 }
 
-fn is_relu(cell: CellKind) -> bool {
-    matches!(cell, CellKind::Rnn(kind) if kind.activation == Nonlinearity::Relu)
-}
-
-/// What the way back needs beside inputs and output.
+/// What the backward pass needs beside inputs and output, as [`SequenceKernels::steps`] gives it.
 #[derive(Clone, Debug)]
-pub struct Kept<B: Backend> {
-    /// What [`SequenceKernels::lstm`] keeps.
-    gates: Option<FloatTensor<B>>,
+pub struct Saved<B: Backend> {
+    /// Of each step, `[B, T, (K+M)·H]`.
+    steps: FloatTensor<B>,
     /// The hidden states before each step, `[H, B, T]`.
-    before: FloatTensor<B>,
+    hidden_before: FloatTensor<B>,
 }
 
-/// What the recurrence gives; what is to be kept is there only if it is to `keep` it.
-pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Kept<B>) {
+/// What the recurrence gives; what is saved for backward is of use only if it is to `keep` it.
+pub fn forward<B: SequenceKernels>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Saved<B>) {
     let projected = projected::<B>(inputs);
-    let Inputs {
-        bias,
-        recurrent_weight,
+    let (output, hidden, memory, steps, hidden_before) = B::steps(projected, inputs.clone(), keep);
+    let outputs = Outputs {
+        output,
         hidden,
-        memory,
-        cell: kind,
-        reverse,
-        lengths,
-        ..
-    } = inputs.clone();
-    match memory {
-        Maybe::Tensor(cell) => {
-            let (output, hidden, cell, gates, before) = B::lstm(
-                projected,
-                bias,
-                recurrent_weight,
-                hidden,
-                cell,
-                reverse,
-                keep,
-                lengths,
-            );
-            let (memory, gates) = (Some(cell), Some(gates));
-            let outputs = Outputs {
-                output,
-                hidden,
-                memory,
-            };
-            (outputs, Kept { gates, before })
-        }
-        Maybe::Nothing => {
-            let relu = is_relu(kind);
-            let (output, hidden, before) = B::rnn(
-                projected,
-                bias,
-                recurrent_weight,
-                hidden,
-                relu,
-                reverse,
-                keep,
-                lengths,
-            );
-            let (memory, gates) = (None, None);
-            let outputs = Outputs {
-                output,
-                hidden,
-                memory,
-            };
-            (outputs, Kept { gates, before })
-        }
-    }
+        memory: inputs.memory.as_option().map(|_| memory),
+    };
+    let saved = Saved {
+        steps,
+        hidden_before,
+    };
+    (outputs, saved)
 }
 
 /// The gradients, as [`RecurrentKernels::backward`](crate::ops::RecurrentKernels::backward) gives them.
 pub fn backward<B: SequenceKernels>(
     inputs: &Inputs<B>,
     output: &FloatTensor<B>,
-    kept: &Kept<B>,
+    saved: &Saved<B>,
     upstream: &Upstream<B>,
     wanted: Each<bool>,
 ) -> Each<Option<FloatTensor<B>>> {
-    let recurrent = inputs.recurrent_weight.clone();
-    let (reverse, lengths) = (inputs.reverse, inputs.lengths.clone());
-    let upstream = upstream.clone();
-    let (sums, hidden, memory) = match (&inputs.memory, &kept.gates) {
-        (Maybe::Tensor(cell), Some(gates)) => {
-            let (gates, cell) = (gates.clone(), cell.clone());
-            let (sums, hidden, memory) =
-                B::lstm_back(upstream, gates, cell, recurrent, reverse, lengths);
-            (sums, hidden, Some(memory))
-        }
-        _ => {
-            let relu = is_relu(inputs.cell);
-            let output = output.clone();
-            let (sums, hidden) = B::rnn_back(upstream, output, recurrent, relu, reverse, lengths);
-            (sums, hidden, None)
-        }
+    let Sizes {
+        batch,
+        time,
+        units,
+        counts,
+    } = Sizes::new(inputs.output_shape().dims(), inputs.cell);
+    let spec = counts.spec;
+    let steps = match counts.saves_output {
+        true => output.clone(),
+        false => saved.steps.clone(),
     };
-    let sums = rows::<B>(sums);
+    let (input_sums, recurrent_sums, summed, hidden, memory) =
+        B::steps_back(upstream.clone(), inputs.clone(), steps);
+    let input_sums = rows::<B>(input_sums);
     let swapped = |matrix: FloatTensor<B>| B::float_swap_dims(matrix, 0, 1);
-    let [input_weight, recurrent_weight] = match wanted.input_weight || wanted.recurrent_weight {
-        true => {
-            // Some of the products that Burn's tuner may pick want both operands with the summed dimension,
-            // here `B·T`, in order in memory, and copy what isn't, for each product anew. The steps write
-            // their hidden states so; the gradients are put in order here, once for both.
-            let sums = swapped(B::transposed(sums.clone()));
-            let [units, batch, time] = kept.before.shape().dims();
-            let before = B::float_reshape(kept.before.clone(), Shape::from([units, batch * time]));
-            let input = || swapped(rows::<B>(without_padding::<B>(inputs)));
-            [
-                wanted
-                    .input_weight
-                    .then(|| B::float_matmul(input(), sums.clone())),
-                wanted
-                    .recurrent_weight
-                    .then(|| B::float_matmul(before, sums)),
-            ]
-        }
-        false => [None, None],
+    // A sequence `[_, B, T]` as a matrix `[_, B·T]`.
+    let columns = |sequence: FloatTensor<B>| {
+        let [rows, _, _] = sequence.shape().dims();
+        B::float_reshape(sequence, Shape::from([rows, batch * time]))
     };
+    // Some of the products that Burn's tuner may pick want both operands with the summed dimension, here
+    // `B·T`, contiguous, and copy what isn't, for each product anew. The steps write their hidden states so,
+    // and the gradients with respect to `h R` if they are apart; the others are transposed here, once.
+    let transposed = (wanted.input_weight || wanted.recurrent_weight && spec.together())
+        .then(|| swapped(B::transposed(input_sums.clone())));
+    let input_weight = transposed.clone().filter(|_| wanted.input_weight);
+    let input_weight = input_weight.map(|sums| {
+        let input = swapped(rows::<B>(without_padding::<B>(inputs)));
+        B::float_matmul(input, sums)
+    });
+    let recurrent_weight = wanted.recurrent_weight.then(|| {
+        let apart = || swapped(columns(recurrent_sums));
+        let sums = transposed.filter(|_| spec.together()).unwrap_or_else(apart);
+        B::float_matmul(columns(saved.hidden_before.clone()), sums)
+    });
+    // What is summed over the steps, over the rows too: some gradients with respect to vectors, side by side.
+    let summed = |first: usize, count: usize| {
+        let sum = B::float_sum_dim(summed.clone(), 0);
+        let sum = match count == counts.summed() {
+            true => sum,
+            false => {
+                let columns = first * units..(first + count) * units;
+                B::float_slice(sum, &[Slice::full(), Slice::from(columns)])
+            }
+        };
+        let sum = B::float_reshape(sum, Shape::from([count * units]));
+        match inputs.input.dtype() {
+            DType::F32 => sum,
+            dtype => B::float_cast(sum, dtype.into()),
+        }
+    };
+    let bias = wanted.bias.then(|| match spec.together() {
+        true => {
+            let sum = B::float_sum_dim(input_sums.clone(), 0);
+            B::float_reshape(sum, inputs.bias.shape())
+        }
+        false => summed(spec.peepholes, spec.sums()),
+    });
+    let peepholes = wanted.peepholes.then(|| summed(0, spec.peepholes));
     let input = wanted.input.then(|| {
         let weight = swapped(inputs.input_weight.clone());
-        let gradient = B::float_matmul(sums.clone(), weight);
+        let gradient = B::float_matmul(input_sums, weight);
         B::float_reshape(gradient, inputs.input.shape())
-    });
-    let bias = wanted.bias.then(|| {
-        let sum = B::float_sum_dim(sums.clone(), 0);
-        B::float_reshape(sum, inputs.bias.shape())
     });
     Each {
         input,
         input_weight,
         bias,
         recurrent_weight,
-        peepholes: None,
+        peepholes,
         hidden: Some(hidden),
-        memory,
+        memory: inputs.memory.as_option().map(|_| memory),
     }
 }

@@ -1,16 +1,16 @@
 //! A few rows of a batch at once: a number of each, side by side in a vector.
 //!
-//! So every weight that is read serves several rows. Behind the last row of the batch the last one stands
-//! in for those there aren't, and what comes of it is not written. Whatever lies in memory, the kernels
-//! compute in float32.
+//! So every weight that is read serves several rows. Rows past the end of the batch repeat the last row;
+//! their results are discarded. Whatever lies in memory, the kernels compute in float32.
 
+use super::cell::Numbers;
 use crate::ops::Upstream;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// The numbers at `offset` of the rows from `first` on, rows being `stride` apart.
 #[cube]
-pub fn read<F: Float, N: Size>(
+fn read<F: Float, N: Size>(
     from: &[F],
     first: usize,
     batch: usize,
@@ -26,21 +26,162 @@ pub fn read<F: Float, N: Size>(
     numbers
 }
 
-/// As [`read`], or zeros where there is nothing to be read.
+/// Where a step of one unit of some rows lies.
+#[derive(CubeType, Clone, Copy)]
+pub struct Place {
+    /// The first row.
+    pub first: usize,
+    pub batch: usize,
+    pub time: usize,
+    pub t: usize,
+    pub unit: usize,
+}
+
 #[cube]
-pub fn read_if<F: Float, N: Size>(
-    from: &[F],
-    first: usize,
-    batch: usize,
-    stride: usize,
-    offset: usize,
-    #[comptime] there: bool,
-) -> Vector<f32, N> {
-    let mut numbers = Vector::new(0.0f32);
-    if comptime!(there) {
-        numbers = read::<F, N>(from, first, batch, stride, offset);
+impl Place {
+    pub fn new(first: usize, batch: usize, time: usize, t: usize, unit: usize) -> Self {
+        Place {
+            first,
+            batch,
+            time,
+            t,
+            unit,
+        }
     }
-    numbers
+}
+
+/// Number `number` of the unit's `width` in step `t` of `[B, T, width·H]`.
+#[cube]
+pub fn read_step<F: Float, N: Size>(
+    from: &[F],
+    place: &Place,
+    #[comptime] width: usize,
+    #[comptime] number: usize,
+    #[comptime] units: usize,
+) -> Vector<f32, N> {
+    let row = place.time * width * units;
+    let offset = (place.t * width + number) * units + place.unit;
+    read::<F, N>(from, place.first, place.batch, row, offset)
+}
+
+/// Writes where [`read_step`] reads.
+#[cube]
+pub fn write_step<F: Float, N: Size>(
+    to: &mut [F],
+    place: &Place,
+    #[comptime] width: usize,
+    #[comptime] number: usize,
+    #[comptime] units: usize,
+    numbers: Vector<f32, N>,
+) {
+    let row = place.time * width * units;
+    let offset = (place.t * width + number) * units + place.unit;
+    write::<F, N>(to, place.first, place.batch, row, offset, numbers);
+}
+
+/// Writes the unit's place in step `t` of `[_·H, B, T]`.
+#[cube]
+pub fn write_column<F: Float, N: Size>(
+    to: &mut [F],
+    place: &Place,
+    #[comptime] number: usize,
+    #[comptime] units: usize,
+    numbers: Vector<f32, N>,
+) {
+    let unit = comptime!(number * units) + place.unit;
+    let offset = unit * place.batch * place.time + place.t;
+    write::<F, N>(to, place.first, place.batch, place.time, offset, numbers);
+}
+
+/// The unit's `count` numbers in `[B, count·H]`.
+#[cube]
+pub fn read_all<F: Float, N: Size>(
+    from: &[F],
+    place: &Place,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+) -> Numbers<N> {
+    let mut all = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for number in 0..count {
+        let column = comptime!(number * units) + place.unit;
+        all.push(read::<F, N>(
+            from,
+            place.first,
+            place.batch,
+            comptime!(count * units),
+            column,
+        ));
+    }
+    all
+}
+
+/// As [`read_all`], or zeros where there is nothing to be read.
+#[cube]
+pub fn read_all_if<F: Float, N: Size>(
+    from: &[F],
+    place: &Place,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+    #[comptime] there: bool,
+) -> Numbers<N> {
+    if comptime!(there) {
+        read_all::<F, N>(from, place, count, units)
+    } else {
+        let mut zeros = Sequence::<Vector<f32, N>>::new();
+        #[unroll]
+        for _ in 0..count {
+            zeros.push(Vector::new(0.0f32));
+        }
+        zeros
+    }
+}
+
+/// Writes where [`read_all`] reads.
+#[cube]
+pub fn write_all<F: Float, N: Size>(
+    to: &mut [F],
+    place: &Place,
+    numbers: &Numbers<N>,
+    #[comptime] units: usize,
+) {
+    let count = numbers.len();
+    #[unroll]
+    for number in 0..count {
+        let column = comptime!(number * units) + place.unit;
+        let row = comptime!(count * units);
+        write::<F, N>(to, place.first, place.batch, row, column, numbers[number]);
+    }
+}
+
+/// The unit's `count` numbers in workgroup memory, `[count·H]`.
+#[cube]
+pub fn load<N: Size>(
+    from: &Shared<[Vector<f32, N>]>,
+    unit: usize,
+    #[comptime] count: usize,
+    #[comptime] units: usize,
+) -> Numbers<N> {
+    let mut all = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for number in 0..count {
+        all.push(from[comptime!(number * units) + unit]);
+    }
+    all
+}
+
+/// Writes where [`load`] reads.
+#[cube]
+pub fn store<N: Size>(
+    to: &mut Shared<[Vector<f32, N>]>,
+    unit: usize,
+    numbers: &Numbers<N>,
+    #[comptime] units: usize,
+) {
+    #[unroll]
+    for number in 0..numbers.len() {
+        to[comptime!(number * units) + unit] = numbers[number];
+    }
 }
 
 /// Which gradients of a recurrence's outputs there are.

@@ -1,5 +1,6 @@
 //! How a recurrence runs on a device: in launches of many steps, or a step a launch.
 
+use super::buffers::Sizes;
 use burn_cubecl::cubecl::client::Client;
 use burn_cubecl::cubecl::prelude::*;
 
@@ -16,9 +17,6 @@ const THREADS: usize = 256;
 /// Rows of a workgroup, at most; each weight that is read serves all of them. Not yet measured on a GPU,
 /// where fewer would keep more of it busy.
 const ROWS: usize = 4;
-/// Numbers in workgroup memory for each row and unit, at most: those of
-/// [`lstm::sequence::backward`](super::lstm::sequence::backward).
-const SHARED: usize = 6;
 /// Multiplications of a launch, at most: drivers end launches that take seconds, on Windows two of them.
 /// Lavapipe, slower than any GPU, does 1.5 to 2 thousand million a second on two cores.
 const WORK: usize = 1 << 31;
@@ -42,10 +40,17 @@ pub enum Strategy {
 }
 
 impl Strategy {
-    /// The one for so many rows, units and gates on a device.
-    pub fn of(client: &Client, batch: usize, units: usize, gates: usize) -> Self {
+    /// The one for a recurrence on a device.
+    pub fn of(client: &Client, sizes: Sizes) -> Self {
+        let Sizes {
+            batch,
+            units,
+            counts,
+            ..
+        } = sizes;
+        let gates = counts.spec.recurrent_gates.len();
         let hardware = &client.properties().hardware;
-        let room = hardware.max_shared_memory_size / (SHARED * units * size_of::<f32>());
+        let room = hardware.max_shared_memory_size / (counts.shared() * units * size_of::<f32>());
         let rows = room.min(ROWS).min(batch.next_power_of_two());
         let Some(rows) = rows.checked_ilog2().map(|log| 1 << log) else {
             return Self::Step;

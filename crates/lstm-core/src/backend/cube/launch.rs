@@ -1,0 +1,259 @@
+//! The launches of the kernels.
+
+use super::buffers::{Sizes, float32, lengths_or_any, or_any, room, room_for, transposed};
+use super::cell::Known;
+use super::pointwise::{BackwardBuffersLaunch, Fixed, ForwardBuffersLaunch};
+use super::rows::There;
+use super::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
+use super::{sequence, step};
+use crate::ops::{Inputs, Upstream};
+use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::{cast, into_contiguous};
+use burn_cubecl::tensor::CubeTensor;
+
+/// What the kernels of these inputs are compiled for.
+fn fixed(inputs: &Inputs<CubeBackend>, sizes: Sizes) -> Fixed {
+    Fixed {
+        cell: Known::of(inputs.cell).expect("other cells don't come here"),
+        units: sizes.units,
+        padded: inputs.lengths.is_some(),
+        reverse: inputs.reverse,
+    }
+}
+
+/// As [`SequenceKernels::steps`](super::operations::SequenceKernels::steps).
+pub fn forward(
+    strategy: Strategy,
+    projected: CubeTensor,
+    inputs: Inputs<CubeBackend>,
+    keep: bool,
+) -> [CubeTensor; 5] {
+    let sizes = Sizes::of(&inputs);
+    let Sizes {
+        batch, time, units, ..
+    } = sizes;
+    let fixed = fixed(&inputs, sizes);
+    let client = projected.client.clone();
+    let (float, dtype) = (projected.dtype, dtype_to_storage_type(projected.dtype));
+    let output = room(&projected, [batch, time, units]);
+    let saved = room(&projected, sizes.saved(keep));
+    let hidden_before = room(&projected, sizes.hidden_before(keep));
+    let [projected, bias, hidden] = [projected, inputs.bias, inputs.hidden].map(into_contiguous);
+    let peepholes = or_any(inputs.peepholes, &bias);
+    let lengths = lengths_or_any(&inputs.lengths, &bias);
+    let recurrent = inputs.recurrent_weight;
+    macro_rules! buffers {
+        () => {
+            ForwardBuffersLaunch::new(
+                projected.clone().into_buffer_arg(),
+                bias.clone().into_buffer_arg(),
+                peepholes.clone().into_buffer_arg(),
+                lengths.clone().into_buffer_arg(),
+                output.clone().into_buffer_arg(),
+                saved.clone().into_buffer_arg(),
+                hidden_before.clone().into_buffer_arg(),
+                batch,
+                time,
+                keep,
+            )
+        };
+    }
+    match strategy {
+        Strategy::Sequence {
+            steps,
+            rows,
+            threads,
+        } => {
+            let recurrent = into_contiguous(recurrent);
+            let memory = or_any(inputs.memory, &bias);
+            let last_hidden = room_for(DType::F32, &hidden, [batch, units]);
+            let last_memory = room_for(DType::F32, &hidden, sizes.memory());
+            for (begin, end) in launches(time, steps) {
+                let (count, workgroup) = grid(batch, rows, threads);
+                // SAFETY: the buffers have the shapes that the kernel documents: `Inputs` are checked where
+                // they are made, and the rest is made here, of `sizes`.
+                unsafe {
+                    sequence::forward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        rows,
+                        buffers!(),
+                        recurrent.clone().into_buffer_arg(),
+                        hidden.clone().into_buffer_arg(),
+                        memory.clone().into_buffer_arg(),
+                        last_hidden.clone().into_buffer_arg(),
+                        last_memory.clone().into_buffer_arg(),
+                        begin,
+                        end,
+                        fixed,
+                        dtype,
+                    );
+                }
+            }
+            let memory = sizes.cast_memory(last_memory, float);
+            let hidden = cast(last_hidden, float);
+            [output, hidden, memory, saved, hidden_before]
+        }
+        Strategy::Step => {
+            let memory = inputs.memory.into_option();
+            let memory = memory.map_or_else(|| room_for(DType::F32, &bias, [1, 1]), float32);
+            let hidden = hidden.copy();
+            for k in 0..time {
+                let product = CubeBackend::float_matmul(hidden.clone(), recurrent.clone());
+                let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                // SAFETY: as above.
+                unsafe {
+                    step::forward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        ROWS_OF_A_STEP,
+                        buffers!(),
+                        into_contiguous(product).into_buffer_arg(),
+                        hidden.clone().into_buffer_arg(),
+                        memory.clone().into_buffer_arg(),
+                        k,
+                        fixed,
+                        dtype,
+                    );
+                }
+            }
+            let memory = sizes.cast_memory(memory, float);
+            [output, hidden, memory, saved, hidden_before]
+        }
+    }
+}
+
+/// As [`SequenceKernels::steps_back`](super::operations::SequenceKernels::steps_back).
+pub fn backward(
+    strategy: Strategy,
+    upstream: Upstream<CubeBackend>,
+    inputs: Inputs<CubeBackend>,
+    saved: CubeTensor,
+) -> [CubeTensor; 5] {
+    let sizes = Sizes::of(&inputs);
+    let Sizes {
+        batch, time, units, ..
+    } = sizes;
+    let fixed = fixed(&inputs, sizes);
+    let client = saved.client.clone();
+    let (float, dtype) = (saved.dtype, dtype_to_storage_type(saved.dtype));
+    let saved = into_contiguous(saved);
+    let input_sums = room(&saved, sizes.input_sums());
+    let recurrent_sums = room(&saved, sizes.recurrent_sums());
+    let summed = room_for(DType::F32, &saved, sizes.summed());
+    let memory = or_any(inputs.memory, &saved);
+    let peepholes = or_any(inputs.peepholes, &saved);
+    let lengths = lengths_or_any(&inputs.lengths, &saved);
+    let there = There::of(&upstream);
+    let [grad_output, grad_last_hidden] =
+        [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &saved));
+    let transposed = transposed(inputs.recurrent_weight);
+    macro_rules! buffers {
+        ($there:expr) => {
+            BackwardBuffersLaunch::new(
+                grad_output.clone().into_buffer_arg(),
+                saved.clone().into_buffer_arg(),
+                memory.clone().into_buffer_arg(),
+                peepholes.clone().into_buffer_arg(),
+                lengths.clone().into_buffer_arg(),
+                input_sums.clone().into_buffer_arg(),
+                recurrent_sums.clone().into_buffer_arg(),
+                summed.clone().into_buffer_arg(),
+                batch,
+                time,
+                $there,
+            )
+        };
+    }
+    match strategy {
+        Strategy::Sequence {
+            steps,
+            rows,
+            threads,
+        } => {
+            let transposed = into_contiguous(transposed);
+            let grad_last_memory = or_any(upstream.memory, &saved);
+            let grad_hidden = room_for(DType::F32, &saved, [batch, units]);
+            let grad_memory = room_for(DType::F32, &saved, sizes.memory());
+            for (begin, end) in launches(time, steps) {
+                let (count, workgroup) = grid(batch, rows, threads);
+                // SAFETY: as in `forward`; `saved` is what that gave for the same inputs.
+                unsafe {
+                    sequence::backward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        rows,
+                        buffers!(there),
+                        transposed.clone().into_buffer_arg(),
+                        grad_last_hidden.clone().into_buffer_arg(),
+                        grad_last_memory.clone().into_buffer_arg(),
+                        grad_hidden.clone().into_buffer_arg(),
+                        grad_memory.clone().into_buffer_arg(),
+                        begin,
+                        end,
+                        fixed,
+                        dtype,
+                    );
+                }
+            }
+            let grad_memory = sizes.cast_memory(grad_memory, float);
+            let grad_hidden = cast(grad_hidden, float);
+            [input_sums, recurrent_sums, summed, grad_hidden, grad_memory]
+        }
+        Strategy::Step => {
+            let of_step = room(&saved, sizes.of_step());
+            let passes = fixed.padded || sizes.counts.direct;
+            let passing = match passes {
+                true => CubeBackend::float_zeros(
+                    Shape::from([batch, units]),
+                    &saved.device,
+                    DType::F32.into(),
+                ),
+                false => room_for(DType::F32, &saved, [1, 1]),
+            };
+            let mut grad_hidden = grad_last_hidden;
+            let grad_memory = match upstream.memory.into_option() {
+                Some(gradient) => float32(gradient),
+                None => room_for(DType::F32, &saved, sizes.memory()),
+            };
+            for k in 0..time {
+                let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                let there = There {
+                    hidden: k > 0 || there.hidden,
+                    memory: k > 0 || there.memory,
+                    ..there
+                };
+                // SAFETY: as in `forward`; `saved` is what that gave for the same inputs.
+                unsafe {
+                    step::backward::launch_unchecked(
+                        &client,
+                        count,
+                        workgroup,
+                        ROWS_OF_A_STEP,
+                        buffers!(there),
+                        grad_hidden.into_buffer_arg(),
+                        grad_memory.clone().into_buffer_arg(),
+                        of_step.clone().into_buffer_arg(),
+                        passing.clone().into_buffer_arg(),
+                        k,
+                        fixed,
+                        dtype,
+                    );
+                }
+                let product = CubeBackend::float_matmul(of_step.clone(), transposed.clone());
+                grad_hidden = into_contiguous(product);
+            }
+            if passes {
+                grad_hidden = CubeBackend::float_add(grad_hidden, cast(passing, float));
+            }
+            let grad_memory = sizes.cast_memory(grad_memory, float);
+            [input_sums, recurrent_sums, summed, grad_hidden, grad_memory]
+        }
+    }
+}

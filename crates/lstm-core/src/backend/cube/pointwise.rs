@@ -1,0 +1,324 @@
+//! The pointwise part of a step, with all that is read and written around it: what a whole sequence in one
+//! launch and a step a launch have in common.
+
+use super::cell::{Any, CubeCell, Gradients, Known, Numbers, SavedStep, States};
+use super::rows::{
+    Place, There, read_all, read_step, step_read, unless_ended, weight, write_all, write_column,
+    write_step,
+};
+use burn_cubecl::cubecl::{self, prelude::*};
+
+/// What a kernel is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fixed {
+    pub cell: Known,
+    /// Hidden units.
+    pub units: usize,
+    /// Whether any row has fewer steps than the batch.
+    pub padded: bool,
+    /// Whether the steps are read from the last to the first.
+    pub reverse: bool,
+}
+
+/// What every kernel of the forward pass reads and writes. What a cell doesn't have is any buffer.
+#[derive(CubeType, CubeLaunch)]
+pub struct ForwardBuffers<F: Float> {
+    /// `x W`, `[B, T, G_x·H]`.
+    pub projected: Box<[F]>,
+    /// `[S·H]`
+    pub bias: Box<[F]>,
+    /// `[P·H]`
+    pub peepholes: Box<[F]>,
+    /// The valid steps of the rows of a padded batch, `[B]`.
+    pub lengths: Box<[i32]>,
+    /// Written: the hidden states, `[B, T, H]`.
+    pub output: Box<[F]>,
+    /// Written if it is to `keep` what backward needs: what is saved of every step, `[B, T, (K+M)·H]`.
+    pub saved: Box<[F]>,
+    /// Likewise: the hidden state before every step, `[H, B, T]`.
+    pub hidden_before: Box<[F]>,
+    pub batch: usize,
+    pub time: usize,
+    #[cube(comptime)]
+    pub keep: bool,
+}
+
+/// What every kernel of the backward pass reads and writes. What a cell doesn't have is any buffer.
+#[derive(CubeType, CubeLaunch)]
+pub struct BackwardBuffers<F: Float> {
+    /// The gradient with respect to the hidden states, `[B, T, H]`, if it is `there`.
+    pub grad_output: Box<[F]>,
+    /// As in [`ForwardBuffers`].
+    pub saved: Box<[F]>,
+    /// The states beside the hidden one before the first step, `[B, M·H]`.
+    pub memory: Box<[F]>,
+    /// As in [`ForwardBuffers`].
+    pub peepholes: Box<[F]>,
+    /// As in [`ForwardBuffers`].
+    pub lengths: Box<[i32]>,
+    /// Written: the gradients with respect to `x W`, `[B, T, G_x·H]`.
+    pub input_sums: Box<[F]>,
+    /// Written for a cell whose sums are not all of both products: those with respect to `h R`, `[G_h·H, B, T]`.
+    pub recurrent_sums: Box<[F]>,
+    /// Written: what is [summed](super::cell::Counts::summed) over the steps, `[B, _·H]`.
+    pub summed: Box<[f32]>,
+    pub batch: usize,
+    pub time: usize,
+    #[cube(comptime)]
+    pub there: There,
+}
+
+/// The sums before `h R`: `x W + b`.
+#[cube]
+pub fn read_sums<F: Float, N: Size>(
+    buffers: &ForwardBuffers<F>,
+    place: &Place,
+    #[comptime] fixed: Fixed,
+) -> Numbers<N> {
+    let spec = comptime!(fixed.cell.counts().spec);
+    let units = comptime!(fixed.units);
+    let gates = comptime!(spec.input_gates.len());
+    let mut sums = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for s in 0..comptime!(spec.sums()) {
+        let part = comptime!(spec.bias[s] * units);
+        let mut sum = weight::<F, N>(&buffers.bias, part + place.unit);
+        if comptime!(s < gates) {
+            let gate = comptime!(spec.input_gates[s]);
+            sum += read_step::<F, N>(&buffers.projected, place, gates, gate, units);
+        }
+        sums.push(sum);
+    }
+    sums
+}
+
+/// From the sums and the states before a step, the states after it; writes the output and what is to be kept.
+///
+/// Once a row has ended its states stay as they are, and its output is zero.
+#[cube]
+pub fn forward<F: Float, N: Size>(
+    buffers: &mut ForwardBuffers<F>,
+    sums: &Numbers<N>,
+    before: &States<N>,
+    lengths: Vector<i32, N>,
+    place: &Place,
+    #[comptime] fixed: Fixed,
+) -> States<N> {
+    let counts = comptime!(fixed.cell.counts());
+    let units = comptime!(fixed.units);
+    let zero = Vector::<f32, N>::new(0.0f32);
+    let peepholes = read_peepholes::<F, N>(&buffers.peepholes, place, fixed);
+    let after = Any::forward::<N>(sums, before, &peepholes, comptime!(fixed.cell));
+    let hidden = after.states.hidden;
+    let shown = unless_ended::<N>(place.t, lengths, hidden, zero, fixed.padded);
+    write_step::<F, N>(&mut buffers.output, place, 1usize, 0usize, units, shown);
+    let mut memory = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for m in 0..comptime!(counts.spec.memory) {
+        let (after, before) = (after.states.memory[m], before.memory[m]);
+        memory.push(unless_ended::<N>(
+            place.t,
+            lengths,
+            after,
+            before,
+            fixed.padded,
+        ));
+    }
+    if comptime!(buffers.keep) {
+        let width = comptime!(counts.saved_and_memory());
+        if comptime!(width > 0) {
+            #[unroll]
+            for n in 0..comptime!(counts.saved) {
+                write_step::<F, N>(&mut buffers.saved, place, width, n, units, after.saved[n]);
+            }
+            #[unroll]
+            for m in 0..comptime!(counts.spec.memory) {
+                let n = comptime!(counts.saved + m);
+                write_step::<F, N>(&mut buffers.saved, place, width, n, units, memory[m]);
+            }
+        }
+        write_column::<F, N>(
+            &mut buffers.hidden_before,
+            place,
+            0usize,
+            units,
+            before.hidden,
+        );
+    }
+    States::<N> {
+        hidden: unless_ended::<N>(place.t, lengths, hidden, before.hidden, fixed.padded),
+        memory,
+    }
+}
+
+/// From the gradients with respect to the states after a step, those with respect to what it reads: zero for
+/// the sums of rows that have ended; those of the memory pass such rows. (The one with respect to `h` by the
+/// direct path doesn't see that a row has ended.) Writes the gradients with respect to the sums, and adds to
+/// what is summed over the steps, of which `k` came before.
+#[cube]
+pub fn backward<F: Float, N: Size>(
+    buffers: &mut BackwardBuffers<F>,
+    grad: &States<N>,
+    lengths: Vector<i32, N>,
+    place: &Place,
+    k: usize,
+    #[comptime] fixed: Fixed,
+) -> Gradients<N> {
+    let counts = comptime!(fixed.cell.counts());
+    let spec = comptime!(counts.spec);
+    let units = comptime!(fixed.units);
+    let zero = Vector::<f32, N>::new(0.0f32);
+    let saved = read_saved::<F, N>(&*buffers, place, k, fixed);
+    let peepholes = read_peepholes::<F, N>(&buffers.peepholes, place, fixed);
+    let gradients = Any::backward::<N>(&saved, &peepholes, grad, comptime!(fixed.cell));
+
+    let mut sums = Sequence::<Vector<f32, N>>::new();
+    let mut summed = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for p in 0..comptime!(spec.peepholes) {
+        let peephole = gradients.peepholes[p];
+        summed.push(unless_ended::<N>(
+            place.t,
+            lengths,
+            peephole,
+            zero,
+            fixed.padded,
+        ));
+    }
+    #[unroll]
+    for s in 0..comptime!(spec.sums()) {
+        let sum = unless_ended::<N>(place.t, lengths, gradients.sums[s], zero, fixed.padded);
+        sums.push(sum);
+        let (gates, first) = comptime!((spec.input_gates.len(), spec.first_recurrent()));
+        if comptime!(s < gates) {
+            let gate = comptime!(spec.input_gates[s]);
+            write_step::<F, N>(&mut buffers.input_sums, place, gates, gate, units, sum);
+        }
+        if comptime!(!spec.together() && s >= first) {
+            let gate = comptime!(spec.recurrent_gates[s - first]);
+            write_column::<F, N>(&mut buffers.recurrent_sums, place, gate, units, sum);
+        }
+    }
+    if comptime!(!spec.together()) {
+        #[unroll]
+        for part in 0..comptime!(spec.sums()) {
+            let s = comptime!(spec.bias.iter().position(|of_sum| *of_sum == part).unwrap());
+            summed.push(sums[s]);
+        }
+    }
+    // (Nobody has written there before the first step.)
+    let earlier = read_all::<f32, N>(&buffers.summed, place, comptime!(counts.summed()), units);
+    let mut total = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for number in 0..comptime!(counts.summed()) {
+        let mut sum = summed[number];
+        if k > 0 {
+            sum += earlier[number];
+        }
+        total.push(sum);
+    }
+    write_all::<f32, N>(&mut buffers.summed, place, &total, units);
+    let mut memory = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for m in 0..comptime!(spec.memory) {
+        let (before, after) = (gradients.before.memory[m], grad.memory[m]);
+        memory.push(unless_ended::<N>(
+            place.t,
+            lengths,
+            before,
+            after,
+            fixed.padded,
+        ));
+    }
+    Gradients::<N> {
+        sums,
+        before: States::<N> {
+            hidden: gradients.before.hidden,
+            memory,
+        },
+        peepholes: gradients.peepholes,
+    }
+}
+
+/// What was saved of a step, `k` steps before the last one read.
+#[cube]
+fn read_saved<F: Float, N: Size>(
+    buffers: &BackwardBuffers<F>,
+    place: &Place,
+    k: usize,
+    #[comptime] fixed: Fixed,
+) -> SavedStep<N> {
+    let counts = comptime!(fixed.cell.counts());
+    let memory = comptime!(counts.spec.memory);
+    let units = comptime!(fixed.units);
+    let width = comptime!(counts.saved + memory);
+    let mut numbers = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for n in 0..comptime!(counts.saved) {
+        numbers.push(read_step::<F, N>(&buffers.saved, place, width, n, units));
+    }
+    let mut before = read_all::<F, N>(&buffers.memory, place, memory, units);
+    let mut after = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for m in 0..memory {
+        let n = comptime!(counts.saved + m);
+        after.push(read_step::<F, N>(&buffers.saved, place, width, n, units));
+        if k + 1 < place.time {
+            let t = step_read(place.time - 2 - k, place.time, fixed.reverse);
+            let earlier = Place::new(place.first, place.batch, place.time, t, place.unit);
+            before[m] = read_step::<F, N>(&buffers.saved, &earlier, width, n, units);
+        }
+    }
+    SavedStep::<N> {
+        numbers,
+        before,
+        after,
+    }
+}
+
+/// The gradient with respect to the output of a step, or zeros.
+#[cube]
+pub fn grad_output<F: Float, N: Size>(
+    buffers: &BackwardBuffers<F>,
+    place: &Place,
+    #[comptime] units: usize,
+) -> Vector<f32, N> {
+    let mut gradient = Vector::<f32, N>::new(0.0f32);
+    if comptime!(buffers.there.output) {
+        gradient = read_step::<F, N>(&buffers.grad_output, place, 1usize, 0usize, units);
+    }
+    gradient
+}
+
+/// The gradients with respect to `h R` among those with respect to the sums, in the order of the gates in `R`.
+#[cube]
+pub fn recurrent_gradients<N: Size>(sums: &Numbers<N>, #[comptime] fixed: Fixed) -> Numbers<N> {
+    let spec = comptime!(fixed.cell.counts().spec);
+    let mut gradients = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for gate in 0..comptime!(spec.recurrent_gates.len()) {
+        let place = comptime!(
+            spec.recurrent_gates
+                .iter()
+                .position(|of| *of == gate)
+                .unwrap()
+        );
+        gradients.push(sums[comptime!(spec.first_recurrent() + place)]);
+    }
+    gradients
+}
+
+#[cube]
+fn read_peepholes<F: Float, N: Size>(
+    peepholes: &[F],
+    place: &Place,
+    #[comptime] fixed: Fixed,
+) -> Numbers<N> {
+    let mut read = Sequence::<Vector<f32, N>>::new();
+    #[unroll]
+    for p in 0..comptime!(fixed.cell.counts().spec.peepholes) {
+        let first = comptime!(p * fixed.units);
+        read.push(weight::<F, N>(peepholes, first + place.unit));
+    }
+    read
+}
