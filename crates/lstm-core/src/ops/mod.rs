@@ -14,7 +14,7 @@ mod cell;
 mod segments;
 mod tensor;
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
 pub use cell::Spec;
 pub use cell::{CellKind, GruKind, LstmKind, RnnKind};
 pub(crate) use tensor::{has_kernels_of, run};

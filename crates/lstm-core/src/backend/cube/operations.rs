@@ -1,5 +1,8 @@
 //! The steps of a sequence as operations of a backend.
 
+// What an operation gives is read by a macro, which sees through no alias.
+#![allow(clippy::type_complexity)]
+
 use super::buffers::{Sizes, transposed};
 use super::launch;
 use super::strategy::Strategy;
