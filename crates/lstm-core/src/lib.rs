@@ -25,7 +25,7 @@
 //!
 //! # Other cells
 //!
-//! [`Recurrent`] runs any [`Cell`] over sequences, one's own too: in either direction, with [`Lengths`], with
+//! [`Recurrent`] runs any [`Cell`] over sequences, one's own too: in either direction, with a [`Mask`], with
 //! resets inside a sequence, with truncated backpropagation through time, with a learned initial state, as a
 //! stream of single steps; [`RecurrentStack`] puts layers on each other. Cells at hand, beside the two above:
 //!
@@ -98,7 +98,7 @@
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
 //! matrix product and a launch. In float16 sums and states are float32 within a launch.
 //!
-//! [Lengths] of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
+//! [Masks](Mask) of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
 //! ended would cost is saved in part, on the CPU, where the longest rows come first; rows of about the same
 //! length in a batch save all of it.
 //!
@@ -134,7 +134,7 @@ mod display;
 pub mod gates;
 pub mod init;
 pub mod layer;
-mod lengths;
+mod mask;
 mod nonlinearity;
 mod ops;
 mod recompute;
@@ -151,10 +151,14 @@ pub use cell::{
 };
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Gru, GruConfig, Lstm, LstmConfig,
-    LstmStack, LstmStackConfig, Recurrent, RecurrentStack, Rnn, RnnConfig, RnnStack,
-    RnnStackConfig,
+    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional, Gru, GruConfig,
+    GruStack, GruStackConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Recurrent,
+    RecurrentLayer, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
-pub use lengths::{Lengths, Padding};
+pub use mask::{Mask, Padding, Steps};
+
+/// The name that [`Mask`] had when it was for lengths alone.
+#[deprecated(note = "a `Mask` now, made of lengths as before")]
+pub type Lengths = Mask;
 pub use recompute::Recompute;
-pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};
+pub use state::{RecurrentState, StackedState, StateError, StateRecord, TensorRecord};

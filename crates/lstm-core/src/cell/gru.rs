@@ -1,8 +1,8 @@
 //! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, blocks, check_weights, leaf, project,
-    recurrent_product,
+    Cell, Kernel, RecurrentProduct, activate, blocks, check_projected, check_weights, leaf,
+    project, recurrent_product,
 };
 use crate::display::impl_module_display;
 use crate::nonlinearity::{Nonlinearity, Real};
@@ -182,6 +182,12 @@ impl Cell for GruCell {
     /// `h`, `[B, H]`
     type State = Tensor<2>;
 
+    const NAME: &'static str = "gru";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
+
     fn d_input(&self) -> usize {
         self.d_input()
     }
@@ -199,7 +205,7 @@ impl Cell for GruCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+    fn step_projected(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
         self.step_seeing(projected, hidden.clone(), hidden)
     }
 
@@ -238,6 +244,7 @@ impl RecurrentProduct for GruCell {
     }
 
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+        check_projected("gru cell", &projected, &hidden, 3 * self.d_hidden());
         let sigma = |sum| activate(&self.gate_activation, sum);
         let recurrent = self.recurrent_weight.val();
         let [reset, update, candidate] = blocks(projected);

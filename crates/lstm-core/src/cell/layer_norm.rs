@@ -1,6 +1,6 @@
 //! The layer-normalised LSTM (Ba, Kiros & Hinton 2016, *Layer normalization*, equations 20 to 22).
 
-use super::{Cell, LstmCell, LstmCellConfig};
+use super::{Cell, LstmCell, LstmCellConfig, check_projected};
 use crate::gates::Gate;
 use burn::config::Config;
 use burn::module::Module;
@@ -98,7 +98,9 @@ impl Cell for LayerNormLstmCell {
         }
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+        let width = self.lstm.recurrent_weight.dims()[1];
+        check_projected("lstm cell", &projected, &state.hidden, width);
         let product = state.hidden.matmul(self.lstm.recurrent_weight.val());
         let sums = self
             .lstm

@@ -1,7 +1,7 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project,
+    Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
     recurrent_product,
 };
 use crate::display::impl_module_display;
@@ -252,9 +252,7 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<LstmState<2>>) -> LstmState<2> {
-        let batch = check_input("lstm cell", &input, self.d_input());
-        let state = self.state_or_zeros("lstm cell", &input, batch, state);
-        self.step(self.project(input), state)
+        Cell::forward(self, input, state)
     }
 
     /// The gates of one step, to look at what a cell does, or to take the step in parts:
@@ -281,7 +279,9 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn gates(&self, input: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
-        let batch = check_input("lstm cell", &input, self.d_input());
+        let [batch, features] = input.dims();
+        let (expected, got) = ([batch, self.d_input()], [batch, features]);
+        shape::check("lstm cell", "input", "[B, I]", expected, got);
         let expected = [batch, self.d_hidden()];
         shape::check(
             "lstm cell",
@@ -301,6 +301,8 @@ impl LstmCell {
     /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`; each gate may see another
     /// hidden state, see [`recurrent_product`].
     pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
+        let width = self.recurrent_weight.dims()[1];
+        check_projected("lstm cell", &projected, &hidden, width);
         self.cut(projected + recurrent_product(hidden, self.recurrent_weight.val()))
     }
 
@@ -349,30 +351,16 @@ impl LstmCell {
     pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
         gates.output.clone() * activate(&self.hidden_activation, cell)
     }
-
-    /// The given state, its shapes checked, or zeros like `input`.
-    pub(crate) fn state_or_zeros<const D: usize>(
-        &self,
-        operation: &str,
-        input: &Tensor<D>,
-        batch: usize,
-        state: Option<LstmState<2>>,
-    ) -> LstmState<2> {
-        let expected = [batch, self.d_hidden()];
-        match state {
-            Some(state) => {
-                let (cell, hidden) = (state.cell.dims(), state.hidden.dims());
-                shape::check(operation, "cell state", "[B, H]", expected, cell);
-                shape::check(operation, "hidden state", "[B, H]", expected, hidden);
-                state
-            }
-            None => self.zero_state(batch, (&input.device(), input.dtype())),
-        }
-    }
 }
 
 impl Cell for LstmCell {
     type State = LstmState<2>;
+
+    const NAME: &'static str = "lstm";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
 
     fn d_input(&self) -> usize {
         self.d_input()
@@ -392,7 +380,7 @@ impl Cell for LstmCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let gates = self.gates_from(projected, state.hidden);
         let cell = self.cell_state(&gates, state.cell);
         let hidden = self.hidden_state(&gates, cell.clone());
@@ -436,6 +424,6 @@ impl RecurrentProduct for LstmCell {
         seen: Tensor<2>,
         state: LstmState<2>,
     ) -> LstmState<2> {
-        self.step(projected, LstmState::new(state.cell, seen))
+        self.step_projected(projected, LstmState::new(state.cell, seen))
     }
 }

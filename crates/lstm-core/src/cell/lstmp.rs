@@ -2,7 +2,7 @@
 //! architectures for large scale acoustic modeling*; PyTorch's `proj_size`).
 
 use super::{Cell, LstmCell, LstmCellConfig, leaf};
-use crate::state::RecurrentState;
+use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
@@ -115,18 +115,28 @@ impl LstmpCell {
 
 /// The state of an [`LstmpCell`]. (`burn::nn`'s [`LstmState`](burn::nn::LstmState) is for states of equal size.)
 #[derive(Clone, Debug)]
-pub struct LstmpState {
+pub struct LstmpState<const D: usize = 2> {
     /// `c`, `[B, H]`
-    pub cell: Tensor<2>,
+    pub cell: Tensor<D>,
     /// `h`, `[B, P]`
-    pub hidden: Tensor<2>,
+    pub hidden: Tensor<D>,
 }
 
-impl RecurrentState for LstmpState {
-    fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+impl<const D: usize> RecurrentState<D> for LstmpState<D> {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         let hidden = f(self.hidden.clone());
         let cell = f(self.cell.clone());
         Self { cell, hidden }
+    }
+}
+
+impl StackedState for LstmpState {
+    type Stacked = LstmpState<3>;
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmpState<3> {
+        let hidden = state::next(&mut tensors);
+        let cell = state::next(&mut tensors);
+        LstmpState { cell, hidden }
     }
 }
 
@@ -153,7 +163,7 @@ impl Cell for LstmpCell {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmpState) -> LstmpState {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmpState) -> LstmpState {
         let gates = self.lstm.gates_from(projected, state.hidden);
         let cell = self.lstm.cell_state(&gates, state.cell);
         let hidden = self.lstm.hidden_state(&gates, cell.clone());

@@ -62,7 +62,7 @@ use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
 ///         Tensor::zeros([batch, self.d_output()], options)
 ///     }
 ///
-///     fn step(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+///     fn step_projected(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
 ///         state.clone() + (self.map.forward(input).tanh() - state) * self.rate
 ///     }
 /// }
@@ -90,14 +90,50 @@ pub trait Cell: Module + ModuleDisplay {
     /// data type.
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State;
 
+    /// What a layer of the cell is called where it is printed and in messages, `lstm` say.
+    const NAME: &'static str = "recurrent";
+
+    /// Whether the cell has a bias, for those who print it; `None` if it can't be said.
+    fn has_bias(&self) -> Option<bool> {
+        None
+    }
+
+    /// One step.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, I]`
+    /// - `state`: the state before the step, [`zero_state`](Self::zero_state) if `None`
+    /// - returns the state after it, whose [`output`](RecurrentState::output) is `[B, H]`
+    ///
+    /// # Panics
+    ///
+    /// If a shape doesn't fit.
+    fn forward(&self, input: Tensor<2>, state: Option<Self::State>) -> Self::State {
+        let operation = format!("{} cell", Self::NAME);
+        let [batch, features] = input.dims();
+        let (expected, got) = ([batch, self.d_input()], [batch, features]);
+        shape::check(&operation, "input", "[B, I]", expected, got);
+        let zero = self.zero_state(batch, (&input.device(), input.dtype()));
+        if let Some(state) = &state {
+            check_state(&operation, "[B, H]", state, &zero);
+        }
+        let state = state.unwrap_or(zero);
+        match batch {
+            0 => state,
+            _ => self.step_projected(self.project(input), state),
+        }
+    }
+
     /// The part of a step that needs no state, `x W + b` say, of input rows `[N, I]`: `[N, ·]`. As it is,
     /// the input itself.
     fn project(&self, input: Tensor<2>) -> Tensor<2> {
         input
     }
 
-    /// One step, from what [`project`](Self::project) made of the input: the state after it.
-    fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
+    /// The rest of a step, from what [`project`](Self::project) made of the input: the state after it. Of an input
+    /// itself [`forward`](Self::forward) takes a step.
+    fn step_projected(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
 
     /// How kernels run the cell; `None`, as it is here, if there are none. The cells of this library return it
     /// where there are kernels for their options. A cell made of one of them can pass it on if its own step gives
@@ -175,13 +211,35 @@ fn check_weights(
     }
 }
 
-/// Checks the input of one step and returns `B`.
-fn check_input(operation: &str, input: &Tensor<2>, d_input: usize) -> usize {
-    let [batch, features] = input.dims();
-    shape::at_least_one(operation, "batch size", batch);
-    let (expected, got) = ([batch, d_input], [batch, features]);
-    shape::check(operation, "input", "[B, I]", expected, got);
-    batch
+/// Checks what a cell projected, `[B, width]`, beside a tensor of the state, `[B, ·]`.
+fn check_projected(operation: &str, projected: &Tensor<2>, state: &Tensor<2>, width: usize) {
+    let ([batch, _], got) = (state.dims(), projected.dims());
+    shape::check(
+        operation,
+        "projected input",
+        "[B, G·H]",
+        [batch, width],
+        got,
+    );
+}
+
+/// Checks the shapes of a given state against those of the one it stands for.
+pub(crate) fn check_state<const D: usize>(
+    operation: &str,
+    symbols: &str,
+    given: &impl RecurrentState<D>,
+    expected: &impl RecurrentState<D>,
+) {
+    let tensors = given.tensors().into_iter().zip(expected.tensors());
+    // The cell state first, as `burn::nn` names it.
+    for (k, (given, expected)) in tensors.enumerate().collect::<Vec<_>>().into_iter().rev() {
+        let what = match k {
+            0 => "hidden state",
+            1 => "cell state",
+            _ => "state",
+        };
+        shape::check(operation, what, symbols, expected.dims(), given.dims());
+    }
 }
 
 /// `x W + b` for rows `x` of `[N, I]`: the part of a step that needs no state.

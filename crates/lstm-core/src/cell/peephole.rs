@@ -94,7 +94,7 @@ impl Cell for PeepholeLstmCell {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let (before, hidden) = state.unpack();
         let mut sums = self.lstm.sums(projected, hidden);
         sums.input = sums.input + look(&before, &self.input_peephole);

@@ -1,6 +1,8 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project};
+use super::{
+    Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
+};
 use crate::display::impl_module_display;
 use crate::nonlinearity::{Nonlinearity, Real};
 use crate::ops::{CellKind, RnnKind};
@@ -147,33 +149,18 @@ impl RnnCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<RnnState<2>>) -> RnnState<2> {
-        let batch = check_input("rnn cell", &input, self.d_input());
-        let state = self.state_or_zeros("rnn cell", &input, batch, state);
-        self.step(self.project(input), state)
-    }
-
-    /// The given state, its shape checked, or zeros like `input`.
-    pub(crate) fn state_or_zeros<const D: usize>(
-        &self,
-        operation: &str,
-        input: &Tensor<D>,
-        batch: usize,
-        state: Option<RnnState<2>>,
-    ) -> RnnState<2> {
-        let expected = [batch, self.d_hidden()];
-        match state {
-            Some(state) => {
-                let got = state.hidden.dims();
-                shape::check(operation, "hidden state", "[B, H]", expected, got);
-                state
-            }
-            None => self.zero_state(batch, (&input.device(), input.dtype())),
-        }
+        Cell::forward(self, input, state)
     }
 }
 
 impl Cell for RnnCell {
     type State = RnnState<2>;
+
+    const NAME: &'static str = "rnn";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
 
     fn d_input(&self) -> usize {
         self.d_input()
@@ -192,7 +179,8 @@ impl Cell for RnnCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+        check_projected("rnn cell", &projected, &state.hidden, self.d_hidden());
         let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
         let hidden = activate(&self.hidden_activation, sum);
         RnnState::new(match self.clip {
@@ -228,6 +216,6 @@ impl RecurrentProduct for RnnCell {
         seen: Tensor<2>,
         _state: RnnState<2>,
     ) -> RnnState<2> {
-        self.step(projected, RnnState::new(seen))
+        self.step_projected(projected, RnnState::new(seen))
     }
 }

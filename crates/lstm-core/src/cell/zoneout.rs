@@ -71,8 +71,10 @@ impl<C: Cell> Cell for Zoneout<C> {
         self.cell.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
-        let after = self.cell.step(projected, state.map(|tensor| tensor));
+    fn step_projected(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        let after = self
+            .cell
+            .step_projected(projected, state.map(|tensor| tensor));
         let mut keep = self.keep.iter();
         state.zip(&after, |before, after| match keep.next() {
             Some(keep) => {

@@ -5,14 +5,11 @@
 //! all and the second is zero. In a GRU with `reset_after` the candidate's are not added: its second one is
 //! [`candidate_bias`](GruCell::candidate_bias), both ways.
 //!
-//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has, which
-//! therefore is what becomes one: `burn::nn::Gru::from(layer.cell)`.
+//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has.
 
-use super::WeightError;
-use super::layers::Layers;
-use crate::cell::{GruCell, LstmCell, RnnCell, leaf};
+use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
-use crate::layer::{BiGru, BiLstm, BiRnn, Gru, Lstm, Recurrent, RecurrentStack, Rnn};
+use crate::layer::{Bidirectional, Gru, Lstm, Recurrent, Rnn};
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
@@ -61,20 +58,6 @@ impl From<burn::nn::Rnn> for Rnn {
     }
 }
 
-impl From<burn::nn::BiRnn> for BiRnn {
-    fn from(rnn: burn::nn::BiRnn) -> Self {
-        let mut reverse = Rnn::from(rnn.reverse);
-        // burn::nn's BiRnn turns the sequence around itself and leaves the layer's flag off.
-        reverse.reverse = true;
-        Self {
-            forward: rnn.forward.into(),
-            reverse,
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
-        }
-    }
-}
-
 impl From<burn::nn::Lstm> for Lstm {
     /// # Panics
     ///
@@ -109,20 +92,6 @@ impl From<burn::nn::Lstm> for Lstm {
     }
 }
 
-impl From<burn::nn::BiLstm> for BiLstm {
-    fn from(lstm: burn::nn::BiLstm) -> Self {
-        let mut reverse = Lstm::from(lstm.reverse);
-        // burn::nn's BiLstm turns the sequence around itself and leaves the layer's flag off.
-        reverse.reverse = true;
-        Self {
-            forward: lstm.forward.into(),
-            reverse,
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
-        }
-    }
-}
-
 impl From<burn::nn::Gru> for GruCell {
     fn from(mut gru: burn::nn::Gru) -> Self {
         // What is taken out here is not added to the other bias of the gate.
@@ -149,34 +118,50 @@ impl From<burn::nn::Gru> for Gru {
     }
 }
 
-impl From<burn::nn::BiGru> for BiGru {
-    fn from(gru: burn::nn::BiGru) -> Self {
-        let mut reverse = Gru::from(gru.reverse);
-        reverse.reverse = true;
-        Self {
-            forward: gru.forward.into(),
-            reverse,
-            d_hidden: gru.d_hidden,
-            batch_first: gru.batch_first,
-        }
-    }
-}
-
 impl From<burn::nn::Gru> for Recurrent<GruCell> {
     fn from(gru: burn::nn::Gru) -> Self {
         Self::new(gru.into())
     }
 }
 
-impl From<burn::nn::BiGru> for RecurrentStack<GruCell> {
-    /// One layer in both directions.
-    fn from(gru: burn::nn::BiGru) -> Self {
-        let mut stack = Self::bidirectional(vec![gru.forward.into(), gru.reverse.into()]);
-        for layer in &mut stack.layers {
-            layer.batch_first = gru.batch_first;
+/// Both directions, from and to `burn::nn`'s layer of them, which turns the sequence around itself and leaves the
+/// reverse layer's flag off.
+macro_rules! both_directions {
+    ($($theirs:ident: $cell:ty),*) => { $(
+        impl From<burn::nn::$theirs> for Bidirectional<$cell> {
+            fn from(layer: burn::nn::$theirs) -> Self {
+                let reverse = Recurrent::<$cell>::from(layer.reverse);
+                Self {
+                    forward: layer.forward.into(),
+                    reverse: reverse.with_reverse(true),
+                    d_hidden: layer.d_hidden,
+                    batch_first: layer.batch_first,
+                }
+            }
         }
-        stack
-    }
+
+        impl From<Bidirectional<$cell>> for burn::nn::$theirs {
+            fn from(layer: Bidirectional<$cell>) -> Self {
+                Self {
+                    forward: layer.forward.into(),
+                    reverse: layer.reverse.with_reverse(false).into(),
+                    d_hidden: layer.d_hidden,
+                    batch_first: layer.batch_first,
+                }
+            }
+        }
+    )* };
+}
+
+both_directions!(BiRnn: RnnCell, BiLstm: LstmCell, BiGru: GruCell);
+
+/// The cell of a layer that has learned nothing else.
+fn without_learned_state<C: Cell>(layer: Recurrent<C>) -> C {
+    assert!(
+        layer.initial_state.is_none(),
+        "burn::nn: its layers have no place for a learned initial state"
+    );
+    layer.cell
 }
 
 /// The gate of `burn::nn` with these weights.
@@ -193,66 +178,48 @@ fn pack(gate: GateWeights) -> GateController {
 }
 
 impl From<Rnn> for burn::nn::Rnn {
+    /// # Panics
+    ///
+    /// If the layer has a learned initial state, which `burn::nn` has no place for.
     fn from(rnn: Rnn) -> Self {
-        let cell = rnn.cell;
+        let (batch_first, reverse) = (rnn.batch_first, rnn.reverse);
+        let cell = without_learned_state(rnn);
         Self {
             gate: pack(GateWeights {
                 input_weight: cell.input_weight.val(),
                 recurrent_weight: cell.recurrent_weight.val(),
-                bias: cell.bias.map(|bias| bias.val()),
+                bias: cell.bias.as_ref().map(|bias| bias.val()),
             }),
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
-            reverse: rnn.reverse,
+            d_hidden: cell.d_hidden(),
+            batch_first,
+            reverse,
             clip: cell.clip,
             hidden_activation: cell.hidden_activation,
         }
     }
 }
 
-impl From<BiRnn> for burn::nn::BiRnn {
-    fn from(rnn: BiRnn) -> Self {
-        let mut reverse = burn::nn::Rnn::from(rnn.reverse);
-        reverse.reverse = false;
-        Self {
-            forward: rnn.forward.into(),
-            reverse,
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
-        }
-    }
-}
-
 impl From<Lstm> for burn::nn::Lstm {
+    /// # Panics
+    ///
+    /// If the layer has a learned initial state, which `burn::nn` has no place for.
     fn from(lstm: Lstm) -> Self {
-        let cell = lstm.cell;
+        let (batch_first, reverse) = (lstm.batch_first, lstm.reverse);
+        let cell = without_learned_state(lstm);
         let gate = |gate| pack(cell.gate(gate));
         Self {
             input_gate: gate(Gate::Input),
             forget_gate: (!cell.input_forget).then(|| gate(Gate::Forget)),
             output_gate: gate(Gate::Output),
             cell_gate: gate(Gate::Cell),
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
-            reverse: lstm.reverse,
+            d_hidden: cell.d_hidden(),
+            batch_first,
+            reverse,
             clip: cell.clip,
             input_forget: cell.input_forget,
             gate_activation: cell.gate_activation,
             cell_activation: cell.cell_activation,
             hidden_activation: cell.hidden_activation,
-        }
-    }
-}
-
-impl From<BiLstm> for burn::nn::BiLstm {
-    fn from(lstm: BiLstm) -> Self {
-        let mut reverse = burn::nn::Lstm::from(lstm.reverse);
-        reverse.reverse = false;
-        Self {
-            forward: lstm.forward.into(),
-            reverse,
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
         }
     }
 }
@@ -282,26 +249,18 @@ impl From<GruCell> for burn::nn::Gru {
     }
 }
 
-impl TryFrom<RecurrentStack<GruCell>> for burn::nn::BiGru {
-    type Error = WeightError;
-
-    /// # Errors
+impl From<Recurrent<GruCell>> for burn::nn::Gru {
+    /// # Panics
     ///
-    /// If it isn't one layer in two directions of the same size, or has a learned initial state.
-    fn try_from(stack: RecurrentStack<GruCell>) -> Result<Self, WeightError> {
-        stack.check_learned()?;
-        let (both, layers) = (stack.bidirectional, stack.layers);
-        let size = |layer: &Recurrent<GruCell>| layer.cell.d_hidden();
-        match <[_; 2]>::try_from(layers) {
-            Ok([forward, reverse]) if both && size(&forward) == size(&reverse) => Ok(Self {
-                d_hidden: forward.cell.d_hidden(),
-                batch_first: forward.batch_first,
-                forward: forward.cell.into(),
-                reverse: reverse.cell.into(),
-            }),
-            _ => Err(WeightError::Unsupported {
-                what: "anything but one layer in two directions of the same size",
-            }),
-        }
+    /// If the layer has a learned initial state, which `burn::nn` has no place for. Layout and direction, which it
+    /// doesn't know either, are left to the caller.
+    fn from(layer: Recurrent<GruCell>) -> Self {
+        without_learned_state(layer).into()
+    }
+}
+
+impl From<Gru> for burn::nn::Gru {
+    fn from(layer: Gru) -> Self {
+        layer.0.into()
     }
 }

@@ -11,6 +11,7 @@ mod autodiff;
 // Only kernels ask all that is said of a cell.
 #[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
 mod cell;
+mod packed;
 mod segments;
 mod tensor;
 
@@ -191,7 +192,7 @@ pub struct Inputs<B: Backend> {
     pub cell: CellKind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
-    /// The valid steps of each row, if any has fewer than `T`; see [`Lengths`](crate::Lengths). A row that
+    /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). A row that
     /// has none keeps its states, and their gradients pass it.
     pub lengths: RowLengths,
     /// Steps of a segment, if autodiff is to keep the states between segments and to recompute the rest.

@@ -1,9 +1,9 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::segments::{segments, steps_in};
-use super::{CellKind, Inputs, RecurrentBackend};
+use super::segments::segments;
+use super::{CellKind, Inputs, RecurrentBackend, RowLengths, packed};
 use crate::cell::{Cell, Kernel};
-use crate::lengths::Lengths;
+use crate::mask::Rows;
 use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
@@ -20,107 +20,161 @@ pub(crate) fn run<C: Cell>(
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
-    let Some(kernel) = cell.kernel() else {
-        return reference::run(cell, input, state, reading);
+    let rows = reading.rows;
+    let (output, state) = match kernel_for(operation, cell, &input, &state, reading) {
+        Some(kernel) => {
+            let layer = Layer {
+                kernel,
+                reverse: reading.reverse,
+                initial: reading.initial.tensors(),
+                segment,
+            };
+            let steps = reading.truncation.unwrap_or(usize::MAX);
+            let (output, states) = layer.in_windows(input, state.tensors(), rows, steps);
+            let mut states = states.into_iter();
+            let state = state.map(|_| states.next().expect("as many as before"));
+            (output, state)
+        }
+        None => reference::run(cell, input, state, reading),
     };
-    let states = state.tensors();
-    check_types(operation, &input, &kernel, &states);
-    let [batch, time, _] = input.dims();
-    let units = kernel.units();
-    let size = [batch, time, units];
-    let on_kernels =
-        reading.resets.is_none() && has_kernels(kernel.kind, &input.device(), input.dtype(), size);
-    if !on_kernels {
-        return reference::run(cell, input, state, reading);
-    }
-    if let Some(steps) = reading.truncation.filter(|steps| *steps < time) {
-        return truncated(operation, cell, input, state, reading, steps, segment);
-    }
-    let mut states = states.into_iter();
-    let hidden = states.next().expect("a state has an output");
-    let memory = side_by_side(states.collect());
-    let zeros = || {
-        let width = kernel.kind.spec().sums() * units;
-        Tensor::zeros([width], (&input.device(), input.dtype()))
-    };
-    let row_lengths = reading.lengths.and_then(|lengths| lengths.if_padded(time));
-    let (output, hidden, memory) = Dispatch::recurrence(Inputs {
-        bias: side_by_side(kernel.bias)
-            .unwrap_or_else(zeros)
-            .into_dispatch(),
-        input: input.into_dispatch(),
-        input_weight: kernel.input_weight.into_dispatch(),
-        recurrent_weight: kernel.recurrent_weight.into_dispatch(),
-        peepholes: side_by_side(kernel.peepholes)
-            .map(Tensor::into_dispatch)
-            .into(),
-        hidden: hidden.into_dispatch(),
-        memory: memory.map(Tensor::into_dispatch).into(),
-        cell: kernel.kind,
-        reverse: reading.reverse,
-        lengths: row_lengths,
-        segment,
-    });
-    let hidden = Tensor::<2>::from_dispatch(hidden);
-    let mut states = vec![hidden.clone()];
-    states.extend(apart(
-        Tensor::from_dispatch(memory),
-        kernel.kind.spec().memory,
-    ));
-    let mut states = states.into_iter();
-    let state = state.map(|_| states.next().expect("as many as before"));
-    let output = Tensor::from_dispatch(output);
-    let output = match reading.lengths {
-        Some(lengths) => lengths.pad(output, &hidden, reading.reverse),
-        None => output,
-    };
-    (output, state)
+    (rows.map_or(output.clone(), |rows| rows.pad(output)), state)
 }
 
-/// [`run`] over so many steps at a time, between which the state is detached.
-fn truncated<C: Cell>(
+/// The kernels for a cell, if there are any for this input.
+fn kernel_for<C: Cell>(
     operation: &str,
     cell: &C,
-    input: Tensor<3>,
-    mut state: C::State,
+    input: &Tensor<3>,
+    state: &C::State,
     reading: &Reading<'_, C::State>,
-    steps: usize,
-    segment: Option<usize>,
-) -> (Tensor<3>, C::State) {
-    let [_, time, _] = input.dims();
-    let mut segments: Vec<_> = segments(time, steps, reading.reverse).collect();
-    if reading.reverse {
-        segments.reverse(); // in time, as they are cut
-    }
-    let mut inputs = vec![];
-    reference::split_time(input, &segments, &mut inputs);
-    let mut read: Vec<_> = segments.into_iter().zip(inputs).collect();
-    if reading.reverse {
-        read.reverse();
-    }
-    let mut outputs = vec![];
-    for (part, input) in read {
-        let lengths = reading.lengths.map(|lengths| {
-            let of_rows: Vec<usize> = steps_in(lengths.of_rows(), &part).collect();
-            Lengths::from(&of_rows)
-        });
-        let reading = Reading::plain(reading.reverse, lengths.as_ref());
-        if !outputs.is_empty() {
-            state = state.detach();
-        }
-        let (output, last) = run(operation, cell, input, state, &reading, segment);
-        outputs.push(output);
-        state = last;
-    }
-    if reading.reverse {
-        outputs.reverse();
-    }
-    let output = Tensor::cat(outputs, 1);
-    let output = match reading.lengths {
-        Some(lengths) => lengths.pad(output, &state.output(), reading.reverse),
-        None => output,
+) -> Option<Kernel> {
+    let kernel = cell.kernel()?;
+    check_types(operation, input, &kernel, &state.tensors());
+    let [batch, time, _] = input.dims();
+    // Padding can double what is read of rows with gaps.
+    let most = match reading.rows.is_some_and(|rows| rows.as_lengths().is_none()) {
+        true => 2 * batch,
+        false => batch,
     };
-    (output, state)
+    let size = [most, time, kernel.units()];
+    has_kernels(kernel.kind, &input.device(), input.dtype(), size).then_some(kernel)
+}
+
+/// A layer on kernels. States are `[B, H]` each, the hidden one first.
+struct Layer {
+    kernel: Kernel,
+    reverse: bool,
+    initial: Vec<Tensor<2>>,
+    segment: Option<usize>,
+}
+
+impl Layer {
+    /// All steps, at most so many at a time, between which the states are detached.
+    fn in_windows(
+        &self,
+        input: Tensor<3>,
+        mut states: Vec<Tensor<2>>,
+        rows: Option<&Rows>,
+        steps: usize,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let [_, time, _] = input.dims();
+        if steps >= time {
+            return self.window(input, states, rows);
+        }
+        let mut windows: Vec<_> = segments(time, steps, self.reverse).collect();
+        if self.reverse {
+            windows.reverse(); // in time, as they are cut
+        }
+        let mut inputs = vec![];
+        reference::split_time(input, &windows, &mut inputs);
+        let mut read: Vec<_> = windows.into_iter().zip(inputs).collect();
+        if self.reverse {
+            read.reverse();
+        }
+        let mut outputs = vec![];
+        for (window, input) in read {
+            if !outputs.is_empty() {
+                states = states.into_iter().map(Tensor::detach).collect();
+            }
+            let rows = rows.map(|rows| rows.window(&window));
+            let (output, last) = self.window(input, states, rows.as_ref());
+            outputs.push(output);
+            states = last;
+        }
+        if self.reverse {
+            outputs.reverse();
+        }
+        (Tensor::cat(outputs, 1), states)
+    }
+
+    /// All steps at once.
+    fn window(
+        &self,
+        input: Tensor<3>,
+        states: Vec<Tensor<2>>,
+        rows: Option<&Rows>,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let Some(rows) = rows else {
+            return self.kernels(input, states, None);
+        };
+        let [batch, time, _] = input.dims();
+        match rows.as_lengths() {
+            Some(lengths) => self.kernels(input, states, Some(lengths.clone())),
+            None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, None),
+            None if !rows.any_valid(batch) => {
+                let options = (&input.device(), input.dtype());
+                let output = Tensor::zeros([batch, time, self.kernel.units()], options);
+                (output, states)
+            }
+            None => packed::run(
+                input,
+                states,
+                self.initial.clone(),
+                rows,
+                |input, states, lengths, _| {
+                    let [_, time, _] = input.dims();
+                    let padded = lengths.iter().any(|length| *length < time);
+                    self.kernels(input, states, padded.then_some(lengths))
+                },
+            ),
+        }
+    }
+
+    /// The kernels' operation, on rows that begin with their valid steps.
+    fn kernels(
+        &self,
+        input: Tensor<3>,
+        mut states: Vec<Tensor<2>>,
+        lengths: RowLengths,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let kernel = &self.kernel;
+        let spec = kernel.kind.spec();
+        let others = states.split_off(1);
+        let zeros = || {
+            let width = spec.sums() * kernel.units();
+            Tensor::zeros([width], (&input.device(), input.dtype()))
+        };
+        let (output, hidden, memory) = Dispatch::recurrence(Inputs {
+            bias: side_by_side(kernel.bias.clone())
+                .unwrap_or_else(zeros)
+                .into_dispatch(),
+            input: input.into_dispatch(),
+            input_weight: kernel.input_weight.clone().into_dispatch(),
+            recurrent_weight: kernel.recurrent_weight.clone().into_dispatch(),
+            peepholes: side_by_side(kernel.peepholes.clone())
+                .map(Tensor::into_dispatch)
+                .into(),
+            hidden: states.remove(0).into_dispatch(),
+            memory: side_by_side(others).map(Tensor::into_dispatch).into(),
+            cell: kernel.kind,
+            reverse: self.reverse,
+            lengths,
+            segment: self.segment,
+        });
+        let mut states = vec![Tensor::from_dispatch(hidden)];
+        states.extend(apart(Tensor::from_dispatch(memory), spec.memory));
+        (Tensor::from_dispatch(output), states)
+    }
 }
 
 /// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.

@@ -26,8 +26,8 @@ fn zoneout_keeps_numbers_as_they_were() {
     let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
     let state = LstmState::new(random([ROWS, H], &device), random([ROWS, H], &device));
     let projected = cell.project(random([ROWS, I], &device));
-    let plain = lstm.step(projected.clone(), state.clone());
-    let zoned = cell.step(projected, state.clone());
+    let plain = lstm.step_projected(projected.clone(), state.clone());
+    let zoned = cell.step_projected(projected, state.clone());
     let tensors = state.tensors().into_iter();
     let tensors = tensors.zip(plain.tensors()).zip(zoned.tensors());
     for (((before, plain), zoned), probability) in tensors.zip([0.1, 0.4]) {
@@ -53,12 +53,17 @@ fn zoneout_is_the_expectation_where_there_is_no_training() {
     let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
     let state = LstmState::new(random([5, H], &device), random([5, H], &device));
     let projected = cell.project(random([5, I], &device));
-    let plain = lstm.step(projected.clone(), state.clone());
+    let plain = lstm.step_projected(projected.clone(), state.clone());
     let want = LstmState::new(
         state.cell.clone() * 0.4 + plain.cell * 0.6,
         state.hidden.clone() * 0.1 + plain.hidden * 0.9,
     );
-    assert_states_close("zoneout", &cell.step(projected, state), &want, 1e-14);
+    assert_states_close(
+        "zoneout",
+        &cell.step_projected(projected, state),
+        &want,
+        1e-14,
+    );
 }
 
 #[test]
@@ -91,7 +96,7 @@ fn recurrent_dropout_has_one_mask_for_a_sequence() {
     let mut state = rnn.zero_state(ROWS, (&device, last.mask.dtype()));
     for x in input.clone().iter_dim(1) {
         state.hidden = state.hidden * last.mask.clone();
-        state = rnn.step(rnn.project(x.squeeze_dim(1)), state);
+        state = rnn.step_projected(rnn.project(x.squeeze_dim(1)), state);
     }
     assert_states_close("rnn", &last.state, &state, 1e-13);
 
@@ -122,7 +127,7 @@ fn recurrent_dropout_may_have_a_mask_for_each_gate() {
 
     // Drawn anew for the next sequence, and kept in a stream of steps.
     let step = input.clone().slice(s![.., 0, ..]).squeeze_dim(1);
-    let streamed = layer.step(step, Some(last.clone()));
+    let (_, streamed) = layer.step(step, Some(last.clone()));
     assert_eq!(numbers(&streamed.mask), numbers(&last.mask));
     let mask = numbers(&last.mask);
     let (_, next) = layer.forward(input, Some(last));
@@ -146,7 +151,7 @@ fn recurrent_dropout_leaves_what_is_carried_alone() {
     let cell = RecurrentDropout::new(gru, 0.5);
     let mut state = cell.zero_state(8, &device);
     state.state = state.state.ones_like();
-    let after = cell.step(cell.project(Tensor::zeros([8, I], &device)), state.clone());
+    let after = cell.step_projected(cell.project(Tensor::zeros([8, I], &device)), state.clone());
     assert_close("gru", &after.state, &state.state, 1e-6);
 }
 

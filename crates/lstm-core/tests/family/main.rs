@@ -5,6 +5,7 @@
 mod cells;
 mod dropout;
 mod gradients;
+mod masks;
 mod sequences;
 mod state;
 mod weights;

@@ -6,10 +6,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
+use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, Lengths, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig,
-    Recurrent, RecurrentState, RnnCellConfig,
+    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, Mask, Padding,
+    PeepholeLstmCellConfig, Recurrent, RecurrentLayer, RecurrentState, RnnCellConfig, Steps,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -67,22 +67,31 @@ impl<C: Cell> Cell for Loop<C> {
         self.cell.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
-        self.cell.step(projected, state)
+    fn step_projected(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        self.cell.step_projected(projected, state)
     }
 }
 
-/// A layer, with lengths or not: outputs and final state.
-fn run<C: Cell>(
-    layer: &Recurrent<C>,
-    x: &Tensor<3>,
-    state: &C::State,
-    lengths: &Option<Lengths>,
-) -> (Tensor<3>, C::State) {
-    let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
-    match lengths {
-        Some(lengths) => layer.forward_with_lengths(x, state, lengths),
-        None => layer.forward(x, state),
+/// Which of `[B, T]` steps are read: all, the first ones, any; perhaps of several sequences a row.
+fn random_steps(rng: &mut ChaCha8Rng, [b, t]: [usize; 2]) -> Steps {
+    let device = Device::flex();
+    let mut flags = |share: f64| {
+        let flags: Vec<bool> = (0..b * t).map(|_| rng.random_bool(share)).collect();
+        Tensor::<2, Bool>::from_data(TensorData::new(flags, [b, t]), &device)
+    };
+    let (any, first) = (flags(0.6), flags(0.2));
+    let steps = match rng.random_range(0..4) {
+        0 => Steps::default(),
+        1 => {
+            let lengths: Vec<usize> = (0..b).map(|_| rng.random_range(0..=t)).collect();
+            Steps::default().with_mask(lengths)
+        }
+        2 => Steps::default().with_mask(any),
+        _ => Steps::default().with_mask(Mask::from(any).with_padding(Padding::RepeatLast)),
+    };
+    match rng.random_bool(0.4) {
+        true => steps.with_resets(first),
+        false => steps,
     }
 }
 
@@ -102,11 +111,9 @@ where
             };
             let [b, t, i, h] = shape;
             let reverse = rng.random_bool(0.5);
-            let lengths = rng.random_bool(0.5).then(|| {
-                let lengths: Vec<usize> = (0..b).map(|_| rng.random_range(1..=t)).collect();
-                Lengths::from(&lengths)
-            });
+            let steps = random_steps(&mut rng, [b, t]);
             let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
+            let learned_state = rng.random_bool(0.5);
             let device = device.clone().autodiff();
             let mut draw = Random {
                 rng,
@@ -116,8 +123,14 @@ where
             let cell = cell(i, h, &device).map(&mut draw);
             let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
             layer.truncation = truncation;
+            layer.initial_state = learned_state.then(|| {
+                let zero = cell.zero_state(1, &device).tensors();
+                let learned = zero.iter().map(|zero| draw.tensor([zero.dims()[1]], 0.5));
+                learned.map(Param::from_tensor).collect()
+            });
             let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
             by_loop.truncation = truncation;
+            by_loop.initial_state = layer.initial_state.clone();
             assert!(layer.runs_on_kernels(&device), "{name}");
             assert!(!by_loop.runs_on_kernels(&device), "{name}");
             let x = draw.tensor([b, t, i], 1.0).require_grad();
@@ -126,9 +139,10 @@ where
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
+                let given = Some(state.map(|tensor| tensor));
                 let (y, last) = match fused {
-                    true => run(&layer, &x, &state, &lengths),
-                    false => run(&by_loop, &x, &state, &lengths),
+                    true => layer.forward_with(x.clone(), given, &steps),
+                    false => by_loop.forward_with(x.clone(), given, &steps),
                 };
                 let mut results = vec![y.clone().into_data()];
                 let mut loss = (y * of_output.clone()).sum();
@@ -141,7 +155,7 @@ where
                 let of_state = state.tensors().into_iter();
                 results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
                 let mut visitor = OfParameters(&gradients, results);
-                cell.visit(&mut visitor);
+                layer.visit(&mut visitor);
                 visitor.1
             };
             let threads = 1 + seed as usize % 3;
@@ -158,7 +172,7 @@ where
                     let error = (got - want).abs() / size;
                     assert!(
                         error <= TOLERANCE,
-                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {lengths:?}, {truncation:?}: number {number} \
+                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {steps:?}, {truncation:?}: number {number} \
                          expected {want}, got {got}, of {size}"
                     );
                     largest = largest.max(error);

@@ -2,7 +2,7 @@
 //! are the backend's own; the steps between them are [`SequenceKernels`].
 
 use super::operations::SequenceKernels;
-use crate::lengths::steps_of_padding;
+use crate::mask::steps_of_padding;
 use crate::nonlinearity::Nonlinearity;
 use crate::ops::{CellKind, Each, Inputs, Maybe, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;

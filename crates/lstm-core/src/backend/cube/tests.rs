@@ -7,7 +7,7 @@ use super::strategy::Strategy;
 use super::{backward, forward, lstm, rnn};
 use crate::nonlinearity::Nonlinearity;
 use crate::ops::{CellKind, Each, Inputs, LstmKind, Maybe, RnnKind, RowLengths, Upstream};
-use crate::{Lengths, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig, reference};
+use crate::{LstmCell, LstmCellConfig, Mask, RnnCell, RnnCellConfig, reference};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Backend, DispatchDevice};
 use burn::module::Param;
@@ -162,10 +162,10 @@ impl Case {
                 let (x, reverse) = (x.clone(), self.reverse);
                 let (y, state) = match &self.lengths {
                     Some(lengths) => {
-                        let lengths = Lengths::from(&lengths[..]);
-                        reference::lstm_with_lengths(&cell, x, state, reverse, lengths)
+                        let lengths = Mask::from(&lengths[..]);
+                        reference::sequence_with_mask(&cell, x, state, reverse, lengths)
                     }
-                    None => reference::lstm(&cell, x, state, reverse),
+                    None => reference::sequence(&cell, x, state, reverse),
                 };
                 (y, state.hidden, Some(state.cell))
             }
@@ -186,10 +186,10 @@ impl Case {
                 let (x, reverse) = (x.clone(), self.reverse);
                 let (y, state) = match &self.lengths {
                     Some(lengths) => {
-                        let lengths = Lengths::from(&lengths[..]);
-                        reference::rnn_with_lengths(&cell, x, state, reverse, lengths)
+                        let lengths = Mask::from(&lengths[..]);
+                        reference::sequence_with_mask(&cell, x, state, reverse, lengths)
                     }
-                    None => reference::rnn(&cell, x, state, reverse),
+                    None => reference::sequence(&cell, x, state, reverse),
                 };
                 (y, state.hidden, None)
             }
