@@ -55,26 +55,12 @@
 //! it. Input and state must be of that type, and outputs, gradients and zero states are. (Layers of LSTMs and
 //! plain RNNs panic on another type, with its name.)
 //! Weights are made in the device's type, float32 unless
-//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; others can be cast:
-//!
-//! ```
-//! use burn::module::{Module, ModuleMapper, Param};
-//! use burn::tensor::{DType, Device, Tensor};
-//! use lstm_core::LstmConfig;
-//!
-//! struct Cast(DType);
-//!
-//! impl ModuleMapper for Cast {
-//!     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-//!         param.map(|weight| weight.cast(self.0).detach())
-//!     }
-//! }
-//!
-//! let device = Device::flex();
-//! let lstm = LstmConfig::new(3, 5, true).init(&device).map(&mut Cast(DType::F16));
-//! let (output, _) = lstm.forward(Tensor::ones([2, 7, 3], (&device, DType::F16)), None);
-//! assert_eq!(output.dtype(), DType::F16);
-//! ```
+//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; [`cast`] gives them another.
+//! Quantised weights are dequantised, to the input's type, whenever a layer runs. If they have one scale a tensor,
+//! it is one for all packed gates, where `burn::nn` has one a gate. The error of an LSTM's output (Q8, 64 units) is
+//! 1.1 times that of `burn::nn`'s while the gates are alike, as new ones are, and 3.4 or 6.5 times where one of them
+//! has weights 4 or 8 times as large as the others. With a scale a block that divides `H`
+//! (`scheme.per_block([16], ScaleDtype::F32)`) they are the same, and half as large or less.
 //!
 //! # Speed
 //!
@@ -135,6 +121,7 @@ pub mod gates;
 pub mod init;
 pub mod layer;
 mod lengths;
+mod module;
 mod nonlinearity;
 mod ops;
 mod recompute;
@@ -156,5 +143,6 @@ pub use layer::{
     RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
+pub use module::cast;
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

@@ -3,6 +3,7 @@
 use super::{check_input, check_lengths, swap_layout};
 use crate::cell::Cell;
 use crate::lengths::Lengths;
+use crate::module;
 use crate::ops;
 use crate::reference::Reading;
 use crate::shape;
@@ -114,7 +115,7 @@ impl<C: Cell> Recurrent<C> {
         let mut learned = learned.iter();
         zero.map(|zero| {
             let row = learned.next().expect("a row for each tensor of the state");
-            row.val()
+            module::dense(row.val())
                 .cast(zero.dtype())
                 .unsqueeze::<2>()
                 .expand(zero.dims())
@@ -240,7 +241,8 @@ impl<C: Cell> Recurrent<C> {
             }
             None => initial,
         };
-        self.cell.step(self.cell.project(input), state)
+        let cell = module::ready("recurrent layer", &self.cell, &input);
+        cell.step(cell.project(input), state)
     }
 
     fn run(
