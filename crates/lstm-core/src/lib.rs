@@ -115,6 +115,7 @@ mod misuse;
 
 mod backend;
 pub mod cell;
+mod config;
 pub mod convert;
 mod display;
 pub mod gates;

@@ -2,59 +2,54 @@
 
 use super::stack::pick;
 use super::{Gru, GruConfig, check_input, check_lengths, swap_layout};
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::recompute::Recompute;
 use crate::shape;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::Initializer;
 use burn::nn::activation::ActivationConfig;
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of a [`BiGru`] layer; the options are [`GruConfig`]'s.
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::BiGruConfig;
-///
-/// let device = Device::flex();
-/// let gru = BiGruConfig::new(3, 5, true).init(&device);
-/// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 10]);
-/// assert_eq!(state.dims(), [2, 2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct BiGruConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units of each direction, `H`.
-    pub d_hidden: usize,
-    /// Whether the cells have biases.
-    pub bias: bool,
-    /// Whether the reset gate works after the recurrent product.
-    #[config(default = true)]
-    pub reset_after: bool,
-    /// Initialiser of the input weights.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the reset and update gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of a [`BiGru`] layer; the options are [`GruConfig`]'s.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::BiGruConfig;
+    ///
+    /// let device = Device::flex();
+    /// let gru = BiGruConfig::new(3, 5, true).init(&device);
+    /// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 10]);
+    /// assert_eq!(state.dims(), [2, 2, 5]);
+    /// ```
+    pub struct BiGruConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units of each direction, `H`.
+        pub d_hidden: usize,
+        /// Whether the cells have biases.
+        pub bias: bool,
+        ..
+        /// Whether the reset gate works after the recurrent product.
+        pub reset_after: bool = true,
+        /// Initialiser of the input weights.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the reset and update gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl BiGruConfig {

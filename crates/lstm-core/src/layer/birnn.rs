@@ -1,53 +1,50 @@
 //! The bidirectional plain recurrent layer (Schuster & Paliwal 1997).
 
 use super::{Rnn, RnnConfig, check_input, check_lengths, swap_layout};
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::recompute::Recompute;
 use crate::shape;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor, s};
 
-/// Configuration of a [`BiRnn`] layer; the options are [`RnnConfig`]'s.
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::BiRnnConfig;
-///
-/// let device = Device::flex();
-/// let rnn = BiRnnConfig::new(3, 5, true).init(&device);
-/// let (output, state) = rnn.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 10]);
-/// assert_eq!(state.hidden.dims(), [2, 2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct BiRnnConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units of each direction, `H`.
-    pub d_hidden: usize,
-    /// Whether the cells have a bias.
-    pub bias: bool,
-    /// Initialiser of the input weights.
-    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the step.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of a [`BiRnn`] layer; the options are [`RnnConfig`]'s.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::BiRnnConfig;
+    ///
+    /// let device = Device::flex();
+    /// let rnn = BiRnnConfig::new(3, 5, true).init(&device);
+    /// let (output, state) = rnn.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 10]);
+    /// assert_eq!(state.hidden.dims(), [2, 2, 5]);
+    /// ```
+    pub struct BiRnnConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units of each direction, `H`.
+        pub d_hidden: usize,
+        /// Whether the cells have a bias.
+        pub bias: bool,
+        ..
+        /// Initialiser of the input weights.
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
+        /// Initialiser of the recurrent weights.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the step.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl BiRnnConfig {

@@ -2,61 +2,56 @@
 
 use super::{check_input, check_lengths};
 use crate::cell::{Cell, GruCell, GruCellConfig};
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
 use crate::recompute::Recompute;
 use crate::reference::Reading;
 use crate::shape;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::Initializer;
 use burn::nn::activation::ActivationConfig;
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of a [`Gru`] layer: `burn::nn::GruConfig`'s options and those of [`GruCellConfig`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::GruConfig;
-///
-/// let device = Device::flex();
-/// let gru = GruConfig::new(3, 5, true).init(&device);
-/// let output = gru.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct GruConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has biases, which start at zero.
-    pub bias: bool,
-    /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`]. Before it there are no
-    /// kernels yet.
-    #[config(default = true)]
-    pub reset_after: bool,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether the sequence is read from its last step to its first.
-    #[config(default = false)]
-    pub reverse: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the reset and update gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of a [`Gru`] layer: `burn::nn::GruConfig`'s options and those of [`GruCellConfig`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::GruConfig;
+    ///
+    /// let device = Device::flex();
+    /// let gru = GruConfig::new(3, 5, true).init(&device);
+    /// let output = gru.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// ```
+    pub struct GruConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        /// Whether the cell has biases, which start at zero.
+        pub bias: bool,
+        ..
+        /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`]. Before it there are no
+        /// kernels yet.
+        pub reset_after: bool = true,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether the sequence is read from its last step to its first.
+        pub reverse: bool = false,
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the reset and update gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl GruConfig {

@@ -2,72 +2,64 @@
 
 use super::{check_input, check_lengths, swap_layout};
 use crate::cell::{LstmCell, LstmCellConfig};
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
 use crate::recompute::Recompute;
 use crate::reference::Reading;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of an [`Lstm`] layer: `burn::nn::LstmConfig`'s options and those of
-/// [`LstmCellConfig`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::LstmConfig;
-///
-/// let device = Device::flex();
-/// let lstm = LstmConfig::new(3, 5, true).init(&device);
-/// let (output, state) = lstm.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.cell.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias.
-    pub bias: bool,
-    /// Start value of the forget gate's bias, see [`LstmCellConfig`]. (`burn::nn` starts at about 0.)
-    #[config(default = 1.0)]
-    pub forget_bias: f64,
-    /// Longest time span for chrono initialisation, see [`LstmCellConfig`].
-    pub chrono: Option<usize>,
-    /// Initialiser of the input weights, see [`LstmCellConfig`].
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, see [`LstmCellConfig`].
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// Whether the sequence is read from its last step to its first.
-    #[config(default = false)]
-    pub reverse: bool,
-    /// If given, the cell state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// Whether input and forget gate are coupled, `f = 1 - i`.
-    #[config(default = false)]
-    pub input_forget: bool,
-    /// The nonlinearity of the input, forget and output gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub cell_activation: ActivationConfig,
-    /// The nonlinearity through which the memory is shown.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of an [`Lstm`] layer: `burn::nn::LstmConfig`'s options and those of
+    /// [`LstmCellConfig`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::LstmConfig;
+    ///
+    /// let device = Device::flex();
+    /// let lstm = LstmConfig::new(3, 5, true).init(&device);
+    /// let (output, state) = lstm.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.cell.dims(), [2, 5]);
+    /// ```
+    pub struct LstmConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        /// Whether the cell has a bias.
+        pub bias: bool,
+        ..
+        /// Start value of the forget gate's bias, see [`LstmCellConfig`]. (`burn::nn` starts at about 0.)
+        pub forget_bias: f64 = 1.0,
+        /// Longest time span for chrono initialisation, see [`LstmCellConfig`].
+        pub chrono: Option<usize> = None,
+        /// Initialiser of the input weights, see [`LstmCellConfig`].
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, see [`LstmCellConfig`].
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether the sequence is read from its last step to its first.
+        pub reverse: bool = false,
+        /// If given, the cell state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// Whether input and forget gate are coupled, `f = 1 - i`.
+        pub input_forget: bool = false,
+        /// The nonlinearity of the input, forget and output gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate.
+        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// The nonlinearity through which the memory is shown.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl LstmConfig {

@@ -2,78 +2,69 @@
 
 use super::stack::{Stack, check, pick};
 use super::{Lstm, LstmConfig, check_input, check_lengths, swap_layout};
+use crate::config::config;
 use crate::lengths::Lengths;
 use crate::recompute::Recompute;
 use crate::shape;
-use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Dropout, DropoutConfig, Initializer, LstmState};
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of an [`LstmStack`]; the options of its layers are [`LstmConfig`]'s.
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::LstmStackConfig;
-///
-/// let device = Device::flex();
-/// let stack = LstmStackConfig::new(3, 5, 2, true)
-///     .with_bidirectional(true)
-///     .with_dropout(0.1)
-///     .init(&device);
-/// let input = Tensor::<3>::ones([4, 7, 3], &device);
-/// let (output, state) = stack.forward_with_lengths(input, None, &[7, 4, 1, 6]);
-/// assert_eq!(output.dims(), [4, 7, 10]);
-/// assert_eq!(state.hidden.dims(), [4, 4, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmStackConfig {
-    /// Input features of the first layer, `I`.
-    pub d_input: usize,
-    /// Hidden units of each direction of each layer, `H`.
-    pub d_hidden: usize,
-    /// Layers, `L`.
-    pub num_layers: usize,
-    /// Whether the cells have a bias.
-    pub bias: bool,
-    /// Whether each layer reads in both directions.
-    #[config(default = false)]
-    pub bidirectional: bool,
-    /// Probability with which a number is dropped between two layers, in training.
-    #[config(default = 0.0)]
-    pub dropout: f64,
-    /// Start value of the forget gates' biases.
-    #[config(default = 1.0)]
-    pub forget_bias: f64,
-    /// Longest time span for chrono initialisation.
-    pub chrono: Option<usize>,
-    /// Initialiser of the input weights.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// If given, the cell state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// Whether input and forget gate are coupled, `f = 1 - i`, in both directions.
-    #[config(default = false)]
-    pub input_forget: bool,
-    /// The nonlinearity of the input, forget and output gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub cell_activation: ActivationConfig,
-    /// The nonlinearity through which the memory is shown.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of an [`LstmStack`]; the options of its layers are [`LstmConfig`]'s.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::LstmStackConfig;
+    ///
+    /// let device = Device::flex();
+    /// let stack = LstmStackConfig::new(3, 5, 2, true)
+    ///     .with_bidirectional(true)
+    ///     .with_dropout(0.1)
+    ///     .init(&device);
+    /// let input = Tensor::<3>::ones([4, 7, 3], &device);
+    /// let (output, state) = stack.forward_with_lengths(input, None, &[7, 4, 1, 6]);
+    /// assert_eq!(output.dims(), [4, 7, 10]);
+    /// assert_eq!(state.hidden.dims(), [4, 4, 5]);
+    /// ```
+    pub struct LstmStackConfig {
+        /// Input features of the first layer, `I`.
+        pub d_input: usize,
+        /// Hidden units of each direction of each layer, `H`.
+        pub d_hidden: usize,
+        /// Layers, `L`.
+        pub num_layers: usize,
+        /// Whether the cells have a bias.
+        pub bias: bool,
+        ..
+        /// Whether each layer reads in both directions.
+        pub bidirectional: bool = false,
+        /// Probability with which a number is dropped between two layers, in training.
+        pub dropout: f64 = 0.0,
+        /// Start value of the forget gates' biases.
+        pub forget_bias: f64 = 1.0,
+        /// Longest time span for chrono initialisation.
+        pub chrono: Option<usize> = None,
+        /// Initialiser of the input weights.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// If given, the cell state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// Whether input and forget gate are coupled, `f = 1 - i`, in both directions.
+        pub input_forget: bool = false,
+        /// The nonlinearity of the input, forget and output gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate.
+        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// The nonlinearity through which the memory is shown.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl LstmStackConfig {

@@ -2,57 +2,53 @@
 
 use super::{check_input, check_lengths, swap_layout};
 use crate::cell::{RnnCell, RnnCellConfig};
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::lengths::Lengths;
 use crate::ops;
 use crate::recompute::Recompute;
 use crate::reference::Reading;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of an [`Rnn`] layer: `burn::nn::RnnConfig`'s options and those of [`RnnCellConfig`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::RnnConfig;
-///
-/// let device = Device::flex();
-/// let rnn = RnnConfig::new(3, 5, true).init(&device);
-/// let (output, state) = rnn.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.hidden.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct RnnConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias, which starts at zero.
-    pub bias: bool,
-    /// Initialiser of the input weights, see [`RnnCellConfig`].
-    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, see [`RnnCellConfig`].
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// Whether the sequence is read from its last step to its first.
-    #[config(default = false)]
-    pub reverse: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the step.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of an [`Rnn`] layer: `burn::nn::RnnConfig`'s options and those of [`RnnCellConfig`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::RnnConfig;
+    ///
+    /// let device = Device::flex();
+    /// let rnn = RnnConfig::new(3, 5, true).init(&device);
+    /// let (output, state) = rnn.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.hidden.dims(), [2, 5]);
+    /// ```
+    pub struct RnnConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        /// Whether the cell has a bias, which starts at zero.
+        pub bias: bool,
+        ..
+        /// Initialiser of the input weights, see [`RnnCellConfig`].
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
+        /// Initialiser of the recurrent weights, see [`RnnCellConfig`].
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether the sequence is read from its last step to its first.
+        pub reverse: bool = false,
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the step.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl RnnConfig {

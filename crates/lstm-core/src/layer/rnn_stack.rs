@@ -2,64 +2,59 @@
 
 use super::stack::{Stack, check, pick};
 use super::{Rnn, RnnConfig, check_input, check_lengths, swap_layout};
+use crate::config::config;
 use crate::lengths::Lengths;
 use crate::recompute::Recompute;
 use crate::shape;
-use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{Dropout, DropoutConfig, Initializer, RnnState};
 use burn::tensor::{Device, Tensor};
 
-/// Configuration of an [`RnnStack`]; the options of its layers are [`RnnConfig`]'s.
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::RnnStackConfig;
-///
-/// let device = Device::flex();
-/// let stack = RnnStackConfig::new(3, 5, 2, true)
-///     .with_bidirectional(true)
-///     .with_dropout(0.1)
-///     .init(&device);
-/// let input = Tensor::<3>::ones([4, 7, 3], &device);
-/// let (output, state) = stack.forward_with_lengths(input, None, &[7, 4, 1, 6]);
-/// assert_eq!(output.dims(), [4, 7, 10]);
-/// assert_eq!(state.hidden.dims(), [4, 4, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct RnnStackConfig {
-    /// Input features of the first layer, `I`.
-    pub d_input: usize,
-    /// Hidden units of each direction of each layer, `H`.
-    pub d_hidden: usize,
-    /// Layers, `L`.
-    pub num_layers: usize,
-    /// Whether the cells have a bias.
-    pub bias: bool,
-    /// Whether each layer reads in both directions.
-    #[config(default = false)]
-    pub bidirectional: bool,
-    /// Probability with which a number is dropped between two layers, in training.
-    #[config(default = 0.0)]
-    pub dropout: f64,
-    /// Initialiser of the input weights.
-    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-    #[config(default = true)]
-    pub batch_first: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the step.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
+config! {
+    /// Configuration of an [`RnnStack`]; the options of its layers are [`RnnConfig`]'s.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::RnnStackConfig;
+    ///
+    /// let device = Device::flex();
+    /// let stack = RnnStackConfig::new(3, 5, 2, true)
+    ///     .with_bidirectional(true)
+    ///     .with_dropout(0.1)
+    ///     .init(&device);
+    /// let input = Tensor::<3>::ones([4, 7, 3], &device);
+    /// let (output, state) = stack.forward_with_lengths(input, None, &[7, 4, 1, 6]);
+    /// assert_eq!(output.dims(), [4, 7, 10]);
+    /// assert_eq!(state.hidden.dims(), [4, 4, 5]);
+    /// ```
+    pub struct RnnStackConfig {
+        /// Input features of the first layer, `I`.
+        pub d_input: usize,
+        /// Hidden units of each direction of each layer, `H`.
+        pub d_hidden: usize,
+        /// Layers, `L`.
+        pub num_layers: usize,
+        /// Whether the cells have a bias.
+        pub bias: bool,
+        ..
+        /// Whether each layer reads in both directions.
+        pub bidirectional: bool = false,
+        /// Probability with which a number is dropped between two layers, in training.
+        pub dropout: f64 = 0.0,
+        /// Initialiser of the input weights.
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
+        /// Initialiser of the recurrent weights.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the step.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// If given, less is kept for the way back, and computed again there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
 }
 
 impl RnnStackConfig {
