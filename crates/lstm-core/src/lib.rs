@@ -104,6 +104,9 @@
 //! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
 //! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
 //! its name here gets the reference loop.
+//!
+//! `optim` brings [`clip_global_norm`], `store` [`convert::load_burn_nn`] and [`convert::half_precision`]; files of
+//! weights have features of their own ([`convert`]).
 
 /// The project's README, so that its example is compiled and run.
 #[cfg(doctest)]
@@ -115,6 +118,8 @@ mod misuse;
 
 mod backend;
 pub mod cell;
+#[cfg(feature = "optim")]
+mod clip;
 mod config;
 pub mod convert;
 mod display;
@@ -129,6 +134,7 @@ mod recompute;
 pub mod reference;
 mod shape;
 mod state;
+mod windows;
 
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
@@ -137,6 +143,8 @@ pub use cell::{
     PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
     RnnCellConfig, WithMask, Zoneout,
 };
+#[cfg(feature = "optim")]
+pub use clip::{clip_global_norm, global_norm};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Gru, GruConfig, Lstm, LstmConfig,
@@ -147,3 +155,4 @@ pub use lengths::{Lengths, Padding};
 pub use module::cast;
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};
+pub use windows::Windows;

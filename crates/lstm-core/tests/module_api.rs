@@ -1,21 +1,26 @@
 //! What Burn's module API can do to a layer of `burn::nn`, it can do to the layers here.
 
-use burn::module::{Lora, Module, ModuleVisitor, Param, ParamGroup, QLora, Quantizer};
+use burn::module::{
+    Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, QLora, Quantizer,
+};
 use burn::nn::{GateController, Linear, LstmState};
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::quantization::{Calibration, QuantValue, ScaleDtype};
-use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
+use burn::tensor::{
+    DType, Device, Distribution, FloatDType, Tensor, TensorCreationOptions, TensorData,
+};
 use lstm_core::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Cell, Gru, GruCellConfig,
     GruConfig, LayerNormLstmCellConfig, Lstm, LstmCellConfig, LstmConfig, LstmStack,
     LstmStackConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, Rnn, RnnCellConfig,
-    RnnConfig,
+    RnnConfig, Windows,
 };
 
 const TIME: usize = 7;
 const D_INPUT: usize = 8;
 
 /// A layer that reads sequences.
-trait Layer: Module {
+trait Layer: Module + std::fmt::Display {
     fn output(&self, input: Tensor<3>) -> Tensor<3>;
 }
 
@@ -172,10 +177,8 @@ fn quantised_layers_come_from_burns_and_go_back() {
 /// Trains a clone of the layer for a step, and returns it.
 fn trained<L: Layer>(layer: L, input: &Tensor<3>) -> L {
     let gradients = layer.output(input.clone()).sin().mean().backward();
-    let gradients = burn::optim::GradientsParams::from_grads(gradients, &layer);
-    burn::optim::SgdConfig::new()
-        .init()
-        .step(0.5, layer, gradients)
+    let gradients = GradientsParams::from_grads(gradients, &layer);
+    SgdConfig::new().init().step(0.5, layer, gradients)
 }
 
 /// The names, shapes and types of all parameters, adapters included.
@@ -333,7 +336,7 @@ fn cast_weights_stay_trained_or_frozen() {
         }
         assert_eq!(cast.output(input.clone()).dtype(), DType::F16);
         let gradients = cast.output(input.clone()).mean().backward();
-        let gradients = burn::optim::GradientsParams::from_grads(gradients, &cast);
+        let gradients = GradientsParams::from_grads(gradients, &cast);
         assert_eq!(
             gradients.len(),
             trainable(&cast).iter().filter(|trained| **trained).count()
@@ -392,4 +395,251 @@ fn an_input_on_another_backend_is_named() {
     let state = LstmState::new(Tensor::zeros([2, 16], &flex), Tensor::zeros([2, 16], &flex));
     lstm.clone().train().forward(input.clone(), Some(state));
     lstm.forward(Tensor::ones([2, TIME, D_INPUT], &flex.autodiff()), None);
+}
+
+#[test]
+fn half_precision_is_one_call() {
+    use burn::store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
+
+    let device = Device::flex();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("half.safetensors");
+    let input = input(&device);
+    for_each_layer!(&device, |layer| {
+        let store = || SafetensorsStore::from_file(&path).overwrite(true);
+        let adapter = lstm_core::convert::half_precision();
+        layer
+            .save_into(&mut store().with_to_adapter(adapter.clone()))
+            .unwrap();
+        let mut stored = store();
+        let tensors = stored.get_all_tensors().unwrap();
+        for (name, tensor) in tensors {
+            assert_eq!(tensor.dtype, DType::F16, "{name}");
+        }
+        assert_eq!(tensors.len(), named(&layer).len());
+        let mut loaded = layer.clone().map(&mut Zeros);
+        loaded
+            .load_from(&mut store().with_from_adapter(adapter))
+            .unwrap();
+        assert_near(
+            &loaded.output(input.clone()),
+            &layer.output(input.clone()),
+            4e-3,
+        );
+    });
+}
+
+struct Zeros;
+
+impl ModuleMapper for Zeros {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| tensor.zeros_like())
+    }
+}
+
+#[test]
+fn gradient_checkpointing_changes_no_gradient() {
+    let device = Device::flex().autodiff().gradient_checkpointing();
+    let input = input(&Device::flex()).into_data();
+    for_each_layer!(&device, |layer| {
+        let plain = layer.valid().train();
+        assert_near(
+            &flat(&gradients(&layer, &input)),
+            &flat(&gradients(&plain, &input)),
+            1e-6,
+        );
+    });
+}
+
+/// The gradients of all weights, for an input on the layer's device.
+fn gradients(layer: &impl Layer, input: &TensorData) -> Vec<f32> {
+    struct All<'a>(&'a GradientsParams, Vec<f32>);
+
+    impl ModuleVisitor for All<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.0.get::<D>(param.id).expect("a gradient for each");
+            self.1.extend(gradient.into_data().iter::<f32>());
+        }
+    }
+
+    let input = Tensor::from_data(input.clone(), &layer.devices()[0]);
+    let gradients = layer.output(input).sin().mean().backward();
+    let gradients = GradientsParams::from_grads(gradients, layer);
+    let mut all = All(&gradients, vec![]);
+    layer.visit(&mut all);
+    all.1
+}
+
+fn flat(numbers: &[f32]) -> Tensor<1> {
+    Tensor::from_data(numbers, &Device::flex())
+}
+
+/// A cell whose state passes each step by operations that cost little, all of them tracked: without the library's
+/// doing, Burn's recursion over 20,000 of them overflows the stack.
+#[derive(Module, Debug)]
+struct Gated {
+    gate: Param<Tensor<1>>,
+}
+
+impl Cell for Gated {
+    type State = Tensor<2>;
+
+    fn d_input(&self) -> usize {
+        self.gate.dims()[0]
+    }
+
+    fn d_output(&self) -> usize {
+        self.gate.dims()[0]
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
+        Tensor::zeros([batch, self.d_output()], options)
+    }
+
+    fn step(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+        let gate = self.gate.val().unsqueeze();
+        state * gate.clone() + input * gate
+    }
+}
+
+#[test]
+fn a_long_sequence_with_checkpointing_needs_a_small_stack() {
+    let run = || {
+        let device = Device::flex().autodiff().gradient_checkpointing();
+        let gate = Param::from_tensor(Tensor::from_data([0.5, 0.25], &device));
+        let layer = Recurrent::new(Gated { gate });
+        let input = Tensor::<3>::ones([1, 20_000, 2], &device);
+        let (_, state) = layer.forward(input, None);
+        let gradients = state.sum().backward();
+        let gradient = layer.cell.gate.grad(&gradients).unwrap();
+        // h = gate / (1 - gate), far from the start.
+        let gradient: Vec<f32> = gradient.into_data().iter().collect();
+        assert!((gradient[0] - 4.0).abs() < 1e-4 && (gradient[1] - 16.0 / 9.0).abs() < 1e-4);
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20);
+    thread.spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn windows_carry_the_state() {
+    let device = Device::flex().autodiff();
+    let layer = LstmConfig::new(D_INPUT, 16, true).init(&device);
+    let stream = input(&device);
+    let (whole, last) = layer.forward(stream.clone(), None);
+    let mut windows = Windows::new(stream, 3, None);
+    let mut outputs = vec![];
+    while let Some((window, state)) = windows.next() {
+        let (output, state) = layer.forward(window, state);
+        windows.carry(state);
+        outputs.push(output);
+    }
+    assert_eq!(outputs.len(), 3);
+    assert_near(&Tensor::cat(outputs, 1), &whole, 1e-6);
+    assert_near(&windows.into_state().unwrap().hidden, &last.hidden, 1e-6);
+}
+
+/// Burn's module API, once through, for each layer of burn::nn and of this library.
+#[test]
+fn the_module_api_works() {
+    let device = Device::flex();
+    let input = input(&device);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("layer");
+    for_each_layer!(&device, |layer| {
+        let expected = values(&layer, &input);
+        let same = |layer: &_, what: &str| {
+            println!("{what}"); // shown if the next line panics
+            assert_near(&flat(&values(layer, &input)), &flat(&expected), 1e-6);
+        };
+        // Where it is.
+        assert_eq!(layer.devices(), std::slice::from_ref(&device));
+        assert_eq!(layer.collect_devices(vec![device.clone()]).len(), 1);
+        same(&layer.clone().to_device(&device), "to_device");
+        same(&layer.clone().fork(&device), "fork");
+        #[allow(deprecated)]
+        let elsewhere = layer.clone().to_device(&Device::ndarray());
+        assert_ne!(elsewhere.devices()[0], device);
+        same(&elsewhere.to_device(&device), "there and back");
+
+        // What it holds.
+        let names = named(&layer);
+        let counted: usize = names
+            .iter()
+            .map(|(_, shape, _)| shape.iter().product::<usize>())
+            .sum();
+        assert_eq!(layer.num_params(), counted);
+        assert!(
+            layer.to_string().contains(&format!("params: {counted}")),
+            "{layer}"
+        );
+        let zeros = layer.clone().map(&mut Zeros);
+        assert!(values(&zeros, &input).iter().all(|value| *value == 0.0));
+
+        // Training and not.
+        let training = layer.clone().train();
+        assert!(training.devices()[0].is_autodiff());
+        assert!(trainable(&training).iter().all(|trained| *trained));
+        assert!(
+            trainable(&training.clone().no_grad())
+                .iter()
+                .all(|trained| !trained)
+        );
+        assert!(
+            trainable(&training.clone().freeze())
+                .iter()
+                .all(|trained| !trained)
+        );
+        assert_eq!(
+            trainable(&training.clone().freeze().unfreeze()),
+            trainable(&training)
+        );
+        let bias = ParamGroup::from_predicate("bias");
+        let frozen = training.clone().freeze_group(bias.clone());
+        let biases = names
+            .iter()
+            .filter(|(name, ..)| name.contains("bias"))
+            .count();
+        assert_eq!(
+            trainable(&frozen)
+                .iter()
+                .filter(|trained| !**trained)
+                .count(),
+            biases
+        );
+        assert_eq!(trainable(&frozen.valid().train()), trainable(&frozen));
+        assert_eq!(
+            trainable(&frozen.unfreeze_group(bias)),
+            trainable(&training)
+        );
+        same(&training.valid(), "valid");
+        let learned = trained(training.clone(), &Tensor::from_inner(input.clone()));
+        assert_ne!(values(&learned.valid(), &input), expected);
+
+        // Kept and loaded.
+        let record = layer.clone().into_record();
+        assert_eq!(record.len(), names.len());
+        same(&zeros.clone().load_record(record), "a record");
+        let bytes = layer.clone().into_record().into_bytes().unwrap();
+        let record = burn::store::ModuleRecord::from_bytes(bytes).unwrap();
+        same(&zeros.clone().try_load_record(record).unwrap(), "bytes");
+        layer.clone().save_file(&path).unwrap();
+        same(&zeros.clone().load_file(&path), "a file");
+        same(&zeros.try_load_file(&path).unwrap(), "a file");
+        same(&layer.clone().materialize(), "nothing to merge");
+
+        // Some weights quantised, others not.
+        let weights = ParamGroup::from_predicate("weight");
+        let some = layer
+            .clone()
+            .quantize_weights_group(&mut quantizer(&device), weights);
+        let quantised = |(name, _, dtype): &(String, Vec<usize>, DType)| {
+            name.contains("weight") == matches!(dtype, DType::QFloat(_))
+        };
+        assert!(named(&some).iter().all(quantised));
+        assert_near(
+            &some.output(input.clone()),
+            &layer.output(input.clone()),
+            0.03,
+        );
+    });
 }

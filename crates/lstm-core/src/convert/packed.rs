@@ -359,7 +359,7 @@ pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
 
 /// The sum of two biases, of as much of the first as there is of the second. Adding a zero changes nothing,
 /// not even the sign of another zero, so that what was written comes back bit for bit.
-fn sum(mut first: Vec<f64>, second: &[f64]) -> Vec<f64> {
+pub(super) fn sum(mut first: Vec<f64>, second: &[f64]) -> Vec<f64> {
     for (a, b) in first.iter_mut().zip(second) {
         *a = match (*a, *b) {
             (a, 0.0) => a,
