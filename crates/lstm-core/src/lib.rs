@@ -55,26 +55,12 @@
 //! it. Input and state must be of that type, and outputs, gradients and zero states are. (Layers of LSTMs and
 //! plain RNNs panic on another type, with its name.)
 //! Weights are made in the device's type, float32 unless
-//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; others can be cast:
-//!
-//! ```
-//! use burn::module::{Module, ModuleMapper, Param};
-//! use burn::tensor::{DType, Device, Tensor};
-//! use lstm_core::LstmConfig;
-//!
-//! struct Cast(DType);
-//!
-//! impl ModuleMapper for Cast {
-//!     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-//!         param.map(|weight| weight.cast(self.0).detach())
-//!     }
-//! }
-//!
-//! let device = Device::flex();
-//! let lstm = LstmConfig::new(3, 5, true).init(&device).map(&mut Cast(DType::F16));
-//! let (output, _) = lstm.forward(Tensor::ones([2, 7, 3], (&device, DType::F16)), None);
-//! assert_eq!(output.dtype(), DType::F16);
-//! ```
+//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; [`cast`] gives them another.
+//! Quantised weights are dequantised, to the input's type, whenever a layer runs. If they have one scale a tensor,
+//! it is one for all packed gates, where `burn::nn` has one a gate. The error of an LSTM's output (Q8, 64 units) is
+//! 1.1 times that of `burn::nn`'s while the gates are alike, as new ones are, and 3.4 or 6.5 times where one of them
+//! has weights 4 or 8 times as large as the others. With a scale a block that divides `H`
+//! (`scheme.per_block([16], ScaleDtype::F32)`) they are the same, and half as large or less.
 //!
 //! # Speed
 //!
@@ -118,6 +104,9 @@
 //! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
 //! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
 //! its name here gets the reference loop.
+//!
+//! `optim` brings [`clip_global_norm`], `store` [`convert::load_burn_nn`] and [`convert::half_precision`]; files of
+//! weights have features of their own ([`convert`]).
 
 /// The project's README, so that its example is compiled and run.
 #[cfg(doctest)]
@@ -129,18 +118,23 @@ mod misuse;
 
 mod backend;
 pub mod cell;
+#[cfg(feature = "optim")]
+mod clip;
+mod config;
 pub mod convert;
 mod display;
 pub mod gates;
 pub mod init;
 pub mod layer;
 mod mask;
+mod module;
 mod nonlinearity;
 mod ops;
 mod recompute;
 pub mod reference;
 mod shape;
 mod state;
+mod windows;
 
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
@@ -149,6 +143,8 @@ pub use cell::{
     PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
     RnnCellConfig, WithMask, Zoneout,
 };
+#[cfg(feature = "optim")]
+pub use clip::{clip_global_norm, global_norm};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional, Gru, GruConfig,
@@ -160,5 +156,7 @@ pub use mask::{Mask, Padding, Steps};
 /// The name that [`Mask`] had when it was for lengths alone.
 #[deprecated(note = "a `Mask` now, made of lengths as before")]
 pub type Lengths = Mask;
+pub use module::cast;
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StackedState, StateError, StateRecord, TensorRecord};
+pub use windows::Windows;

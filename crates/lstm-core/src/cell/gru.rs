@@ -4,56 +4,51 @@ use super::{
     Cell, Kernel, RecurrentProduct, activate, blocks, check_projected, check_weights, leaf,
     project, recurrent_product,
 };
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::nonlinearity::{Nonlinearity, Real};
 use crate::ops::{CellKind, GruKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 
-/// Configuration of a [`GruCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{GruCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let gru = Recurrent::new(GruCellConfig::new(3, 5).init(&device));
-/// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct GruCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has biases, which start at zero.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
-    /// default, or before it, as in the paper and in Keras with `reset_after=False`.
-    #[config(default = true)]
-    pub reset_after: bool,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the reset and update gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of a [`GruCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{GruCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let gru = Recurrent::new(GruCellConfig::new(3, 5).init(&device));
+    /// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.dims(), [2, 5]);
+    /// ```
+    pub struct GruCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has biases, which start at zero.
+        pub bias: bool = true,
+        /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
+        /// default, or before it, as in the paper and in Keras with `reset_after=False`.
+        pub reset_after: bool = true,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the reset and update gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+    }
 }
 
 impl GruCellConfig {

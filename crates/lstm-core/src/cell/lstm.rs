@@ -4,69 +4,62 @@ use super::{
     Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
     recurrent_product,
 };
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::nonlinearity::{Nonlinearity, Real};
 use crate::ops::{CellKind, LstmKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 use core::ops::Range;
 
-/// Configuration of an [`LstmCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::LstmCellConfig;
-///
-/// let device = Device::flex();
-/// let cell = LstmCellConfig::new(3, 5).with_forget_bias(2.0).init(&device);
-/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
-/// assert_eq!(state.cell.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
-    /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
-    #[config(default = 1.0)]
-    pub forget_bias: f64,
-    /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
-    /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
-    /// `b_i = -b_f`.
-    pub chrono: Option<usize>,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
-    /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
-    pub clip: Option<f64>,
-    /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
-    /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
-    #[config(default = false)]
-    pub input_forget: bool,
-    /// The nonlinearity of the input, forget and output gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate `g`.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub cell_activation: ActivationConfig,
-    /// The nonlinearity through which the memory is shown.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of an [`LstmCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::LstmCellConfig;
+    ///
+    /// let device = Device::flex();
+    /// let cell = LstmCellConfig::new(3, 5).with_forget_bias(2.0).init(&device);
+    /// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+    /// assert_eq!(state.cell.dims(), [2, 5]);
+    /// ```
+    pub struct LstmCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
+        pub bias: bool = true,
+        /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
+        /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
+        pub forget_bias: f64 = 1.0,
+        /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
+        /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
+        /// `b_i = -b_f`.
+        pub chrono: Option<usize> = None,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
+        /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
+        pub clip: Option<f64> = None,
+        /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
+        /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
+        pub input_forget: bool = false,
+        /// The nonlinearity of the input, forget and output gates.
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        /// The nonlinearity of the candidate `g`.
+        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
+        /// The nonlinearity through which the memory is shown.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+    }
 }
 
 impl LstmCellConfig {

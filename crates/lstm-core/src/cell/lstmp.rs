@@ -2,35 +2,35 @@
 //! architectures for large scale acoustic modeling*; PyTorch's `proj_size`).
 
 use super::{Cell, LstmCell, LstmCellConfig, leaf};
+use crate::config::config;
 use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of an [`LstmpCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{LstmCellConfig, LstmpCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let cell = LstmpCellConfig::new(LstmCellConfig::new(3, 8), 5).init(&device);
-/// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.cell.dims(), [2, 8]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmpCellConfig {
-    /// The options of the LSTM.
-    pub lstm: LstmCellConfig,
-    /// Features of the projection, `P`.
-    pub d_projection: usize,
-    /// Initialiser of the projection `[H, P]`.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub projection_initializer: Initializer,
+config! {
+    /// Configuration of an [`LstmpCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{LstmCellConfig, LstmpCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let cell = LstmpCellConfig::new(LstmCellConfig::new(3, 8), 5).init(&device);
+    /// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.cell.dims(), [2, 8]);
+    /// ```
+    pub struct LstmpCellConfig {
+        /// The options of the LSTM.
+        pub lstm: LstmCellConfig,
+        /// Features of the projection, `P`.
+        pub d_projection: usize,
+        ..
+        /// Initialiser of the projection `[H, P]`.
+        pub projection_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+    }
 }
 
 impl LstmpCellConfig {

@@ -22,6 +22,7 @@ pub use rnn::{RnnCell, RnnCellConfig};
 pub use without_gate::LstmWithoutGate;
 pub use zoneout::Zoneout;
 
+use crate::module;
 use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
@@ -121,7 +122,10 @@ pub trait Cell: Module + ModuleDisplay {
         let state = state.unwrap_or(zero);
         match batch {
             0 => state,
-            _ => self.step_projected(self.project(input), state),
+            _ => {
+                let cell = module::ready(&operation, self, &input);
+                cell.step_projected(cell.project(input), state)
+            }
         }
     }
 

@@ -3,48 +3,45 @@
 use super::{
     Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
 };
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::nonlinearity::{Nonlinearity, Real};
 use crate::ops::{CellKind, RnnKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of an [`RnnCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor, TensorCreationOptions};
-/// use lstm_core::RnnCellConfig;
-///
-/// let device = Device::flex();
-/// let cell = RnnCellConfig::new(3, 5).init(&device);
-/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
-/// assert_eq!(state.hidden.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct RnnCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias, which starts at zero.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Initialiser of the input weights `[I, H]`.
-    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights `[H, H]`.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the step.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of an [`RnnCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor, TensorCreationOptions};
+    /// use lstm_core::RnnCellConfig;
+    ///
+    /// let device = Device::flex();
+    /// let cell = RnnCellConfig::new(3, 5).init(&device);
+    /// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+    /// assert_eq!(state.hidden.dims(), [2, 5]);
+    /// ```
+    pub struct RnnCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has a bias, which starts at zero.
+        pub bias: bool = true,
+        /// Initialiser of the input weights `[I, H]`.
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
+        /// Initialiser of the recurrent weights `[H, H]`.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+        pub clip: Option<f64> = None,
+        /// The nonlinearity of the step.
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+    }
 }
 
 impl RnnCellConfig {

@@ -1,5 +1,7 @@
 //! From and to `burn::nn`'s recurrent modules: trained weights, options and all.
 //!
+//! Quantised weights become dense ones, and adapters are merged into them.
+//!
 //! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
 //! side; of the two biases, which are only ever added, the sum is kept. On the way back the first gets
 //! all and the second is zero. In a GRU with `reset_after` the candidate's are not added: its second one is
@@ -10,13 +12,14 @@
 use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
 use crate::layer::{Bidirectional, Gru, Lstm, Recurrent, Rnn};
+use crate::module::dense;
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
 /// Input weights `[I, H]`, recurrent weights `[H, H]` and bias `[H]` of one gate.
 fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
-    let weight = |map: &Linear| map.weight.val().detach();
-    let bias = |map: &Linear| map.bias.as_ref().map(|bias| bias.val().detach());
+    let weight = |map: &Linear| dense(map.weight.val()).detach();
+    let bias = |map: &Linear| Some(dense(map.bias.as_ref()?.val()).detach());
     let (input, hidden) = (&gate.input_transform, &gate.hidden_transform);
     let bias = match (bias(input), bias(hidden)) {
         (Some(a), Some(b)) => Some(a + b),
@@ -103,7 +106,7 @@ impl From<burn::nn::Gru> for GruCell {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
-            candidate_bias: candidate_bias.map(|bias| leaf(bias.val())),
+            candidate_bias: candidate_bias.map(|bias| leaf(dense(bias.val()))),
             reset_after: gru.reset_after,
             clip: gru.clip,
             gate_activation: gru.gate_activation,
@@ -186,9 +189,9 @@ impl From<Rnn> for burn::nn::Rnn {
         let cell = without_learned_state(rnn);
         Self {
             gate: pack(GateWeights {
-                input_weight: cell.input_weight.val(),
-                recurrent_weight: cell.recurrent_weight.val(),
-                bias: cell.bias.as_ref().map(|bias| bias.val()),
+                input_weight: dense(cell.input_weight.val()),
+                recurrent_weight: dense(cell.recurrent_weight.val()),
+                bias: cell.bias.as_ref().map(|bias| dense(bias.val())),
             }),
             d_hidden: cell.d_hidden(),
             batch_first,
@@ -234,7 +237,7 @@ impl From<GruCell> for burn::nn::Gru {
         };
         let (reset_gate, update_gate, mut new_gate) = (gate(0), gate(1), gate(2));
         if let Some(bias) = cell.candidate_bias {
-            new_gate.hidden_transform.bias = Some(leaf(bias.val()));
+            new_gate.hidden_transform.bias = Some(leaf(dense(bias.val())));
         }
         Self {
             update_gate,

@@ -2,9 +2,9 @@
 
 use super::{Bidirectional, Gru, Recurrent, RecurrentStack};
 use crate::cell::{GruCell, GruCellConfig, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
+use crate::config::config;
 use crate::recompute::Recompute;
 use crate::shape;
-use burn::config::Config;
 use burn::nn::Initializer;
 use burn::nn::activation::ActivationConfig;
 use burn::tensor::Device;
@@ -39,28 +39,28 @@ impl From<Rnn> for RnnCell {
 }
 
 /// A configuration with some fields, and those of all layers of a cell.
-macro_rules! config {
+macro_rules! layer_config {
     (
-        $(#[$about:meta])* $config:ident { $($fields:tt)* }
-        { $($(#[$option_about:meta])* $option:ident: $type:ty,)* }
+        $(#[$about:meta])* $config:ident { $($required:tt)* } { $($fields:tt)* } { $($options:tt)* }
     ) => {
-        $(#[$about])*
-        #[derive(Config, Debug)]
-        #[non_exhaustive]
-        pub struct $config {
-            /// Input features, `I`.
-            pub d_input: usize,
-            /// Hidden units of each cell, `H`.
-            pub d_hidden: usize,
-            $($fields)*
-            /// Whether the cells have biases.
-            pub bias: bool,
-            /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
-            #[config(default = true)]
-            pub batch_first: bool,
-            /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
-            pub recompute: Option<Recompute>,
-            $($(#[$option_about])* pub $option: $type,)*
+        config! {
+            $(#[$about])*
+            pub struct $config {
+                /// Input features, `I`.
+                pub d_input: usize,
+                /// Hidden units of each cell, `H`.
+                pub d_hidden: usize,
+                $($required)*
+                /// Whether the cells have biases.
+                pub bias: bool,
+                ..
+                /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+                pub batch_first: bool = true,
+                /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+                pub recompute: Option<Recompute> = None,
+                $($fields)*
+                $($options)*
+            }
         }
 
         impl $config {
@@ -87,21 +87,19 @@ macro_rules! configs {
         $(#[$stack_about:meta])* $stack_config:ident -> $stack:ident;
         $options:tt
     ) => {
-        config! { $(#[$about])* $config {
+        layer_config! { $(#[$about])* $config {} {
             /// Whether the sequence is read from its last step to its first.
-            #[config(default = false)]
-            pub reverse: bool,
+            pub reverse: bool = false,
         } $options }
-        config! { $(#[$both_about])* $both_config {} $options }
-        config! { $(#[$stack_about])* $stack_config {
+        layer_config! { $(#[$both_about])* $both_config {} {} $options }
+        layer_config! { $(#[$stack_about])* $stack_config {
             /// Layers, `L`.
             pub num_layers: usize,
+        } {
             /// Whether each layer reads in both directions.
-            #[config(default = false)]
-            pub bidirectional: bool,
+            pub bidirectional: bool = false,
             /// Probability with which a number is dropped between two layers, in training.
-            #[config(default = 0.0)]
-            pub dropout: f64,
+            pub dropout: f64 = 0.0,
         } $options }
 
         impl $config {
@@ -168,7 +166,7 @@ macro_rules! configs {
 macro_rules! cell {
     (
         $cell_config:ident, $layer:ident, $d_input:expr,
-        { $($(#[$about:meta])* $option:ident: $type:ty,)* }
+        { $($(#[$about:meta])* pub $option:ident: $type:ty = $default:expr,)* }
     ) => {
         $cell_config {
             bias: $layer.bias,
@@ -225,32 +223,23 @@ configs! {
     LstmStackConfig -> LstmStack;
     {
         /// Start value of the forget gate's bias, see [`LstmCellConfig`]. (`burn::nn` starts at about 0.)
-        #[config(default = 1.0)]
-        forget_bias: f64,
+        pub forget_bias: f64 = 1.0,
         /// Longest time span for chrono initialisation, see [`LstmCellConfig`].
-        #[config(default = "None")]
-        chrono: Option<usize>,
+        pub chrono: Option<usize> = None,
         /// Initialiser of the input weights, see [`LstmCellConfig`].
-        #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-        input_initializer: Initializer,
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
         /// Initialiser of the recurrent weights, see [`LstmCellConfig`].
-        #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-        recurrent_initializer: Initializer,
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the cell state is clamped to `[-clip, clip]` after each step.
-        #[config(default = "None")]
-        clip: Option<f64>,
+        pub clip: Option<f64> = None,
         /// Whether input and forget gate are coupled, `f = 1 - i`.
-        #[config(default = false)]
-        input_forget: bool,
+        pub input_forget: bool = false,
         /// The nonlinearity of the input, forget and output gates.
-        #[config(default = "ActivationConfig::Sigmoid")]
-        gate_activation: ActivationConfig,
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
         /// The nonlinearity of the candidate.
-        #[config(default = "ActivationConfig::Tanh")]
-        cell_activation: ActivationConfig,
+        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
         /// The nonlinearity through which the cell state is shown.
-        #[config(default = "ActivationConfig::Tanh")]
-        hidden_activation: ActivationConfig,
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
     }
 }
 
@@ -275,17 +264,13 @@ configs! {
     RnnStackConfig -> RnnStack;
     {
         /// Initialiser of the input weights, see [`RnnCellConfig`].
-        #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-        input_initializer: Initializer,
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
         /// Initialiser of the recurrent weights, see [`RnnCellConfig`].
-        #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-        recurrent_initializer: Initializer,
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-        #[config(default = "None")]
-        clip: Option<f64>,
+        pub clip: Option<f64> = None,
         /// The nonlinearity of the step.
-        #[config(default = "ActivationConfig::Tanh")]
-        hidden_activation: ActivationConfig,
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
     }
 }
 
@@ -310,22 +295,16 @@ configs! {
     {
         /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`]. Before it there are no
         /// kernels yet.
-        #[config(default = true)]
-        reset_after: bool,
+        pub reset_after: bool = true,
         /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-        #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-        input_initializer: Initializer,
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
         /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-        #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-        recurrent_initializer: Initializer,
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-        #[config(default = "None")]
-        clip: Option<f64>,
+        pub clip: Option<f64> = None,
         /// The nonlinearity of the reset and update gates.
-        #[config(default = "ActivationConfig::Sigmoid")]
-        gate_activation: ActivationConfig,
+        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
         /// The nonlinearity of the candidate.
-        #[config(default = "ActivationConfig::Tanh")]
-        hidden_activation: ActivationConfig,
+        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
     }
 }

@@ -3,6 +3,7 @@
 use super::{RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout};
 use crate::cell::{Cell, check_state};
 use crate::mask::Steps;
+use crate::module;
 use crate::ops;
 use crate::recompute::Recompute;
 use crate::reference::Reading;
@@ -146,7 +147,7 @@ impl<C: Cell> Recurrent<C> {
         let mut learned = learned.iter();
         zero.map(|zero| {
             let row = learned.next().expect("a row for each tensor of the state");
-            row.val()
+            module::dense(row.val())
                 .cast(zero.dtype())
                 .unsqueeze::<2>()
                 .expand(zero.dims())
@@ -235,7 +236,7 @@ impl<C: Cell> Recurrent<C> {
         struct Weights(Tensor<1>);
         impl ModuleVisitor for Weights {
             fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                let sum = param.val().sum().cast(self.0.dtype());
+                let sum = module::dense(param.val()).sum().cast(self.0.dtype());
                 self.0 = self.0.clone() + sum * 0.0;
             }
         }

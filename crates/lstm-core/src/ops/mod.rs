@@ -195,7 +195,8 @@ pub struct Inputs<B: Backend> {
     /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). A row that
     /// has none keeps its states, and their gradients pass it.
     pub lengths: RowLengths,
-    /// Steps of a segment, if autodiff is to keep the states between segments and to recompute the rest.
+    /// Steps of a segment, if autodiff is to save the states between segments and to recompute the rest;
+    /// [`Recompute::NEVER`](crate::Recompute) if it must not. If the layer doesn't say, the device does.
     pub segment: Option<usize>,
 }
 

@@ -4,6 +4,7 @@ use super::segments::segments;
 use super::{CellKind, Inputs, RecurrentBackend, RowLengths, packed};
 use crate::cell::{Cell, Kernel};
 use crate::mask::Rows;
+use crate::module;
 use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
@@ -20,7 +21,9 @@ pub(crate) fn run<C: Cell>(
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
-    let rows = reading.rows;
+    check_devices(operation, &input, &state.tensors());
+    let ready = module::ready(operation, cell, &input);
+    let (cell, rows) = (ready.as_ref(), reading.rows);
     let (output, state) = match kernel_for(operation, cell, &input, &state, reading) {
         Some(kernel) => {
             let layer = Layer {
@@ -205,8 +208,21 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
             check(what, weight.dtype());
         }
     }
-    for (what, state) in ["hidden state", "cell state"].into_iter().zip(states) {
+    for (what, state) in STATES.into_iter().zip(states) {
         check(what, state.dtype());
+    }
+}
+
+/// What the tensors of a state are called.
+const STATES: [&str; 2] = ["hidden state", "cell state"];
+
+/// Panics unless the states are where the input is.
+#[track_caller]
+fn check_devices(operation: &str, input: &Tensor<3>, states: &[Tensor<2>]) {
+    for (k, state) in states.iter().enumerate() {
+        let what = STATES.get(k).unwrap_or(&"state");
+        let (expected, got) = (input.device(), state.device());
+        shape::check_device(operation, what, "input is", &expected, &got);
     }
 }
 
@@ -214,7 +230,11 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
 pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
     cell.kernel().is_some_and(|kernel| {
         let size = [1, 1, kernel.units()];
-        has_kernels(kernel.kind, device, kernel.input_weight.dtype(), size)
+        let dtype = match kernel.input_weight.dtype() {
+            dtype if module::is_quantized(dtype) => DType::F32, // most probably, the input's
+            dtype => dtype,
+        };
+        has_kernels(kernel.kind, device, dtype, size)
     })
 }
 
