@@ -87,8 +87,7 @@
 //! | [`GruCell`] | with the reset gate after the product, with `clip` and the activations below |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //!
-//! Their activations are tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded ReLU, ELU, softsign and the
-//! identity. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
+//! Activations with parameters, Burn's PReLU and SwiGLU, are not among them. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
 //! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
 //!
 //! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
@@ -156,5 +155,6 @@ pub use layer::{
     RnnStackConfig,
 };
 pub use lengths::{Lengths, Padding};
+pub use nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StateError, StateRecord, TensorRecord};

@@ -1,17 +1,16 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project,
+    Cell, Kernel, RecurrentProduct, check_input, check_weights, clamp, leaf, project,
     recurrent_product,
 };
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, LstmKind};
 use crate::{init, shape};
 use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 use core::ops::Range;
@@ -52,21 +51,23 @@ pub struct LstmCellConfig {
     #[config(default = "Initializer::Orthogonal{gain:1.0}")]
     pub recurrent_initializer: Initializer,
     /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
-    /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
+    /// (ONNX' `clip` is another thing: [`clip_sums`](Self::clip_sums)).
     pub clip: Option<f64>,
+    /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+    pub clip_sums: Option<f64>,
     /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
     /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
     #[config(default = false)]
     pub input_forget: bool,
     /// The nonlinearity of the input, forget and output gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
+    #[config(default = "Nonlinearity::Sigmoid.into()")]
+    pub gate_activation: AnyActivationConfig,
     /// The nonlinearity of the candidate `g`.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub cell_activation: ActivationConfig,
+    #[config(default = "Nonlinearity::Tanh.into()")]
+    pub cell_activation: AnyActivationConfig,
     /// The nonlinearity through which the memory is shown.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+    #[config(default = "Nonlinearity::Tanh.into()")]
+    pub hidden_activation: AnyActivationConfig,
 }
 
 impl LstmCellConfig {
@@ -103,6 +104,7 @@ impl LstmCellConfig {
                 }
             }),
             clip: self.clip,
+            clip_sums: self.clip_sums,
             input_forget: self.input_forget,
             gate_activation: self.gate_activation.init(device),
             cell_activation: self.cell_activation.init(device),
@@ -123,14 +125,16 @@ pub struct LstmCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the cell state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activations of the gates, if any.
+    pub clip_sums: Option<f64>,
     /// Whether `f = 1 - i`; set by the config, since the weights have three gates then.
     pub input_forget: bool,
     /// The nonlinearity of the input, forget and output gates.
-    pub gate_activation: Activation,
+    pub gate_activation: AnyActivation,
     /// The nonlinearity of the candidate `g`.
-    pub cell_activation: Activation,
+    pub cell_activation: AnyActivation,
     /// The nonlinearity through which the memory is shown.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(LstmCell);
@@ -192,16 +196,16 @@ impl LstmCell {
         recurrent_weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Self {
-        let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: None,
+            clip_sums: None,
             input_forget: false,
-            gate_activation: ActivationConfig::Sigmoid.init(&device),
-            cell_activation: ActivationConfig::Tanh.init(&device),
-            hidden_activation: ActivationConfig::Tanh.init(&device),
+            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
+            cell_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
         }
     }
 
@@ -317,7 +321,7 @@ impl LstmCell {
 
     /// The nonlinearity of the input, forget and output gates.
     pub(super) fn gate_of(&self, sum: Tensor<2>) -> Tensor<2> {
-        activate(&self.gate_activation, sum)
+        self.gate_activation.forward(clamp(sum, self.clip_sums))
     }
 
     /// All gates, from what goes into their nonlinearities.
@@ -329,7 +333,9 @@ impl LstmCell {
                 Some(forget) => sigma(forget),
                 None => 1.0 - input.clone(),
             },
-            candidate: activate(&self.cell_activation, sums.candidate.clone()),
+            candidate: self
+                .cell_activation
+                .forward(clamp(sums.candidate.clone(), self.clip_sums)),
             output: sigma(&sums.output),
             input,
         }
@@ -339,15 +345,12 @@ impl LstmCell {
     pub fn cell_state(&self, gates: &LstmGates, before: Tensor<2>) -> Tensor<2> {
         let kept = gates.forget.clone() * before;
         let cell = kept + gates.input.clone() * gates.candidate.clone();
-        match self.clip {
-            Some(clip) => cell.clamp(-clip, clip),
-            None => cell,
-        }
+        clamp(cell, self.clip)
     }
 
     /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; `[B, H]` all.
     pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
-        gates.output.clone() * activate(&self.hidden_activation, cell)
+        gates.output.clone() * self.hidden_activation.forward(cell)
     }
 
     /// The given state, its shapes checked, or zeros like `input`.
@@ -408,10 +411,11 @@ impl LstmCell {
     /// Its options, as kernels see them.
     pub(super) fn kind(&self) -> Option<LstmKind> {
         Some(LstmKind {
-            gate: Nonlinearity::of(&self.gate_activation)?,
-            candidate: Nonlinearity::of(&self.cell_activation)?,
-            shown: Nonlinearity::of(&self.hidden_activation)?,
+            gate: self.gate_activation.pointwise()?,
+            candidate: self.cell_activation.pointwise()?,
+            shown: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
             coupled: self.input_forget,
             open: None,
             peepholes: false,

@@ -26,8 +26,7 @@ use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay, Param};
-use burn::nn::activation::Activation;
-use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
+use burn::tensor::{Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
 ///
@@ -220,17 +219,11 @@ fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
     core::array::from_fn(|k| packed.clone().slice(s![.., k * width..(k + 1) * width]))
 }
 
-/// Applies an activation.
-///
-/// Burn's own sigmoid computes in float32 on most backends, whatever it is given (`burn-backend`'s
-/// default body), which leaves a float64 network with seven digits. In float64 it is
-/// `σ(x) = (1 + tanh(x/2)) / 2` here.
-fn activate(activation: &Activation, x: Tensor<2>) -> Tensor<2> {
-    match activation {
-        Activation::Sigmoid(_) if x.dtype() == DType::F64 => {
-            x.div_scalar(2.0).tanh().add_scalar(1.0).div_scalar(2.0)
-        }
-        _ => activation.forward(x),
+/// `x` within `[-bound, bound]`, if there is a bound.
+fn clamp(x: Tensor<2>, bound: Option<f64>) -> Tensor<2> {
+    match bound {
+        Some(bound) => x.clamp(-bound, bound),
+        None => x,
     }
 }
 

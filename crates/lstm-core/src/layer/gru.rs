@@ -78,8 +78,8 @@ impl GruConfig {
             .with_input_initializer(self.input_initializer.clone())
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
-            .with_gate_activation(self.gate_activation.clone())
-            .with_hidden_activation(self.hidden_activation.clone())
+            .with_gate_activation(self.gate_activation.clone().into())
+            .with_hidden_activation(self.hidden_activation.clone().into())
             .init(device);
         Gru {
             reverse: self.reverse,

@@ -73,7 +73,7 @@ impl RnnConfig {
             .with_input_initializer(self.input_initializer.clone())
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
-            .with_hidden_activation(self.hidden_activation.clone())
+            .with_hidden_activation(self.hidden_activation.clone().into())
             .init(device);
         Rnn {
             batch_first: self.batch_first,

@@ -21,6 +21,8 @@ pub struct RnnKind {
     pub activation: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
 }
 
 /// The options of an LSTM.
@@ -34,6 +36,8 @@ pub struct LstmKind {
     pub shown: Nonlinearity,
     /// Bound of the cell state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
     /// Whether `f = 1 - i`; there is no forget gate then.
     pub coupled: bool,
     /// A gate that is always open.
@@ -49,6 +53,7 @@ impl LstmKind {
         candidate: Nonlinearity::Tanh,
         shown: Nonlinearity::Tanh,
         clip: None,
+        clip_sums: None,
         coupled: false,
         open: None,
         peepholes: false,
@@ -64,6 +69,8 @@ pub struct GruKind {
     pub candidate: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
 }
 
 impl GruKind {
@@ -72,6 +79,7 @@ impl GruKind {
         gate: Nonlinearity::Sigmoid,
         candidate: Nonlinearity::Tanh,
         clip: None,
+        clip_sums: None,
     };
 }
 

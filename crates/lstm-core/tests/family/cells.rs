@@ -66,7 +66,13 @@ pub fn random_weights<M: Module>(module: M) -> M {
     struct Random;
     impl ModuleMapper for Random {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|old| random(old.dims(), &old.device()))
+            // (A learned first state may be what its cell divides by.)
+            let state = D == 1;
+            let numbers = |old: Tensor<D>| random(old.dims(), &old.device());
+            param.map(|old| match state {
+                true => positive(numbers(old)),
+                false => numbers(old),
+            })
         }
     }
     module.map(&mut Random)
@@ -85,10 +91,20 @@ pub fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     }
 }
 
-/// A random state of a cell for `batch` rows.
+/// The numbers, but from 0.2 to 1.2.
+fn positive<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
+    let tracked = numbers.is_require_grad();
+    let positive = (numbers.detach().abs() + 0.2).detach();
+    match tracked {
+        true => positive.require_grad(),
+        false => positive,
+    }
+}
+
+/// A random state of a cell for `batch` rows, all above zero: an sLSTM divides by a part of it.
 pub fn random_state<C: Cell>(cell: &C, batch: usize, device: &Device) -> C::State {
     let zero = cell.zero_state(batch, (device, DType::F64));
-    zero.map(|tensor| random(tensor.dims(), device))
+    zero.map(|tensor| positive(random(tensor.dims(), device)))
 }
 
 pub fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {

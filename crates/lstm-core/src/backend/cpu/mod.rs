@@ -117,7 +117,7 @@ pub(crate) struct Recurrence<'a> {
 /// The kernels of a cell.
 pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
     match kind {
-        CellKind::Rnn(kind) => match (kind.activation, kind.clip) {
+        CellKind::Rnn(kind) => match (kind.activation, kind.clip.or(kind.clip_sums)) {
             (Nonlinearity::Tanh, None) => Box::new(OfVectors(Rnn::Tanh)),
             (Nonlinearity::Relu, None) => Box::new(OfVectors(Rnn::Relu)),
             _ => Box::new(OfVectors(RnnVariant(kind))),

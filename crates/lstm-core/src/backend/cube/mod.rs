@@ -39,8 +39,13 @@ pub(crate) fn fits(
 ) -> bool {
     let known = match cell {
         CellKind::Lstm(kind) => kind == LstmKind::USUAL,
-        CellKind::Rnn(RnnKind { activation, clip }) => {
-            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu) && clip.is_none()
+        CellKind::Rnn(RnnKind {
+            activation,
+            clip,
+            clip_sums,
+        }) => {
+            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu)
+                && clip.or(clip_sums).is_none()
         }
         CellKind::Gru(_) => false,
     };
