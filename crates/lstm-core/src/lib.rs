@@ -35,6 +35,7 @@
 //! | [`LstmpCell`], a projected hidden state | Sak et al. 2014; PyTorch's `proj_size` |
 //! | [`PeepholeLstmCell`] | Gers & Schmidhuber 2000; ONNX' `P` |
 //! | [`LayerNormLstmCell`] | Ba et al. 2016 |
+//! | [`SLstmCell`], exponential gates | Beck et al. 2024, xLSTM |
 //! | [`LstmCell`] with `input_forget`, coupled gates | Greff et al. 2015 |
 //! | [`LstmWithoutGate`], one gate always open | Greff et al. 2015 |
 //! | [`Zoneout`] of any cell | Krueger et al. 2017 |
@@ -83,8 +84,9 @@
 //!
 //! | cell | on these kernels |
 //! | --- | --- |
-//! | [`LstmCell`], [`RnnCell`] | with `clip`, coupled gates and the activations below |
-//! | [`GruCell`] | with the reset gate after the product, with `clip` and the activations below |
+//! | [`LstmCell`], [`RnnCell`] | with `clip`, `clip_sums`, coupled gates and any [`Nonlinearity`] |
+//! | [`GruCell`] | with the reset gate after the product, with `clip`, `clip_sums` and any [`Nonlinearity`] |
+//! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //!
 //! Activations with parameters, Burn's PReLU and SwiGLU, are not among them. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the

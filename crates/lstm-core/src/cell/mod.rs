@@ -1,5 +1,5 @@
 //! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
-//! family: [`GruCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
+//! family: [`GruCell`], [`SLstmCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
 //! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
 
 mod gru;
@@ -9,6 +9,7 @@ mod lstmp;
 mod peephole;
 mod recurrent_dropout;
 mod rnn;
+mod slstm;
 mod without_gate;
 mod zoneout;
 
@@ -19,6 +20,7 @@ pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
 pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
+pub use slstm::{SLstmCell, SLstmCellConfig, SLstmState};
 pub use without_gate::LstmWithoutGate;
 pub use zoneout::Zoneout;
 

@@ -12,6 +12,8 @@ pub enum CellKind {
     Lstm(LstmKind),
     /// The GRU, with the reset gate after the recurrent product.
     Gru(GruKind),
+    /// The LSTM with exponential gates.
+    SLstm(SLstmKind),
 }
 
 /// The options of a plain RNN.
@@ -83,6 +85,13 @@ impl GruKind {
     };
 }
 
+/// The options of an sLSTM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SLstmKind {
+    /// Whether the forget gate is `e^x`, not `σ(x)`.
+    pub exponential_forget: bool,
+}
+
 /// What a step's nonlinearities see: `S` sums, the first `G_x` of which `x W` goes into, and the last `G_h` of
 /// which `h R` goes into. All lists are in the order of the sums.
 ///
@@ -145,6 +154,7 @@ impl CellKind {
                     false => Spec::plain(&[0, 1, 2, 3], 1, peepholes),
                 }
             }
+            Self::SLstm(_) => Spec::plain(&[0, 1, 2, 3], 3, 0),
             Self::Gru(_) => Spec {
                 input_gates: &[2, 0, 1],
                 recurrent_gates: &[0, 1, 2],

@@ -16,7 +16,7 @@ mod tensor;
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 pub use cell::Spec;
-pub use cell::{CellKind, GruKind, LstmKind, RnnKind};
+pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 pub(crate) use tensor::{has_kernels_of, run};
 
 #[cfg(feature = "wgpu")]

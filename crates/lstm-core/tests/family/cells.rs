@@ -32,6 +32,11 @@ pub fn all(device: &Device, check: &impl Check) {
         "gru without bias",
         gru().with_bias(false).init(device),
     );
+    for exponential in [false, true] {
+        let slstm = SLstmCellConfig::new(I, H).with_exponential_forget(exponential);
+        let name = format!("slstm, exponential forget gate {exponential}");
+        run(check, &name, slstm.init(device));
+    }
     let lstmp = LstmpCellConfig::new(lstm(), 2);
     run(check, "lstmp", lstmp.init(device));
     let coupled = LstmpCellConfig::new(lstm().with_input_forget(true), 2);

@@ -18,6 +18,7 @@ mod pool;
 mod product;
 mod rnn;
 mod simd;
+mod slstm;
 mod team;
 mod weights;
 
@@ -35,6 +36,7 @@ use gru::{Gru, GruVariant};
 use lstm::{Lstm, LstmVariant};
 use memory::Shared;
 use rnn::{Rnn, RnnVariant};
+use slstm::SLstm;
 use std::ops::Range;
 use team::{Member, Plan};
 use weights::padded;
@@ -134,6 +136,7 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
         }
         CellKind::Gru(GruKind::USUAL) => Box::new(OfVectors(Gru)),
         CellKind::Gru(kind) => Box::new(OfVectors(GruVariant(kind))),
+        CellKind::SLstm(kind) => Box::new(OfVectors(SLstm(kind))),
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn fits(
             matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu)
                 && clip.or(clip_sums).is_none()
         }
-        CellKind::Gru(_) => false,
+        CellKind::Gru(_) | CellKind::SLstm(_) => false,
     };
     let client = device.client();
     let properties = client.properties();
