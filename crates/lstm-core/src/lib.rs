@@ -88,12 +88,22 @@
 //! | [`GruCell`] | with the reset gate after the product, with `clip`, `clip_sums` and any [`Nonlinearity`] |
 //! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
+//! | [`Zoneout`] | of any of these, in training too |
+//! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
 //!
-//! Activations with parameters, Burn's PReLU and SwiGLU, are not among them. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
-//! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
+//! On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the usual activations
+//! and for the plain RNN with tanh or ReLU, without the options above.
 //!
-//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
-//! backends and activations, [`Recurrent`] with resets, and the GRU with the reset gate first.
+//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other types and backends,
+//! [`Recurrent`] with resets, one's own cells, and
+//!
+//! | on the loop | why |
+//! | --- | --- |
+//! | [`GruCell`] with the reset gate first, [`LstmpCell`] | a second product within a step |
+//! | [`RecurrentDropout`] with a mask for each gate | a product with another operand for each gate |
+//! | [`LayerNormLstmCell`] | a row's mean and variance between the product and the gates |
+//! | PReLU and SwiGLU as activations | parameters of their own |
+//!
 //! `runs_on_kernels` of a layer tells which way it goes on a device.
 //!
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
@@ -148,7 +158,7 @@ pub use cell::{
     Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
     LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, LstmpState,
     PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
-    RnnCellConfig, WithMask, Zoneout,
+    RnnCellConfig, SLstmCell, SLstmCellConfig, SLstmState, WithMask, Zoneout,
 };
 pub use gates::{Gate, GateWeights};
 pub use layer::{

@@ -28,6 +28,7 @@ use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay, Param};
+use burn::nn::Dropout;
 use burn::tensor::{Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
@@ -106,6 +107,12 @@ pub trait Cell: Module + ModuleDisplay {
     fn kernel(&self) -> Option<Kernel> {
         None
     }
+
+    /// [`kernel`](Self::kernel) for a sequence that begins with this state, if the state holds more than what is
+    /// carried on: a dropout mask.
+    fn kernel_for(&self, _state: &Self::State) -> Option<Kernel> {
+        self.kernel()
+    }
 }
 
 /// How kernels run a cell; see [`Cell::kernel`].
@@ -121,6 +128,10 @@ pub struct Kernel {
     pub(crate) bias: Vec<Tensor<1>>,
     /// `[P·H]`, in parts.
     pub(crate) peepholes: Vec<Tensor<1>>,
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`.
+    pub(crate) mask: Option<Tensor<2>>,
+    /// What keeps each state as it was, `h` first; none without zoneout.
+    pub(crate) zoneout: Vec<Dropout>,
 }
 
 impl Kernel {
@@ -136,6 +147,8 @@ impl Kernel {
             recurrent_weight: recurrent_weight.val(),
             bias: bias.iter().map(Param::val).collect(),
             peepholes: vec![],
+            mask: None,
+            zoneout: vec![],
         }
     }
 

@@ -1,13 +1,14 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
 use super::segments::{segments, steps_in};
-use super::{CellKind, Inputs, RecurrentBackend};
+use super::{Inputs, RecurrentBackend};
 use crate::cell::{Cell, Kernel};
 use crate::lengths::Lengths;
 use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::backend::Dispatch;
+use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 
 /// Runs a cell over a sequence, and back: on kernels if there are any, in segments of so many steps if given;
@@ -20,7 +21,7 @@ pub(crate) fn run<C: Cell>(
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
-    let Some(kernel) = cell.kernel() else {
+    let Some(kernel) = cell.kernel_for(&state) else {
         return reference::run(cell, input, state, reading);
     };
     let states = state.tensors();
@@ -29,7 +30,7 @@ pub(crate) fn run<C: Cell>(
     let units = kernel.units();
     let size = [batch, time, units];
     let on_kernels =
-        reading.resets.is_none() && has_kernels(kernel.kind, &input.device(), input.dtype(), size);
+        reading.resets.is_none() && has_kernels(&kernel, &input.device(), input.dtype(), size);
     if !on_kernels {
         return reference::run(cell, input, state, reading);
     }
@@ -43,6 +44,7 @@ pub(crate) fn run<C: Cell>(
         let width = kernel.kind.spec().sums() * units;
         Tensor::zeros([width], (&input.device(), input.dtype()))
     };
+    let change = change(&kernel.zoneout, &input, units);
     let row_lengths = reading.lengths.and_then(|lengths| lengths.if_padded(time));
     let (output, hidden, memory) = Dispatch::recurrence(Inputs {
         bias: side_by_side(kernel.bias)
@@ -56,6 +58,8 @@ pub(crate) fn run<C: Cell>(
             .into(),
         hidden: hidden.into_dispatch(),
         memory: memory.map(Tensor::into_dispatch).into(),
+        mask: kernel.mask.map(Tensor::into_dispatch).into(),
+        change: change.map(Tensor::into_dispatch).into(),
         cell: kernel.kind,
         reverse: reading.reverse,
         lengths: row_lengths,
@@ -123,6 +127,22 @@ fn truncated<C: Cell>(
     (output, state)
 }
 
+/// How much of each step's change the states go along with under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
+/// training, else the same at all steps.
+fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor<3>> {
+    let [batch, time, _] = input.dims();
+    let drawn = match input.device().is_autodiff() {
+        true => [batch, time, units],
+        false => [1, 1, units],
+    };
+    let ones = Tensor::<3>::ones(drawn, (&input.device(), input.dtype()));
+    // Dropout scales what it lets through.
+    let each = (zoneout.iter()).map(|keep| keep.forward(ones.clone()) * (1.0 - keep.prob));
+    let change = side_by_side(each.collect())?;
+    let [_, _, width] = change.dims();
+    Some(change.expand([batch, time, width]))
+}
+
 /// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.
 fn side_by_side<const D: usize>(mut tensors: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     match tensors.len() {
@@ -160,13 +180,13 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
 pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
     cell.kernel().is_some_and(|kernel| {
         let size = [1, 1, kernel.units()];
-        has_kernels(kernel.kind, device, kernel.input_weight.dtype(), size)
+        has_kernels(&kernel, device, kernel.input_weight.dtype(), size)
     })
 }
 
 /// Whether the device has kernels of this cell for the type and for so many rows, steps and units.
 #[allow(unused_variables)] // What is asked depends on the backends there are.
-fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
+fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => dtype == DType::F32,
@@ -174,7 +194,8 @@ fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) 
         burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            crate::backend::cube::fits(device, cell, dtype, size)
+            let plain = kernel.mask.is_none() && kernel.zoneout.is_empty();
+            plain && crate::backend::cube::fits(device, kernel.kind, dtype, size)
         }
         _ => false,
     };

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Distribution, Tensor};
 use lstm_core::{
     Cell, Gate, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig, LstmWithoutGate,
     LstmpCellConfig, PeepholeLstmCellConfig, RecurrentDropout, RecurrentState, RnnCellConfig,
-    Zoneout,
+    SLstmCellConfig, Zoneout,
 };
 
 pub const I: usize = 3;

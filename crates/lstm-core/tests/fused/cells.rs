@@ -71,6 +71,66 @@ impl<C: Cell> Cell for Loop<C> {
     }
 }
 
+/// A cell with recurrent dropout whose mask is known: it hides every third unit, and in each row others.
+#[derive(Module, Debug)]
+struct Masked<C: Module> {
+    cell: RecurrentDropout<C>,
+}
+
+fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
+    let cell = RecurrentDropout::new(cell, 0.3);
+    Masked { cell }
+}
+
+impl<C: RecurrentProduct> Cell for Masked<C> {
+    type State = WithMask<C::State>;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State {
+        let state = self.cell.cell.zero_state(batch, options);
+        let units = self.d_output();
+        let mask = (0..batch * units).map(|k| match (k / units + k % units) % 3 {
+            0 => 0.0,
+            _ => 1.5,
+        });
+        let mask = TensorData::new(mask.collect::<Vec<f32>>(), [batch, units]);
+        let mask = Tensor::from_data(mask, &state.output().device());
+        WithMask { state, mask }
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State {
+        self.cell.step(projected, state)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        self.cell.kernel()
+    }
+
+    fn kernel_for(&self, state: &Self::State) -> Option<Kernel> {
+        self.cell.kernel_for(state)
+    }
+}
+
+/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states.
+fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
+    let mut zoneout = Zoneout::new(cell, probabilities);
+    for keep in &mut zoneout.keep {
+        keep.training = Param::from_bool(false);
+    }
+    zoneout
+}
+
 /// A layer, with lengths or not: outputs and final state.
 fn run<C: Cell>(
     layer: &Recurrent<C>,
@@ -260,6 +320,67 @@ fn activations() -> Vec<Nonlinearity> {
             bias: 0.2.into(),
         },
     ]
+}
+
+/// Sums are of about unit size.
+#[test]
+fn clipped_sums() {
+    let clip = Some(0.8);
+    check("rnn, clipped sums", &cpu(), |i, h, device| {
+        RnnCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check("gru, clipped sums", &cpu(), |i, h, device| {
+        GruCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check("lstm, clipped sums", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).with_clip_sums(clip);
+        PeepholeLstmCellConfig::new(lstm).init(device)
+    });
+}
+
+#[test]
+fn slstm() {
+    for exponential in [false, true] {
+        let name = format!("slstm, exponential forget gate {exponential}");
+        check(&name, &cpu(), |i, h, device| {
+            let slstm = SLstmCellConfig::new(i, h).with_exponential_forget(exponential);
+            slstm.init(device)
+        });
+    }
+}
+
+#[test]
+fn recurrent_dropout() {
+    check("rnn with dropout", &cpu(), |i, h, device| {
+        masked(RnnCellConfig::new(i, h).init(device))
+    });
+    check("gru with dropout", &cpu(), |i, h, device| {
+        masked(GruCellConfig::new(i, h).init(device))
+    });
+    check("lstm with dropout", &cpu(), |i, h, device| {
+        masked(LstmCellConfig::new(i, h).init(device))
+    });
+}
+
+#[test]
+fn zoned_out() {
+    check("rnn with zoneout", &cpu(), |i, h, device| {
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("gru with zoneout", &cpu(), |i, h, device| {
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("lstm with zoneout", &cpu(), |i, h, device| {
+        zoneout(LstmCellConfig::new(i, h).init(device), &[0.1, 0.4])
+    });
+    check("slstm with zoneout", &cpu(), |i, h, device| {
+        let probabilities = [0.1, 0.4, 0.2, 0.3];
+        zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
+    });
+    check("lstm with zoneout and dropout", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).init(device);
+        zoneout(masked(lstm), &[0.1, 0.4])
+    });
 }
 
 #[test]

@@ -253,6 +253,8 @@ impl Case {
                 Kind::TanhRnn | Kind::ReluRnn => Maybe::Nothing,
             },
             peepholes: Maybe::Nothing,
+            mask: Maybe::Nothing,
+            change: Maybe::Nothing,
             cell: self.kind.of_kernels(),
             reverse: self.reverse,
             lengths: self.lengths.clone(),
