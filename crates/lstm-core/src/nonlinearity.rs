@@ -216,6 +216,7 @@ impl AnyActivationConfig {
 
 /// The activation of a gate or a state in a cell. All but those with parameters run on kernels.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // A cell has three at most.
 pub enum AnyActivation {
     /// A function of one number.
     Pointwise(Nonlinearity),

@@ -75,8 +75,8 @@ impl BiGruConfig {
             .with_input_initializer(self.input_initializer.clone())
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
-            .with_gate_activation(self.gate_activation.clone().into())
-            .with_hidden_activation(self.hidden_activation.clone().into())
+            .with_gate_activation(self.gate_activation.clone())
+            .with_hidden_activation(self.hidden_activation.clone())
             .with_recompute(self.recompute);
         BiGru {
             forward: direction.init(device),

@@ -84,9 +84,9 @@ impl BiLstmConfig {
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
             .with_input_forget(self.input_forget)
-            .with_gate_activation(self.gate_activation.clone().into())
-            .with_cell_activation(self.cell_activation.clone().into())
-            .with_hidden_activation(self.hidden_activation.clone().into())
+            .with_gate_activation(self.gate_activation.clone())
+            .with_cell_activation(self.cell_activation.clone())
+            .with_hidden_activation(self.hidden_activation.clone())
             .with_recompute(self.recompute);
         BiLstm {
             forward: direction.init(device),

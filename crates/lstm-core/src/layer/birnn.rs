@@ -67,7 +67,7 @@ impl BiRnnConfig {
             .with_input_initializer(self.input_initializer.clone())
             .with_recurrent_initializer(self.recurrent_initializer.clone())
             .with_clip(self.clip)
-            .with_hidden_activation(self.hidden_activation.clone().into())
+            .with_hidden_activation(self.hidden_activation.clone())
             .with_recompute(self.recompute);
         BiRnn {
             forward: direction.init(device),

@@ -86,7 +86,7 @@ impl RnnStackConfig {
                 .with_input_initializer(self.input_initializer.clone())
                 .with_recurrent_initializer(self.recurrent_initializer.clone())
                 .with_clip(self.clip)
-                .with_hidden_activation(self.hidden_activation.clone().into())
+                .with_hidden_activation(self.hidden_activation.clone())
                 .with_recompute(self.recompute)
                 .with_reverse(k % directions == 1)
                 .init(device)

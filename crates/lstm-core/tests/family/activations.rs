@@ -10,8 +10,10 @@ use burn::nn::activation::{
 use burn::tensor::{DType, Device, Tensor};
 use lstm_core::{AnyActivation, AnyActivationConfig, LstmCellConfig, Nonlinearity, RnnCellConfig};
 
+type Formula = fn(f64) -> f64;
+
 /// Those that Burn has no configuration of, and their formulas.
-fn others() -> Vec<(Nonlinearity, fn(f64) -> f64)> {
+fn others() -> Vec<(Nonlinearity, Formula)> {
     use Nonlinearity::*;
     let constant = |number: f64| number.into();
     vec![

@@ -61,7 +61,7 @@ pub(super) fn softplus<V: Vector>(x: V) -> V {
     let zero = V::splat(0.0);
     let u = exp(x.at_most(zero - x));
     let s = u / (V::splat(2.0) + u);
-    let coefficients = [0.279_606_05, 0.400_249_1, 0.666_663_14, 2.0];
+    let coefficients = [0.279_606_05, 0.400_249_1, 0.666_663_1, 2.0];
     s.mul_add(
         polynomial(s * s, 0.281_783_26, coefficients),
         x.at_least(zero),

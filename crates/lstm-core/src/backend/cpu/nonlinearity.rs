@@ -43,7 +43,7 @@ pub(super) fn with_slope<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
         }
         Nonlinearity::GeluApproximate => {
             // (1 + tanh u) / 2 = σ(2u), which loses no digits far below zero.
-            const SCALE: f32 = 1.595_769_1; // 2 √(2/π)
+            const SCALE: f32 = 1.595_769_2; // 2 √(2/π)
             let square = V::splat(0.044_715 * SCALE) * x * x;
             let y = sigmoid(x * (square + V::splat(SCALE)));
             let inner = square.mul_add(V::splat(3.0), V::splat(SCALE));
