@@ -30,8 +30,11 @@ macro_rules! config {
 
                 $(
                     $(#[$option_doc])*
-                    pub fn [<with_ $option>](mut self, $option: $option_type) -> Self {
-                        self.$option = $option;
+                    pub fn [<with_ $option>](
+                        mut self,
+                        $option: $crate::config::config!(@argument $option $option_type),
+                    ) -> Self {
+                        self.$option = $crate::config::config!(@value $option);
                         self
                     }
                 )*
@@ -76,6 +79,15 @@ macro_rules! config {
 
         impl burn::config::Config for $name {}
     };
+    // An activation is given as ours or as Burn's.
+    (@argument gate_activation $type:ty) => { impl Into<$type> };
+    (@argument cell_activation $type:ty) => { impl Into<$type> };
+    (@argument hidden_activation $type:ty) => { impl Into<$type> };
+    (@argument $option:ident $type:ty) => { $type };
+    (@value gate_activation) => { gate_activation.into() };
+    (@value cell_activation) => { cell_activation.into() };
+    (@value hidden_activation) => { hidden_activation.into() };
+    (@value $option:ident) => { $option };
     (@read input_initializer $read:ident) => {
         $read.initializer.clone().unwrap_or($read.input_initializer)
     };

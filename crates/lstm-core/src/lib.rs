@@ -35,6 +35,7 @@
 //! | [`LstmpCell`], a projected hidden state | Sak et al. 2014; PyTorch's `proj_size` |
 //! | [`PeepholeLstmCell`] | Gers & Schmidhuber 2000; ONNX' `P` |
 //! | [`LayerNormLstmCell`] | Ba et al. 2016 |
+//! | [`SLstmCell`], exponential gates | Beck et al. 2024, xLSTM |
 //! | [`LstmCell`] with `input_forget`, coupled gates | Greff et al. 2015 |
 //! | [`LstmWithoutGate`], one gate always open | Greff et al. 2015 |
 //! | [`Zoneout`] of any cell | Krueger et al. 2017 |
@@ -69,16 +70,26 @@
 //!
 //! | cell | on these kernels |
 //! | --- | --- |
-//! | [`LstmCell`], [`RnnCell`] | with `clip`, coupled gates and the activations below |
-//! | [`GruCell`] | with the reset gate after the product, with `clip` and the activations below |
+//! | [`LstmCell`], [`RnnCell`] | with `clip`, `clip_sums`, coupled gates and any [`Nonlinearity`] |
+//! | [`GruCell`] | with the reset gate after the product, with `clip`, `clip_sums` and any [`Nonlinearity`] |
+//! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
+//! | [`Zoneout`] | of any of these, in training too |
+//! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
 //!
-//! Their activations are tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded ReLU, ELU, softsign and the
-//! identity. On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the
-//! usual activations and for the plain RNN with tanh or ReLU, without `clip` and coupled gates.
+//! On wgpu, in float32, and in float16 where a GPU has it, there are kernels for the LSTM with the usual activations
+//! and for the plain RNN with tanh or ReLU, without the options above.
 //!
-//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other cells, types,
-//! backends and activations, [`Recurrent`] with resets, and the GRU with the reset gate first.
+//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other types and backends,
+//! [`Recurrent`] with resets, one's own cells, and
+//!
+//! | on the loop | why |
+//! | --- | --- |
+//! | [`GruCell`] with the reset gate first, [`LstmpCell`] | a second product within a step |
+//! | [`RecurrentDropout`] with a mask for each gate | a product with another operand for each gate |
+//! | [`LayerNormLstmCell`] | a row's mean and variance between the product and the gates |
+//! | PReLU and SwiGLU as activations | parameters of their own |
+//!
 //! `runs_on_kernels` of a layer tells which way it goes on a device.
 //!
 //! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
@@ -141,7 +152,7 @@ pub use cell::{
     Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
     LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, LstmpState,
     PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
-    RnnCellConfig, WithMask, Zoneout,
+    RnnCellConfig, SLstmCell, SLstmCellConfig, SLstmState, WithMask, Zoneout,
 };
 #[cfg(feature = "optim")]
 pub use clip::{clip_global_norm, global_norm};
@@ -157,6 +168,7 @@ pub use mask::{Mask, Padding, Steps};
 #[deprecated(note = "a `Mask` now, made of lengths as before")]
 pub type Lengths = Mask;
 pub use module::cast;
+pub use nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StackedState, StateError, StateRecord, TensorRecord};
 pub use windows::Windows;

@@ -1,17 +1,16 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
+    Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project,
     recurrent_product,
 };
 use crate::config::config;
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, LstmKind};
 use crate::{init, shape};
 use burn::module::{Module, Param};
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 use core::ops::Range;
@@ -48,17 +47,19 @@ config! {
         /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
-        /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
+        /// (ONNX' `clip` is another thing: [`clip_sums`](Self::clip_sums)).
         pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
         /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
         /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
         pub input_forget: bool = false,
         /// The nonlinearity of the input, forget and output gates.
-        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
         /// The nonlinearity of the candidate `g`.
-        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub cell_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
         /// The nonlinearity through which the memory is shown.
-        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
 
@@ -96,6 +97,7 @@ impl LstmCellConfig {
                 }
             }),
             clip: self.clip,
+            clip_sums: self.clip_sums,
             input_forget: self.input_forget,
             gate_activation: self.gate_activation.init(device),
             cell_activation: self.cell_activation.init(device),
@@ -116,14 +118,16 @@ pub struct LstmCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the cell state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activations of the gates, if any.
+    pub clip_sums: Option<f64>,
     /// Whether `f = 1 - i`; set by the config, since the weights have three gates then.
     pub input_forget: bool,
     /// The nonlinearity of the input, forget and output gates.
-    pub gate_activation: Activation,
+    pub gate_activation: AnyActivation,
     /// The nonlinearity of the candidate `g`.
-    pub cell_activation: Activation,
+    pub cell_activation: AnyActivation,
     /// The nonlinearity through which the memory is shown.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(LstmCell);
@@ -185,16 +189,16 @@ impl LstmCell {
         recurrent_weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Self {
-        let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: None,
+            clip_sums: None,
             input_forget: false,
-            gate_activation: ActivationConfig::Sigmoid.init(&device),
-            cell_activation: ActivationConfig::Tanh.init(&device),
-            hidden_activation: ActivationConfig::Tanh.init(&device),
+            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
+            cell_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
         }
     }
 
@@ -312,7 +316,7 @@ impl LstmCell {
 
     /// The nonlinearity of the input, forget and output gates.
     pub(super) fn gate_of(&self, sum: Tensor<2>) -> Tensor<2> {
-        activate(&self.gate_activation, sum)
+        self.gate_activation.forward(clamp(sum, self.clip_sums))
     }
 
     /// All gates, from what goes into their nonlinearities.
@@ -324,7 +328,9 @@ impl LstmCell {
                 Some(forget) => sigma(forget),
                 None => 1.0 - input.clone(),
             },
-            candidate: activate(&self.cell_activation, sums.candidate.clone()),
+            candidate: self
+                .cell_activation
+                .forward(clamp(sums.candidate.clone(), self.clip_sums)),
             output: sigma(&sums.output),
             input,
         }
@@ -334,15 +340,12 @@ impl LstmCell {
     pub fn cell_state(&self, gates: &LstmGates, before: Tensor<2>) -> Tensor<2> {
         let kept = gates.forget.clone() * before;
         let cell = kept + gates.input.clone() * gates.candidate.clone();
-        match self.clip {
-            Some(clip) => cell.clamp(-clip, clip),
-            None => cell,
-        }
+        clamp(cell, self.clip)
     }
 
     /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; `[B, H]` all.
     pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
-        gates.output.clone() * activate(&self.hidden_activation, cell)
+        gates.output.clone() * self.hidden_activation.forward(cell)
     }
 }
 
@@ -389,10 +392,11 @@ impl LstmCell {
     /// Its options, as kernels see them.
     pub(super) fn kind(&self) -> Option<LstmKind> {
         Some(LstmKind {
-            gate: Nonlinearity::of(&self.gate_activation)?,
-            candidate: Nonlinearity::of(&self.cell_activation)?,
-            shown: Nonlinearity::of(&self.hidden_activation)?,
+            gate: self.gate_activation.pointwise()?,
+            candidate: self.cell_activation.pointwise()?,
+            shown: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
             coupled: self.input_forget,
             open: None,
             peepholes: false,

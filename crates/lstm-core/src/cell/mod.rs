@@ -1,5 +1,5 @@
 //! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
-//! family: [`GruCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
+//! family: [`GruCell`], [`SLstmCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
 //! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
 
 mod gru;
@@ -9,6 +9,7 @@ mod lstmp;
 mod peephole;
 mod recurrent_dropout;
 mod rnn;
+mod slstm;
 mod without_gate;
 mod zoneout;
 
@@ -19,6 +20,7 @@ pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
 pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
+pub use slstm::{SLstmCell, SLstmCellConfig, SLstmState};
 pub use without_gate::LstmWithoutGate;
 pub use zoneout::Zoneout;
 
@@ -27,8 +29,8 @@ use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay, Param};
-use burn::nn::activation::Activation;
-use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
+use burn::nn::Dropout;
+use burn::tensor::{Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
 ///
@@ -145,10 +147,16 @@ pub trait Cell: Module + ModuleDisplay {
     fn kernel(&self) -> Option<Kernel> {
         None
     }
+
+    /// [`kernel`](Self::kernel) for a sequence that begins with this state, if the state holds more than what is
+    /// carried on: a dropout mask.
+    fn kernel_for(&self, _state: &Self::State) -> Option<Kernel> {
+        self.kernel()
+    }
 }
 
 /// How kernels run a cell; see [`Cell::kernel`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kernel {
     /// What a step computes.
     pub(crate) kind: CellKind,
@@ -160,6 +168,10 @@ pub struct Kernel {
     pub(crate) bias: Vec<Tensor<1>>,
     /// `[P·H]`, in parts.
     pub(crate) peepholes: Vec<Tensor<1>>,
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`.
+    pub(crate) mask: Option<Tensor<2>>,
+    /// What keeps each state as it was, `h` first; none without zoneout.
+    pub(crate) zoneout: Vec<Dropout>,
 }
 
 impl Kernel {
@@ -175,6 +187,8 @@ impl Kernel {
             recurrent_weight: recurrent_weight.val(),
             bias: bias.iter().map(Param::val).collect(),
             peepholes: vec![],
+            mask: None,
+            zoneout: vec![],
         }
     }
 
@@ -282,17 +296,11 @@ fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
     core::array::from_fn(|k| packed.clone().slice(s![.., k * width..(k + 1) * width]))
 }
 
-/// Applies an activation.
-///
-/// Burn's own sigmoid computes in float32 on most backends, whatever it is given (`burn-backend`'s
-/// default body), which leaves a float64 network with seven digits. In float64 it is
-/// `σ(x) = (1 + tanh(x/2)) / 2` here.
-fn activate(activation: &Activation, x: Tensor<2>) -> Tensor<2> {
-    match activation {
-        Activation::Sigmoid(_) if x.dtype() == DType::F64 => {
-            x.div_scalar(2.0).tanh().add_scalar(1.0).div_scalar(2.0)
-        }
-        _ => activation.forward(x),
+/// `x` within `[-bound, bound]`, if there is a bound.
+fn clamp(x: Tensor<2>, bound: Option<f64>) -> Tensor<2> {
+    match bound {
+        Some(bound) => x.clamp(-bound, bound),
+        None => x,
     }
 }
 

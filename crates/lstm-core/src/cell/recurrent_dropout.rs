@@ -1,7 +1,7 @@
 //! Dropout of what a cell sees of its last output (Gal & Ghahramani 2016, *A theoretically grounded
 //! application of dropout in recurrent neural networks*; Keras' `recurrent_dropout`).
 
-use super::Cell;
+use super::{Cell, Kernel};
 use crate::state::{RecurrentState, StackedState};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
@@ -145,5 +145,17 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         let seen = state.output().repeat_dim(1, self.masks()) * mask.clone();
         let state = self.cell.step_seeing(projected, seen, state);
         WithMask { state, mask }
+    }
+
+    /// None with a mask for each gate.
+    fn kernel(&self) -> Option<Kernel> {
+        self.cell.kernel().filter(|_| !self.mask_per_gate)
+    }
+
+    fn kernel_for(&self, state: &WithMask<C::State>) -> Option<Kernel> {
+        Some(Kernel {
+            mask: Some(state.mask.clone()),
+            ..self.kernel()?
+        })
     }
 }

@@ -1,15 +1,12 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{
-    Cell, Kernel, RecurrentProduct, activate, check_projected, check_weights, leaf, project,
-};
+use super::{Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project};
 use crate::config::config;
 use crate::display::impl_module_display;
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, RnnKind};
 use crate::{init, shape};
 use burn::module::{Module, Param};
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
@@ -39,8 +36,10 @@ config! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
         pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the step.
-        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
 
@@ -68,6 +67,7 @@ impl RnnCellConfig {
                 .bias
                 .then(|| Initializer::Zeros.init([self.d_hidden], device)),
             clip: self.clip,
+            clip_sums: self.clip_sums,
             hidden_activation: self.hidden_activation.init(device),
         }
     }
@@ -85,8 +85,10 @@ pub struct RnnCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the hidden state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activation, if any.
+    pub clip_sums: Option<f64>,
     /// The nonlinearity of the step.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(RnnCell);
@@ -116,11 +118,12 @@ impl RnnCell {
             bias.as_ref(),
         );
         Self {
-            hidden_activation: ActivationConfig::Tanh.init(&input_weight.device()),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: None,
+            clip_sums: None,
         }
     }
 
@@ -179,17 +182,15 @@ impl Cell for RnnCell {
     fn step_projected(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
         check_projected("rnn cell", &projected, &state.hidden, self.d_hidden());
         let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
-        let hidden = activate(&self.hidden_activation, sum);
-        RnnState::new(match self.clip {
-            Some(clip) => hidden.clamp(-clip, clip),
-            None => hidden,
-        })
+        let hidden = self.hidden_activation.forward(clamp(sum, self.clip_sums));
+        RnnState::new(clamp(hidden, self.clip))
     }
 
     fn kernel(&self) -> Option<Kernel> {
         let kind = RnnKind {
-            activation: Nonlinearity::of(&self.hidden_activation)?,
+            activation: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
         };
         let kind = CellKind::Rnn(kind);
         Some(Kernel::new(

@@ -8,11 +8,15 @@
 //! [`candidate_bias`](GruCell::candidate_bias), both ways.
 //!
 //! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has.
+//!
+//! What `burn::nn` doesn't have, activations that Burn doesn't name and `clip_sums`, makes the conversion panic.
 
 use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
 use crate::layer::{Bidirectional, Gru, Lstm, Recurrent, Rnn};
 use crate::module::dense;
+use crate::nonlinearity::AnyActivation;
+use burn::nn::activation::Activation;
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
@@ -50,7 +54,7 @@ impl From<burn::nn::Rnn> for Rnn {
         let (input_weight, recurrent_weight, bias) = unpack(&rnn.gate);
         let cell = RnnCell {
             clip: rnn.clip,
-            hidden_activation: rnn.hidden_activation,
+            hidden_activation: rnn.hidden_activation.into(),
             ..RnnCell::from_weights(input_weight, recurrent_weight, bias)
         };
         Self {
@@ -82,10 +86,11 @@ impl From<burn::nn::Lstm> for Lstm {
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: lstm.clip,
+            clip_sums: None,
             input_forget: lstm.input_forget,
-            gate_activation: lstm.gate_activation,
-            cell_activation: lstm.cell_activation,
-            hidden_activation: lstm.hidden_activation,
+            gate_activation: lstm.gate_activation.into(),
+            cell_activation: lstm.cell_activation.into(),
+            hidden_activation: lstm.hidden_activation.into(),
         };
         Self {
             batch_first: lstm.batch_first,
@@ -109,8 +114,9 @@ impl From<burn::nn::Gru> for GruCell {
             candidate_bias: candidate_bias.map(|bias| leaf(dense(bias.val()))),
             reset_after: gru.reset_after,
             clip: gru.clip,
-            gate_activation: gru.gate_activation,
-            hidden_activation: gru.hidden_activation,
+            clip_sums: None,
+            gate_activation: gru.gate_activation.into(),
+            hidden_activation: gru.hidden_activation.into(),
         }
     }
 }
@@ -180,6 +186,27 @@ fn pack(gate: GateWeights) -> GateController {
     }
 }
 
+/// Burn's activation.
+///
+/// # Panics
+///
+/// If Burn doesn't have it.
+fn burns(activation: AnyActivation) -> Activation {
+    activation
+        .try_into()
+        .unwrap_or_else(|function| panic!("burn::nn has no activation {function}"))
+}
+
+/// `burn::nn`'s option of the same name, which clamps no sums.
+///
+/// # Panics
+///
+/// If sums are to be clamped.
+fn clip(clip: Option<f64>, sums: Option<f64>) -> Option<f64> {
+    assert!(sums.is_none(), "burn::nn has no cells that clip sums");
+    clip
+}
+
 impl From<Rnn> for burn::nn::Rnn {
     /// # Panics
     ///
@@ -196,8 +223,8 @@ impl From<Rnn> for burn::nn::Rnn {
             d_hidden: cell.d_hidden(),
             batch_first,
             reverse,
-            clip: cell.clip,
-            hidden_activation: cell.hidden_activation,
+            clip: clip(cell.clip, cell.clip_sums),
+            hidden_activation: burns(cell.hidden_activation),
         }
     }
 }
@@ -218,11 +245,11 @@ impl From<Lstm> for burn::nn::Lstm {
             d_hidden: cell.d_hidden(),
             batch_first,
             reverse,
-            clip: cell.clip,
+            clip: clip(cell.clip, cell.clip_sums),
             input_forget: cell.input_forget,
-            gate_activation: cell.gate_activation,
-            cell_activation: cell.cell_activation,
-            hidden_activation: cell.hidden_activation,
+            gate_activation: burns(cell.gate_activation),
+            cell_activation: burns(cell.cell_activation),
+            hidden_activation: burns(cell.hidden_activation),
         }
     }
 }
@@ -245,9 +272,9 @@ impl From<GruCell> for burn::nn::Gru {
             new_gate,
             d_hidden,
             reset_after: cell.reset_after,
-            gate_activation: cell.gate_activation,
-            hidden_activation: cell.hidden_activation,
-            clip: cell.clip,
+            gate_activation: burns(cell.gate_activation),
+            hidden_activation: burns(cell.hidden_activation),
+            clip: clip(cell.clip, cell.clip_sums),
         }
     }
 }

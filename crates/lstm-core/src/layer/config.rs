@@ -3,10 +3,10 @@
 use super::{Bidirectional, Gru, Recurrent, RecurrentStack};
 use crate::cell::{GruCell, GruCellConfig, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
 use crate::config::config;
+use crate::nonlinearity::{AnyActivationConfig, Nonlinearity};
 use crate::recompute::Recompute;
 use crate::shape;
 use burn::nn::Initializer;
-use burn::nn::activation::ActivationConfig;
 use burn::tensor::Device;
 
 /// An LSTM run over sequences; drop-in for `burn::nn::Lstm`.
@@ -232,14 +232,16 @@ configs! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the cell state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
         /// Whether input and forget gate are coupled, `f = 1 - i`.
         pub input_forget: bool = false,
         /// The nonlinearity of the input, forget and output gates.
-        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
         /// The nonlinearity of the candidate.
-        pub cell_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub cell_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
         /// The nonlinearity through which the cell state is shown.
-        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
 
@@ -269,8 +271,10 @@ configs! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the step.
-        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
 
@@ -302,9 +306,11 @@ configs! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the reset and update gates.
-        pub gate_activation: ActivationConfig = ActivationConfig::Sigmoid,
+        pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
         /// The nonlinearity of the candidate.
-        pub hidden_activation: ActivationConfig = ActivationConfig::Tanh,
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }

@@ -160,6 +160,8 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             peepholes,
             hidden,
             memory,
+            mask: parts(inputs.mask).0,
+            change: parts(inputs.change).0,
             cell: inputs.cell,
             reverse: inputs.reverse,
             lengths: inputs.lengths,

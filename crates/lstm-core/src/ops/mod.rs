@@ -17,7 +17,7 @@ mod tensor;
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 pub use cell::Spec;
-pub use cell::{CellKind, GruKind, LstmKind, RnnKind};
+pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 pub(crate) use tensor::{has_kernels_of, run};
 
 #[cfg(feature = "wgpu")]
@@ -188,6 +188,13 @@ pub struct Inputs<B: Backend> {
     /// The other states before the first step, side by side, `[B, M·H]`: an LSTM's `c`.
     #[extension_type]
     pub memory: Maybe<B>,
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`: a dropout mask, without gradient.
+    #[extension_type]
+    pub mask: Maybe<B>,
+    /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, `h` first: zoneout, without
+    /// gradient.
+    #[extension_type]
+    pub change: Maybe<B>,
     /// The cell.
     pub cell: CellKind,
     /// Whether the steps are read from the last to the first.

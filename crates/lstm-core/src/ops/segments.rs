@@ -130,6 +130,9 @@ fn inputs_of<B: Backend>(
         input: part::<B>(&inputs.input, segment),
         hidden,
         memory,
+        change: (inputs.change.as_option())
+            .map(|change| part::<B>(change, segment))
+            .into(),
         lengths: lengths_in(&inputs.lengths, segment),
         ..inputs.clone()
     }

@@ -1,7 +1,7 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
 use super::segments::segments;
-use super::{CellKind, Inputs, RecurrentBackend, RowLengths, packed};
+use super::{Inputs, RecurrentBackend, RowLengths, packed};
 use crate::cell::{Cell, Kernel};
 use crate::mask::Rows;
 use crate::module;
@@ -9,6 +9,7 @@ use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::backend::Dispatch;
+use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 
 /// Runs a cell over a sequence, and back: on kernels if there are any, in segments of so many steps if given;
@@ -24,7 +25,7 @@ pub(crate) fn run<C: Cell>(
     check_devices(operation, &input, &state.tensors());
     let ready = module::ready(operation, cell, &input);
     let (cell, rows) = (ready.as_ref(), reading.rows);
-    let (output, state) = match kernel_for(operation, cell, &input, &state, reading) {
+    let (output, state) = match kernels_for(operation, cell, &input, &state, reading) {
         Some(kernel) => {
             let layer = Layer {
                 kernel,
@@ -44,14 +45,14 @@ pub(crate) fn run<C: Cell>(
 }
 
 /// The kernels for a cell, if there are any for this input.
-fn kernel_for<C: Cell>(
+fn kernels_for<C: Cell>(
     operation: &str,
     cell: &C,
     input: &Tensor<3>,
     state: &C::State,
     reading: &Reading<'_, C::State>,
 ) -> Option<Kernel> {
-    let kernel = cell.kernel()?;
+    let kernel = cell.kernel_for(state)?;
     check_types(operation, input, &kernel, &state.tensors());
     let [batch, time, _] = input.dims();
     // Padding can double what is read of rows with gaps.
@@ -60,7 +61,7 @@ fn kernel_for<C: Cell>(
         false => batch,
     };
     let size = [most, time, kernel.units()];
-    has_kernels(kernel.kind, &input.device(), input.dtype(), size).then_some(kernel)
+    has_kernels(&kernel, &input.device(), input.dtype(), size).then_some(kernel)
 }
 
 /// A layer on kernels. States are `[B, H]` each, the hidden one first.
@@ -117,13 +118,14 @@ impl Layer {
         states: Vec<Tensor<2>>,
         rows: Option<&Rows>,
     ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let mask = self.kernel.mask.clone();
         let Some(rows) = rows else {
-            return self.kernels(input, states, None);
+            return self.kernels(input, states, mask, None);
         };
         let [batch, time, _] = input.dims();
         match rows.as_lengths() {
-            Some(lengths) => self.kernels(input, states, Some(lengths.clone())),
-            None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, None),
+            Some(lengths) => self.kernels(input, states, mask, Some(lengths.clone())),
+            None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, mask, None),
             None if !rows.any_valid(batch) => {
                 let options = (&input.device(), input.dtype());
                 let output = Tensor::zeros([batch, time, self.kernel.units()], options);
@@ -134,10 +136,11 @@ impl Layer {
                 states,
                 self.initial.clone(),
                 rows,
-                |input, states, lengths, _| {
+                |input, states, lengths, rows| {
                     let [_, time, _] = input.dims();
                     let padded = lengths.iter().any(|length| *length < time);
-                    self.kernels(input, states, padded.then_some(lengths))
+                    let mask = mask.clone().map(|mask| mask.select(0, rows));
+                    self.kernels(input, states, mask, padded.then_some(lengths))
                 },
             ),
         }
@@ -148,6 +151,7 @@ impl Layer {
         &self,
         input: Tensor<3>,
         mut states: Vec<Tensor<2>>,
+        mask: Option<Tensor<2>>,
         lengths: RowLengths,
     ) -> (Tensor<3>, Vec<Tensor<2>>) {
         let kernel = &self.kernel;
@@ -157,6 +161,7 @@ impl Layer {
             let width = spec.sums() * kernel.units();
             Tensor::zeros([width], (&input.device(), input.dtype()))
         };
+        let change = change(&kernel.zoneout, &input, kernel.units());
         let (output, hidden, memory) = Dispatch::recurrence(Inputs {
             bias: side_by_side(kernel.bias.clone())
                 .unwrap_or_else(zeros)
@@ -169,6 +174,8 @@ impl Layer {
                 .into(),
             hidden: states.remove(0).into_dispatch(),
             memory: side_by_side(others).map(Tensor::into_dispatch).into(),
+            mask: mask.map(Tensor::into_dispatch).into(),
+            change: change.map(Tensor::into_dispatch).into(),
             cell: kernel.kind,
             reverse: self.reverse,
             lengths,
@@ -178,6 +185,22 @@ impl Layer {
         states.extend(apart(Tensor::from_dispatch(memory), spec.memory));
         (Tensor::from_dispatch(output), states)
     }
+}
+
+/// How much of each step's change the states go along with under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
+/// training, else the same at all steps.
+fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor<3>> {
+    let [batch, time, _] = input.dims();
+    let drawn = match input.device().is_autodiff() {
+        true => [batch, time, units],
+        false => [1, 1, units],
+    };
+    let ones = Tensor::<3>::ones(drawn, (&input.device(), input.dtype()));
+    // Dropout scales what it lets through.
+    let each = (zoneout.iter()).map(|keep| keep.forward(ones.clone()) * (1.0 - keep.prob));
+    let change = side_by_side(each.collect())?;
+    let [_, _, width] = change.dims();
+    Some(change.expand([batch, time, width]))
 }
 
 /// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.
@@ -234,13 +257,13 @@ pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
             dtype if module::is_quantized(dtype) => DType::F32, // most probably, the input's
             dtype => dtype,
         };
-        has_kernels(kernel.kind, device, dtype, size)
+        has_kernels(&kernel, device, dtype, size)
     })
 }
 
 /// Whether the device has kernels of this cell for the type and for so many rows, steps and units.
 #[allow(unused_variables)] // What is asked depends on the backends there are.
-fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
+fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => dtype == DType::F32,
@@ -248,7 +271,8 @@ fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) 
         burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            crate::backend::cube::fits(device, cell, dtype, size)
+            let plain = kernel.mask.is_none() && kernel.zoneout.is_empty();
+            plain && crate::backend::cube::fits(device, kernel.kind, dtype, size)
         }
         _ => false,
     };

@@ -1,7 +1,9 @@
 //! What zoneout and recurrent dropout do in training, and that they do it in training only.
 
 use crate::cells::{H, I, assert_close, assert_states_close, numbers, random, random_weights};
-use burn::tensor::{Device, Tensor, s};
+use burn::module::Param;
+use burn::nn::RnnState;
+use burn::tensor::{Device, Distribution, Tensor, s};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmState, Recurrent, RecurrentDropout, RecurrentState,
     RnnCellConfig, Zoneout,
@@ -43,6 +45,43 @@ fn zoneout_keeps_numbers_as_they_were() {
             (kept - probability).abs() < 0.025,
             "{kept} of {probability}"
         );
+    }
+}
+
+/// Which numbers were kept shows in the outputs; with that known, steps of tensors give the same gradients.
+#[test]
+fn zoneout_in_training_on_kernels() {
+    const T: usize = 5;
+    let device = Device::flex().autodiff();
+    let rnn = RnnCellConfig::new(I, H).init(&device);
+    let layer = Recurrent::new(Zoneout::new(rnn.clone(), &[0.4]));
+    assert!(layer.runs_on_kernels(&device));
+    let x = Tensor::<3>::random([ROWS, T, I], Distribution::Normal(0.0, 1.0), &device);
+    let (output, _) = layer.forward(x.clone(), None);
+
+    let mut state = rnn.zero_state(ROWS, &device);
+    let mut kept = vec![];
+    let mut outputs = vec![];
+    for (x, output) in x.iter_dim(1).zip(output.clone().iter_dim(1)) {
+        let before = state.hidden.clone();
+        let after = rnn.step(rnn.project(x.squeeze_dim(1)), state).hidden;
+        let changed = (output.squeeze_dim::<2>(1) - before.clone())
+            .abs()
+            .greater_elem(1e-6);
+        kept.extend(changed.to_data().iter::<bool>().map(|changed| !changed));
+        state = RnnState::new(before.mask_where(changed, after));
+        outputs.push(state.hidden.clone());
+    }
+    let want = Tensor::stack::<3>(outputs, 1);
+    assert_close("output", &output, &want, 1e-6);
+    let kept = share(kept.into_iter());
+    assert!((kept - 0.4).abs() < 0.01, "{kept}");
+
+    let upstream = Tensor::<3>::random([ROWS, T, H], Distribution::Normal(0.0, 0.02), &device);
+    let gradients = [output, want].map(|y| (y * upstream.clone()).sum().backward());
+    let weight = |k: usize, weight: &Param<Tensor<2>>| weight.val().grad(&gradients[k]).unwrap();
+    for of in [&rnn.input_weight, &rnn.recurrent_weight] {
+        assert_close("gradient", &weight(0, of), &weight(1, of), 1e-4);
     }
 }
 

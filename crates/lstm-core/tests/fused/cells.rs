@@ -3,13 +3,12 @@
 
 use crate::case::Random;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::nn::activation::{
-    ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
-};
+use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, Mask, Padding,
-    PeepholeLstmCellConfig, Recurrent, RecurrentLayer, RecurrentState, RnnCellConfig, Steps,
+    Cell, Gate, GruCellConfig, Kernel, LstmCellConfig, LstmWithoutGate, Mask, Nonlinearity,
+    Padding, PeepholeLstmCellConfig, Real, Recurrent, RecurrentDropout, RecurrentLayer,
+    RecurrentProduct, RecurrentState, RnnCellConfig, SLstmCellConfig, Steps, WithMask, Zoneout,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -70,6 +69,66 @@ impl<C: Cell> Cell for Loop<C> {
     fn step_projected(&self, projected: Tensor<2>, state: C::State) -> C::State {
         self.cell.step_projected(projected, state)
     }
+}
+
+/// A cell with recurrent dropout whose mask is known: it hides every third unit, and in each row others.
+#[derive(Module, Debug)]
+struct Masked<C: Module> {
+    cell: RecurrentDropout<C>,
+}
+
+fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
+    let cell = RecurrentDropout::new(cell, 0.3);
+    Masked { cell }
+}
+
+impl<C: RecurrentProduct> Cell for Masked<C> {
+    type State = WithMask<C::State>;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State {
+        let state = self.cell.cell.zero_state(batch, options);
+        let units = self.d_output();
+        let mask = (0..batch * units).map(|k| match (k / units + k % units) % 3 {
+            0 => 0.0,
+            _ => 1.5,
+        });
+        let mask = TensorData::new(mask.collect::<Vec<f32>>(), [batch, units]);
+        let mask = Tensor::from_data(mask, &state.output().device());
+        WithMask { state, mask }
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step_projected(&self, projected: Tensor<2>, state: Self::State) -> Self::State {
+        self.cell.step_projected(projected, state)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        self.cell.kernel()
+    }
+
+    fn kernel_for(&self, state: &Self::State) -> Option<Kernel> {
+        self.cell.kernel_for(state)
+    }
+}
+
+/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states.
+fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
+    let mut zoneout = Zoneout::new(cell, probabilities);
+    for keep in &mut zoneout.keep {
+        keep.training = Param::from_bool(false);
+    }
+    zoneout
 }
 
 /// Which of `[B, T]` steps are read: all, the first ones, any; perhaps of several sequences a row.
@@ -135,7 +194,11 @@ where
             assert!(!by_loop.runs_on_kernels(&device), "{name}");
             let x = draw.tensor([b, t, i], 1.0).require_grad();
             let zero = cell.zero_state(b, &device);
-            let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
+            // Above zero, since an sLSTM divides by a part of it.
+            let state = zero.map(|zero| {
+                let numbers = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
+                numbers.detach().require_grad()
+            });
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
@@ -200,8 +263,8 @@ fn gru() {
     check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
-            .with_hidden_activation(ActivationConfig::Softsign)
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_hidden_activation(Nonlinearity::Softsign.into())
             .init(device)
     });
 }
@@ -209,29 +272,129 @@ fn gru() {
 #[test]
 fn rnn() {
     for activation in activations() {
-        let name = format!("rnn {activation}").replace(char::is_whitespace, "");
+        let name = format!("rnn {activation}");
         check(&name, &cpu(), |i, h, device| {
             RnnCellConfig::new(i, h)
-                .with_hidden_activation(activation.clone())
+                .with_hidden_activation(activation.into())
                 .with_clip(Some(0.9))
                 .init(device)
         });
     }
 }
 
-/// Those that no cell has by default. (At a corner a gradient hangs on the last bit of a sum, so there are
-/// few cases of those that have one.)
-fn activations() -> Vec<ActivationConfig> {
+/// All. (At a corner a gradient hangs on the last bit of a sum, so there are few cases of those that have one.)
+fn activations() -> Vec<Nonlinearity> {
+    use Nonlinearity::*;
+    let (half, one) = (Real::from(0.5), Real::from(1.0));
     vec![
-        ActivationConfig::Tanh,
-        ActivationConfig::Sigmoid,
-        ActivationConfig::Softsign,
-        ActivationConfig::Elu(EluConfig::new()),
-        ActivationConfig::LeakyRelu(LeakyReluConfig::new()),
-        ActivationConfig::ThresholdedRelu(ThresholdedReluConfig::new().with_alpha(0.3)),
-        ActivationConfig::HardSigmoid(HardSigmoidConfig::new()),
-        ActivationConfig::Identity,
+        Identity,
+        Tanh,
+        Sigmoid,
+        Relu,
+        Relu6,
+        LeakyRelu {
+            negative_slope: 0.01.into(),
+        },
+        ThresholdedRelu { alpha: 0.3.into() },
+        Elu { alpha: one },
+        Celu { alpha: 0.7.into() },
+        Selu,
+        Gelu,
+        GeluApproximate,
+        Silu,
+        HardSwish,
+        Mish,
+        Softplus {
+            beta: 1.5.into(),
+            threshold: 2.0.into(),
+        },
+        Softsign,
+        LogSigmoid,
+        Exponential,
+        HardSigmoid {
+            alpha: (1.0 / 6.0).into(),
+            beta: half,
+        },
+        HardTanh {
+            min: (-0.5).into(),
+            max: 0.8.into(),
+        },
+        Affine {
+            alpha: half,
+            beta: 0.1.into(),
+        },
+        ScaledTanh {
+            alpha: 1.7159.into(),
+            beta: (2.0 / 3.0).into(),
+        },
+        HardShrink { lambda: 0.2.into() },
+        SoftShrink { lambda: 0.2.into() },
+        Shrink {
+            lambda: 0.3.into(),
+            bias: 0.2.into(),
+        },
     ]
+}
+
+/// Sums are of about unit size.
+#[test]
+fn clipped_sums() {
+    let clip = Some(0.8);
+    check("rnn, clipped sums", &cpu(), |i, h, device| {
+        RnnCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check("gru, clipped sums", &cpu(), |i, h, device| {
+        GruCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check("lstm, clipped sums", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).with_clip_sums(clip);
+        PeepholeLstmCellConfig::new(lstm).init(device)
+    });
+}
+
+#[test]
+fn slstm() {
+    for exponential in [false, true] {
+        let name = format!("slstm, exponential forget gate {exponential}");
+        check(&name, &cpu(), |i, h, device| {
+            let slstm = SLstmCellConfig::new(i, h).with_exponential_forget(exponential);
+            slstm.init(device)
+        });
+    }
+}
+
+#[test]
+fn recurrent_dropout() {
+    check("rnn with dropout", &cpu(), |i, h, device| {
+        masked(RnnCellConfig::new(i, h).init(device))
+    });
+    check("gru with dropout", &cpu(), |i, h, device| {
+        masked(GruCellConfig::new(i, h).init(device))
+    });
+    check("lstm with dropout", &cpu(), |i, h, device| {
+        masked(LstmCellConfig::new(i, h).init(device))
+    });
+}
+
+#[test]
+fn zoned_out() {
+    check("rnn with zoneout", &cpu(), |i, h, device| {
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("gru with zoneout", &cpu(), |i, h, device| {
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("lstm with zoneout", &cpu(), |i, h, device| {
+        zoneout(LstmCellConfig::new(i, h).init(device), &[0.1, 0.4])
+    });
+    check("slstm with zoneout", &cpu(), |i, h, device| {
+        let probabilities = [0.1, 0.4, 0.2, 0.3];
+        zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
+    });
+    check("lstm with zoneout and dropout", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).init(device);
+        zoneout(masked(lstm), &[0.1, 0.4])
+    });
 }
 
 #[test]
@@ -246,9 +409,9 @@ fn lstm_with_options() {
     });
     check("lstm with other activations", &cpu(), |i, h, device| {
         LstmCellConfig::new(i, h)
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
-            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()))
-            .with_hidden_activation(ActivationConfig::Softsign)
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()).into())
+            .with_hidden_activation(Nonlinearity::Softsign.into())
             .init(device)
     });
 }

@@ -39,10 +39,15 @@ pub(crate) fn fits(
 ) -> bool {
     let known = match cell {
         CellKind::Lstm(kind) => kind == LstmKind::USUAL,
-        CellKind::Rnn(RnnKind { activation, clip }) => {
-            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu) && clip.is_none()
+        CellKind::Rnn(RnnKind {
+            activation,
+            clip,
+            clip_sums,
+        }) => {
+            matches!(activation, Nonlinearity::Tanh | Nonlinearity::Relu)
+                && clip.or(clip_sums).is_none()
         }
-        CellKind::Gru(_) => false,
+        CellKind::Gru(_) | CellKind::SLstm(_) => false,
     };
     let client = device.client();
     let properties = client.properties();

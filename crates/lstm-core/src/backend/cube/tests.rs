@@ -11,7 +11,6 @@ use crate::{LstmCell, LstmCellConfig, Mask, RnnCell, RnnCellConfig, reference};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Backend, DispatchDevice};
 use burn::module::Param;
-use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{DType, Device, DeviceType, Tensor, TensorData};
 use burn_cubecl::tensor::CubeTensor;
@@ -51,8 +50,12 @@ enum Kind {
 impl Kind {
     fn of_kernels(self) -> CellKind {
         let rnn = |activation| {
-            let clip = None;
-            CellKind::Rnn(RnnKind { activation, clip })
+            let (clip, clip_sums) = (None, None);
+            CellKind::Rnn(RnnKind {
+                activation,
+                clip,
+                clip_sums,
+            })
         };
         match self {
             Self::Lstm => CellKind::Lstm(LstmKind::USUAL),
@@ -171,15 +174,15 @@ impl Case {
             }
             Kind::TanhRnn | Kind::ReluRnn => {
                 let activation = match self.kind {
-                    Kind::ReluRnn => ActivationConfig::Relu,
-                    _ => ActivationConfig::Tanh,
+                    Kind::ReluRnn => Nonlinearity::Relu,
+                    _ => Nonlinearity::Tanh,
                 };
                 let cell = RnnCell {
                     input_weight: input_weight.clone(),
                     recurrent_weight: recurrent_weight.clone(),
                     bias: Some(bias.clone()),
                     ..RnnCellConfig::new(i, h)
-                        .with_hidden_activation(activation)
+                        .with_hidden_activation(activation.into())
                         .init(device)
                 };
                 let state = RnnState::new(h0.clone());
@@ -250,6 +253,8 @@ impl Case {
                 Kind::TanhRnn | Kind::ReluRnn => Maybe::Nothing,
             },
             peepholes: Maybe::Nothing,
+            mask: Maybe::Nothing,
+            change: Maybe::Nothing,
             cell: self.kind.of_kernels(),
             reverse: self.reverse,
             lengths: self.lengths.clone(),
