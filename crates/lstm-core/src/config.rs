@@ -21,6 +21,7 @@ macro_rules! config {
         }
 
         pastey::paste! {
+            #[allow(clippy::useless_conversion)] // Only activations are converted.
             impl $name {
                 /// The config with all other options at their defaults.
                 #[allow(clippy::too_many_arguments)]
@@ -34,7 +35,7 @@ macro_rules! config {
                         mut self,
                         $option: $crate::config::config!(@argument $option $option_type),
                     ) -> Self {
-                        self.$option = $crate::config::config!(@value $option);
+                        self.$option = $option.into();
                         self
                     }
                 )*
@@ -84,10 +85,6 @@ macro_rules! config {
     (@argument cell_activation $type:ty) => { impl Into<$type> };
     (@argument hidden_activation $type:ty) => { impl Into<$type> };
     (@argument $option:ident $type:ty) => { $type };
-    (@value gate_activation) => { gate_activation.into() };
-    (@value cell_activation) => { cell_activation.into() };
-    (@value hidden_activation) => { hidden_activation.into() };
-    (@value $option:ident) => { $option };
     (@read input_initializer $read:ident) => {
         $read.initializer.clone().unwrap_or($read.input_initializer)
     };

@@ -54,8 +54,8 @@ impl fmt::Debug for Real {
 /// let keras_3 = Nonlinearity::HardSigmoid { alpha: (1.0 / 6.0).into(), beta: 0.5.into() };
 /// let lecun = Nonlinearity::ScaledTanh { alpha: 1.7159.into(), beta: (2.0 / 3.0).into() };
 /// let cell = LstmCellConfig::new(3, 5)
-///     .with_gate_activation(keras_3.into())
-///     .with_cell_activation(lecun.into())
+///     .with_gate_activation(keras_3)
+///     .with_cell_activation(lecun)
 ///     .init(&Device::flex());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -11,40 +11,36 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of an [`SLstmCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{Recurrent, SLstmCellConfig};
-///
-/// let device = Device::flex();
-/// let cell = SLstmCellConfig::new(3, 5).with_exponential_forget(true).init(&device);
-/// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.normaliser.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct SLstmCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias. Without one, `forget_bias` has no place to go.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Start value of the forget gate's bias; all other biases start at 0.
-    #[config(default = 1.0)]
-    pub forget_bias: f64,
-    /// Whether the forget gate is `e^x`; else it is `σ(x)`. The paper has both.
-    #[config(default = false)]
-    pub exponential_forget: bool,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
+config! {
+    /// Configuration of an [`SLstmCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{Recurrent, SLstmCellConfig};
+    ///
+    /// let device = Device::flex();
+    /// let cell = SLstmCellConfig::new(3, 5).with_exponential_forget(true).init(&device);
+    /// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.normaliser.dims(), [2, 5]);
+    /// ```
+    pub struct SLstmCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has a bias. Without one, `forget_bias` has no place to go.
+        pub bias: bool = true,
+        /// Start value of the forget gate's bias; all other biases start at 0.
+        pub forget_bias: f64 = 1.0,
+        /// Whether the forget gate is `e^x`; else it is `σ(x)`. The paper has both.
+        pub exponential_forget: bool = false,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+    }
 }
 
 impl SLstmCellConfig {

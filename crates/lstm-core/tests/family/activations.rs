@@ -150,7 +150,7 @@ fn gradients_against_central_differences() {
     for function in functions.chain(burns) {
         // Without a bound e^x of e^x of e^x is too much.
         let rnn = RnnCellConfig::new(I, H)
-            .with_hidden_activation(function.into())
+            .with_hidden_activation(function)
             .with_clip_sums(Some(1.5));
         differences(&format!("rnn with {function}"), rnn.init(&device));
     }

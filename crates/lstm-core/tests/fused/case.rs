@@ -217,7 +217,7 @@ impl Case {
                 };
                 let config = RnnCellConfig::new(i, h)
                     .with_initializer(Initializer::Zeros)
-                    .with_hidden_activation(activation.into());
+                    .with_hidden_activation(activation);
                 let layer = Rnn {
                     batch_first: self.batch_first,
                     reverse: self.reverse,

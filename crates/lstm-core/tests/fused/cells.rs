@@ -264,7 +264,7 @@ fn gru() {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
-            .with_hidden_activation(Nonlinearity::Softsign.into())
+            .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });
 }
@@ -275,7 +275,7 @@ fn rnn() {
         let name = format!("rnn {activation}");
         check(&name, &cpu(), |i, h, device| {
             RnnCellConfig::new(i, h)
-                .with_hidden_activation(activation.into())
+                .with_hidden_activation(activation)
                 .with_clip(Some(0.9))
                 .init(device)
         });
@@ -411,7 +411,7 @@ fn lstm_with_options() {
         LstmCellConfig::new(i, h)
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
             .with_cell_activation(ActivationConfig::Elu(EluConfig::new()).into())
-            .with_hidden_activation(Nonlinearity::Softsign.into())
+            .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });
 }

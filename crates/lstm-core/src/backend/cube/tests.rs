@@ -182,7 +182,7 @@ impl Case {
                     recurrent_weight: recurrent_weight.clone(),
                     bias: Some(bias.clone()),
                     ..RnnCellConfig::new(i, h)
-                        .with_hidden_activation(activation.into())
+                        .with_hidden_activation(activation)
                         .init(device)
                 };
                 let state = RnnState::new(h0.clone());
