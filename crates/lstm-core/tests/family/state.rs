@@ -51,7 +51,10 @@ fn a_record_of_something_else_is_an_error() {
     );
     assert_eq!(error.to_string(), "state record: expected 1 tensors, got 2");
 
-    let other = LstmState::new(zeros([3, 4]), zeros([2, 4]));
+    let other = LstmState {
+        cell: zeros([3, 4]),
+        hidden: zeros([2, 4]),
+    };
     let error = record.restore(&other).err().unwrap();
     let (expected, got) = (vec![3, 4], vec![2, 4]);
     assert_eq!(
