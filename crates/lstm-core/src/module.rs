@@ -56,15 +56,16 @@ pub(crate) fn ready<'a, C: Cell, const D: usize>(
 ) -> Cow<'a, C> {
     struct Look {
         quantized: bool,
-        devices: Vec<Device>,
+        device: Device,
+        elsewhere: Option<Device>,
     }
 
     impl ModuleVisitor for Look {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             self.quantized |= is_quantized(param.dtype());
             let device = param.device();
-            if !self.devices.contains(&device) {
-                self.devices.push(device);
+            if device != self.device {
+                self.elsewhere = Some(device);
             }
         }
     }
@@ -82,11 +83,12 @@ pub(crate) fn ready<'a, C: Cell, const D: usize>(
 
     let mut look = Look {
         quantized: false,
-        devices: vec![],
+        device: input.device(),
+        elsewhere: None,
     };
     cell.visit(&mut look);
-    for device in look.devices {
-        shape::check_device(operation, "input", "weights are", &device, &input.device());
+    if let Some(weights) = &look.elsewhere {
+        shape::check_device(operation, "input", "weights are", weights, &look.device);
     }
     match look.quantized {
         true => Cow::Owned(cell.clone().map(&mut Dense(input.dtype()))),

@@ -85,7 +85,7 @@ pub(crate) fn run<C: Cell>(
 /// such as an LSTM's `c`, would so need a stack as deep as the sequence is long.
 fn breaks_chain(projected: &Tensor<2>, taken: usize) -> bool {
     const STEPS: usize = 50;
-    taken % STEPS == 0
+    taken.is_multiple_of(STEPS)
         && projected.device().gradient_checkpointing_strategy()
             == Some(GradientCheckpointingStrategy::Balanced)
 }

@@ -421,6 +421,11 @@ impl RecurrentProduct for LstmCell {
         seen: Tensor<2>,
         state: LstmState<2>,
     ) -> LstmState<2> {
-        self.step_projected(projected, LstmState::new(state.cell, seen))
+        // What each gate sees may be another: wider than the cell state, which `LstmState::new` doesn't allow.
+        let state = LstmState {
+            cell: state.cell,
+            hidden: seen,
+        };
+        self.step_projected(projected, state)
     }
 }

@@ -65,7 +65,10 @@ fn a_record_of_something_else_is_an_error() {
         "state record: tensor 0 must be [3, 3, 4], got [2, 3, 4]: 2 layers times directions for 3"
     );
 
-    let other = LstmState::new(zeros([3, 4]), zeros([2, 4]));
+    let other = LstmState {
+        cell: zeros([3, 4]),
+        hidden: zeros([2, 4]),
+    };
     let error = record.restore(&other).err().unwrap();
     let (expected, got) = (vec![3, 4], vec![2, 4]);
     assert_eq!(
