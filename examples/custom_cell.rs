@@ -37,7 +37,7 @@ impl Cell for MinimalGatedUnit {
     }
 
     // f = σ(W_f [h, x] + b_f)    h~ = tanh(W_h [f ⊙ h, x] + b_h)    h' = (1 − f) ⊙ h + f ⊙ h~
-    fn step(&self, x: Tensor<2>, h: Tensor<2>) -> Tensor<2> {
+    fn step_projected(&self, x: Tensor<2>, h: Tensor<2>) -> Tensor<2> {
         let beside_x = |h: Tensor<2>| Tensor::cat(vec![h, x.clone()], 1);
         let f = sigmoid(self.forget.forward(beside_x(h.clone())));
         let candidate = self.candidate.forward(beside_x(f.clone() * h.clone()));

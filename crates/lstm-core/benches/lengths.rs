@@ -10,7 +10,7 @@
 mod shapes;
 
 use burn::tensor::{Device, Distribution, Tensor};
-use lstm_core::{BiLstm, Lengths, Lstm, LstmConfig, LstmStack, LstmStackConfig};
+use lstm_core::{BiLstm, Lstm, LstmConfig, LstmStack, LstmStackConfig, Mask};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use std::time::Instant;
@@ -41,15 +41,15 @@ fn layer([b, t, i, h]: [usize; 4]) {
     let device = Device::flex().autodiff();
     let layer = LstmConfig::new(i, h, true).init(&device);
     let plain = |x| layer.forward(x, None).0;
-    let with = |lengths: &Lengths, x| layer.forward_with_lengths(x, None, lengths).0;
+    let with = |lengths: &Mask, x| layer.forward_with_lengths(x, None, lengths).0;
     let shape = [b, t, i];
     compare("all of T", shape, &plain, &|x| {
-        with(&Lengths::from(&vec![t; b]), x)
+        with(&Mask::from(&vec![t; b]), x)
     });
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let mut of_rows: Vec<usize> = (0..b).map(|_| rng.random_range(t / 2..=t)).collect();
     for what in ["from T/2 to T", "the same, sorted"] {
-        let lengths = Lengths::from(&of_rows);
+        let lengths = Mask::from(&of_rows);
         let valid = of_rows.iter().sum::<usize>() as f64 / (b * t) as f64;
         let what = format!("{what} ({:.0} % valid)", 100.0 * valid);
         compare(&what, shape, &plain, &|x| with(&lengths, x));

@@ -7,6 +7,7 @@
 //! With coupled gates (`input_forget`, `f = 1 - i`) there is no forget gate to learn and the packed
 //! order is `i, g, o`.
 
+use crate::module::dense;
 use burn::module::Param;
 use burn::tensor::{Tensor, s};
 use core::ops::Range;
@@ -75,11 +76,13 @@ impl GateWeights {
         bias: &Option<Param<Tensor<1>>>,
         columns: Range<usize>,
     ) -> Self {
-        let cut = |weight: &Param<Tensor<2>>| weight.val().slice(s![.., columns.clone()]);
+        let cut = |weight: &Param<Tensor<2>>| dense(weight.val()).slice(s![.., columns.clone()]);
         Self {
             input_weight: cut(input_weight),
             recurrent_weight: cut(recurrent_weight),
-            bias: bias.as_ref().map(|bias| bias.val().slice(s![columns])),
+            bias: bias
+                .as_ref()
+                .map(|bias| dense(bias.val()).slice(s![columns])),
         }
     }
 }

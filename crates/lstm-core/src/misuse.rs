@@ -157,6 +157,6 @@ mod errors_matched_one_by_one {}
 /// ```
 ///
 /// ```
-/// use lstm_core::reference::lstm;
+/// use lstm_core::reference::sequence;
 /// ```
 mod kernels_called_by_name {}

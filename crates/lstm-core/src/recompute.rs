@@ -52,9 +52,14 @@ use serde::{Deserialize, Serialize};
 /// Output, states and gradients are those of the layer without, up to rounding: the weights' gradients are
 /// added up in another order, and in float16 states and sums are rounded between segments.
 ///
+/// A layer that says nothing (`None`) does as its device says: with Burn's
+/// [`gradient_checkpointing`](burn::tensor::Device::gradient_checkpointing) it recomputes by square root.
+///
 /// It has an effect where a layer runs on kernels ([Speed](crate#speed)) and gradients are asked for; there it
 /// goes with lengths, `reverse`, and the layers of a stack. The [`reference`](mod@crate::reference) loop,
-/// which Burn differentiates operation by operation, is not changed by it.
+/// which Burn differentiates operation by operation, is not changed by it. (There Burn's own checkpointing takes
+/// time that grows with the square of the steps: 0.24 s for the backward pass of 500 steps of a float64 LSTM with two
+/// units, 3.0 s for 2,000.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Recompute {
@@ -64,9 +69,14 @@ pub enum Recompute {
     /// more, keep nothing and run all of it again, which helps where one layer of several is on its way back
     /// at a time.
     Every(usize),
+    /// Not at all, whatever the device says.
+    Never,
 }
 
 impl Recompute {
+    /// Stands among the steps of a segment, which are at least 1, for no segments.
+    pub(crate) const NEVER: usize = 0;
+
     /// Steps of a segment of a sequence of `time` steps.
     #[track_caller]
     pub(crate) fn steps(self, operation: &str, time: usize) -> usize {
@@ -79,6 +89,7 @@ impl Recompute {
                 shape::at_least_one(operation, "steps of a segment to recompute", steps);
                 steps
             }
+            Self::Never => Self::NEVER,
         }
     }
 }

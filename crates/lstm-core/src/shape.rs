@@ -1,6 +1,6 @@
 //! Checks of shapes and types that name operation, expected and got.
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 
 /// Panics unless `got` is `expected`; `symbols` is the shape in the letters of the documentation.
 ///
@@ -32,5 +32,20 @@ pub(crate) fn check_type(operation: &str, what: &str, input: DType, got: DType) 
     assert!(
         expected == got,
         "{operation}: {what} must be {expected} as the input is, got {got}"
+    );
+}
+
+/// Panics unless a tensor is on the same device as the `others`, be it an autodiff device or not.
+#[track_caller]
+pub(crate) fn check_device(
+    operation: &str,
+    what: &str,
+    others: &str,
+    expected: &Device,
+    got: &Device,
+) {
+    assert!(
+        expected == got,
+        "{operation}: {what} must be on {expected:?} as the {others}, got {got:?}"
     );
 }

@@ -92,6 +92,74 @@ impl<const D: usize> RecurrentState<D> for LstmState<D> {
     }
 }
 
+/// A state that goes with those of other cells into one: of the layers of a stack, of two directions.
+///
+/// One's own state needs a type whose tensors have one dimension more:
+///
+/// ```
+/// # use burn::tensor::Tensor;
+/// # use lstm_core::{RecurrentState, StackedState};
+/// # struct Fast<const D: usize = 2> { hidden: Tensor<D>, trace: Tensor<D> }
+/// # impl<const D: usize> RecurrentState<D> for Fast<D> {
+/// #     fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+/// #         Fast { hidden: f(self.hidden.clone()), trace: f(self.trace.clone()) }
+/// #     }
+/// # }
+/// impl StackedState for Fast {
+///     type Stacked = Fast<3>;
+///
+///     fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> Fast<3> {
+///         let mut next = || tensors.next().unwrap();
+///         Fast { hidden: next(), trace: next() }
+///     }
+/// }
+/// ```
+pub trait StackedState: RecurrentState {
+    /// The states of several cells.
+    type Stacked: RecurrentState<3>;
+
+    /// Of such tensors, `[L·D, B, ·]`, in the order of [`RecurrentState::tensors`].
+    fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> Self::Stacked;
+}
+
+/// The tensors of a state in their order.
+pub(crate) fn next(tensors: &mut impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
+    tensors.next().expect("as many tensors as the state has")
+}
+
+impl StackedState for Tensor<2> {
+    type Stacked = Tensor<3>;
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
+        next(&mut tensors)
+    }
+}
+
+impl StackedState for (Tensor<2>, Tensor<2>) {
+    type Stacked = (Tensor<3>, Tensor<3>);
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> (Tensor<3>, Tensor<3>) {
+        (next(&mut tensors), next(&mut tensors))
+    }
+}
+
+impl StackedState for RnnState<2> {
+    type Stacked = RnnState<3>;
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> RnnState<3> {
+        RnnState::new(next(&mut tensors))
+    }
+}
+
+impl StackedState for LstmState<2> {
+    type Stacked = LstmState<3>;
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmState<3> {
+        let hidden = next(&mut tensors);
+        LstmState::new(next(&mut tensors), hidden)
+    }
+}
+
 /// A state as plain numbers, to be kept with serde.
 ///
 /// ```
@@ -112,6 +180,9 @@ impl<const D: usize> RecurrentState<D> for LstmState<D> {
 /// The numbers are float32: a float64 state loses digits, one in float16 none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateRecord {
+    /// The name of the state's type; empty in records that were made before it was kept.
+    #[serde(default)]
+    pub kind: String,
     /// The tensors of the state, in the order of [`RecurrentState::tensors`]: `h` before `c`.
     pub tensors: Vec<TensorRecord>,
 }
@@ -127,12 +198,13 @@ pub struct TensorRecord {
 
 impl StateRecord {
     /// The numbers of a state.
-    pub fn of<const D: usize>(state: &impl RecurrentState<D>) -> Self {
+    pub fn of<const D: usize, S: RecurrentState<D>>(state: &S) -> Self {
         let record = |tensor: Tensor<D>| TensorRecord {
             shape: tensor.dims().to_vec(),
             values: tensor.into_data().iter::<f32>().collect(),
         };
         Self {
+            kind: kind_of::<S>(),
             tensors: state.tensors().into_iter().map(record).collect(),
         }
     }
@@ -141,8 +213,14 @@ impl StateRecord {
     ///
     /// # Errors
     ///
-    /// If the record has not as many tensors as the state, or one with another shape.
+    /// If the record is that of another kind of state, has not as many tensors, or one with another shape: other
+    /// rows or units, or, of a stack, layers or directions.
     pub fn restore<const D: usize, S: RecurrentState<D>>(&self, like: &S) -> Result<S, StateError> {
+        let expected = kind_of::<S>();
+        if !self.kind.is_empty() && self.kind != expected {
+            let got = self.kind.clone();
+            return Err(StateError::Kind { expected, got });
+        }
         let expected = like.tensors();
         if expected.len() != self.tensors.len() {
             return Err(StateError::Count {
@@ -159,6 +237,14 @@ impl StateRecord {
             None => like, // there are as many as in the state
         }))
     }
+}
+
+/// The name of a state's type, without path and parameters; of a pair that of its first tensor.
+fn kind_of<S>() -> String {
+    let name = core::any::type_name::<S>();
+    let name = name.split('<').next().unwrap_or(name);
+    let name = name.rsplit("::").next().unwrap_or(name);
+    name.trim_start_matches('(').to_string()
 }
 
 impl TensorRecord {
@@ -191,6 +277,13 @@ impl TensorRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
+    /// Another kind of state.
+    Kind {
+        /// The type of the state.
+        expected: String,
+        /// The type that was recorded.
+        got: String,
+    },
     /// Another number of tensors.
     Count {
         /// Tensors of the state.
@@ -221,6 +314,9 @@ pub enum StateError {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Kind { expected, got } => {
+                write!(f, "state record: expected a {expected}, got a {got}")
+            }
             Self::Count { expected, got } => {
                 write!(f, "state record: expected {expected} tensors, got {got}")
             }
@@ -228,10 +324,23 @@ impl fmt::Display for StateError {
                 index,
                 expected,
                 got,
-            } => write!(
-                f,
-                "state record: tensor {index} must be {expected:?}, got {got:?}"
-            ),
+            } => {
+                // `[B, ·]`, or `[L·D, B, ·]`
+                let names = ["units", "rows", "layers times directions"];
+                let sizes = expected.iter().zip(got).rev().zip(names);
+                let other: Vec<_> = sizes
+                    .filter(|((expected, got), _)| expected != got)
+                    .map(|((expected, got), name)| format!("{got} {name} for {expected}"))
+                    .collect();
+                write!(
+                    f,
+                    "state record: tensor {index} must be {expected:?}, got {got:?}: {}",
+                    match expected.len() == got.len() {
+                        true => other.join(", "),
+                        false => "another number of dimensions".to_string(),
+                    }
+                )
+            }
             Self::Values {
                 index,
                 expected,

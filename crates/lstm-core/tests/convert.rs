@@ -4,9 +4,7 @@
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, s};
-use lstm_core::{
-    BiGru, BiLstm, BiRnn, Gru, GruCell, GruCellConfig, Lstm, Recurrent, RecurrentStack, Rnn,
-};
+use lstm_core::{BiGru, BiLstm, BiRnn, Gru, GruCell, Lstm, LstmConfig, Recurrent, Rnn};
 
 const B: usize = 3;
 const T: usize = 6;
@@ -226,31 +224,15 @@ fn bigru() {
             .with_batch_first(option(1))
             .with_reset_after(option(2));
         let burns = config.init(&device());
-        let ours = RecurrentStack::<GruCell>::from(burns.clone());
+        let ours = BiGru::from(burns.clone());
         let state = option(0).then(|| random([2, B, H]));
-        let states = state.clone().map(|state| {
-            let direction = |k: usize| state.clone().slice(s![k..k + 1]).squeeze_dim::<2>(0);
-            vec![direction(0), direction(1)]
-        });
-        let back = burn::nn::BiGru::try_from(ours.clone()).unwrap();
-        let layer = BiGru::from(burns.clone());
-        assert_same_run(
-            input(option(1)),
-            |x| {
-                let (y, state) = layer.forward(x, state.clone());
-                (y, vec![state])
-            },
-            |x| {
-                let (y, state) = burns.forward(x, state.clone());
-                (y, vec![state])
-            },
-        );
+        let back = burn::nn::BiGru::from(ours.clone());
         for burns in [burns, back] {
             assert_same_run(
                 input(option(1)),
                 |x| {
-                    let (y, states) = ours.forward(x, states.clone());
-                    (y, vec![Tensor::stack(states, 0)])
+                    let (y, state) = ours.forward(x, state.clone());
+                    (y, vec![state])
                 },
                 |x| {
                     let (y, state) = burns.forward(x, state.clone());
@@ -262,18 +244,10 @@ fn bigru() {
 }
 
 #[test]
-fn a_stack_is_no_bigru() {
-    let cell = |d_input| GruCellConfig::new(d_input, H).init(&device());
-    let one = RecurrentStack::new(vec![cell(I)]);
-    let two = RecurrentStack::new(vec![cell(I), cell(H)]);
-    let more = RecurrentStack::bidirectional(vec![cell(I), cell(I), cell(2 * H), cell(2 * H)]);
-    for stack in [one, two, more] {
-        let error = burn::nn::BiGru::try_from(stack).unwrap_err();
-        assert!(
-            error.to_string().contains("one layer in two directions"),
-            "{error}"
-        );
-    }
+#[should_panic(expected = "burn::nn: its layers have no place for a learned initial state")]
+fn a_learned_state_is_not_dropped_in_silence() {
+    let layer = LstmConfig::new(I, H, true).init(&device());
+    let _ = burn::nn::Lstm::from(layer.with_learned_state(&device()));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! gradient. (Against the reference, on all backends and instruction sets: `tests/fused`.)
 
 use burn::module::Param;
-use burn::nn::activation::ActivationConfig;
+use burn::nn::activation::{ActivationConfig, PReluConfig};
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use lstm_core::{
@@ -235,7 +235,7 @@ fn segments_are_run() {
 fn no_effect_without_kernels() {
     let device = Device::flex().autodiff();
     let lstm = LstmConfig::new(3, 4, true)
-        .with_cell_activation(ActivationConfig::Gelu)
+        .with_cell_activation(ActivationConfig::PRelu(PReluConfig::new()))
         .init(&device);
     assert!(!lstm.runs_on_kernels(&device));
     let mut recomputing = lstm.clone();

@@ -25,14 +25,13 @@ enum Kind {
 
 /// Of a loss that sees the final hidden state alone, so that nobody else needs the output.
 fn bytes(kind: Kind, device: &Device, time: usize, recompute: Option<Recompute>) -> Bytes {
-    let device = device.clone().autodiff();
-    let input = Tensor::<3>::random([BATCH, time, FEATURES], Distribution::Default, &device);
+    let input = Tensor::<3>::random([BATCH, time, FEATURES], Distribution::Default, device);
     let lstm = LstmConfig::new(FEATURES, UNITS, true)
         .with_recompute(recompute)
-        .init(&device);
+        .init(device);
     let rnn = RnnConfig::new(FEATURES, UNITS, true)
         .with_recompute(recompute)
-        .init(&device);
+        .init(device);
     let forward = || match kind {
         Kind::Lstm => lstm.forward(input.clone(), None).1.hidden,
         Kind::Rnn => rnn.forward(input.clone(), None).1.hidden,
@@ -47,6 +46,7 @@ fn bytes(kind: Kind, device: &Device, time: usize, recompute: Option<Recompute>)
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn what_is_kept_grows_with_the_root_of_the_steps() {
     for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
+        let device = device.autodiff();
         // Numbers kept of each step, the output counted, and states between segments.
         for (kind, each, states) in [(Kind::Lstm, 6, 2), (Kind::Rnn, 2, 1)] {
             for time in [1024, 4096] {
@@ -62,6 +62,13 @@ fn what_is_kept_grows_with_the_root_of_the_steps() {
                 let segment = (each + 2) * segments * STATE;
                 let most = time * STATE + expected + segment + BUFFERS;
                 assert!(root.peak < most, "{root:?}");
+
+                // What the device says, the layer does, unless it says otherwise.
+                let checkpointing = device.clone().gradient_checkpointing();
+                let told = bytes(kind, &checkpointing, time, None);
+                assert!(told.kept.abs_diff(root.kept) < GRAPH, "{told:?}");
+                let never = bytes(kind, &checkpointing, time, Some(Recompute::Never));
+                assert!(never.kept.abs_diff(plain.kept) < GRAPH, "{never:?}");
             }
             let all = bytes(kind, &device, 1024, Some(Recompute::Every(1024)));
             assert!(all.kept < GRAPH, "{all:?}");

@@ -1,10 +1,12 @@
 //! Bad shapes and types: the panic names operation, expected and got.
 
+use burn::module::{ModuleVisitor, Param};
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor};
 use lstm_core::{
-    BiLstmConfig, BiRnnConfig, Gate, LstmCell, LstmCellConfig, LstmConfig, LstmStackConfig,
-    RnnCell, RnnCellConfig, RnnConfig, RnnStackConfig,
+    BiLstmConfig, BiRnnConfig, Cell, Gate, GruCellConfig, GruConfig, LstmCell, LstmCellConfig,
+    LstmConfig, LstmStackConfig, RecurrentLayer, RecurrentState, RnnCell, RnnCellConfig, RnnConfig,
+    RnnStackConfig, Steps,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -54,45 +56,79 @@ fn sizes_of_zero() {
     }
 }
 
+/// Without rows or steps: empty outputs, the state as it was, and gradients of zero for all weights.
+#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 #[test]
 fn empty_batches_and_sequences() {
+    struct Zero<'a>(&'a Gradients, usize);
+    impl ModuleVisitor for Zero<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = param.val().grad(self.0).expect("a gradient");
+            assert_eq!(gradient.dims(), param.dims());
+            assert!(gradient.into_data().iter::<f32>().all(|x| x == 0.0));
+            self.1 += 1;
+        }
+    }
+    fn check<const D: usize, L: RecurrentLayer<D>>(layer: L, device: &Device, width: usize) {
+        for [b, t] in [[0, 3], [2, 0], [0, 0]] {
+            let empty = |b: usize| Tensor::<3>::zeros([b, t, 4], device);
+            let (_, state) = layer.forward_with(empty(b), None, &Steps::default());
+            let state = state.map(|tensor| tensor + 0.5);
+            let given = state.map(|tensor| tensor);
+            let (y, last) = layer.forward_with(empty(b), Some(given), &Steps::default());
+            assert_eq!(y.dims(), [b, t, width]);
+            for (last, state) in last.tensors().into_iter().zip(state.tensors()) {
+                assert_eq!(last.into_data(), state.into_data());
+            }
+            let mut zero = Zero(&y.sum().backward(), 0);
+            layer.visit(&mut zero);
+            assert!(zero.1 > 0);
+        }
+    }
+    for device in [Device::flex().autodiff(), Device::ndarray().autodiff()] {
+        check(RnnConfig::new(4, 5, true).init(&device), &device, 5);
+        check(LstmConfig::new(4, 5, true).init(&device), &device, 5);
+        check(GruConfig::new(4, 5, false).init(&device), &device, 5);
+        check(BiLstmConfig::new(4, 5, true).init(&device), &device, 10);
+        let stack = LstmStackConfig::new(4, 5, 2, true).with_bidirectional(true);
+        check(stack.init(&device), &device, 10);
+    }
+    let cell = LstmCellConfig::new(4, 5).init(&Device::flex());
+    assert_eq!(cell.forward(zeros([0, 4]), None).hidden.dims(), [0, 5]);
+}
+
+/// What has been projected is checked too: a block of one column would be broadcast.
+#[test]
+fn projected_inputs() {
     let device = Device::flex();
-    let (rnn, lstm) = (
-        RnnConfig::new(4, 5, true).init(&device),
-        LstmConfig::new(4, 5, true).init(&device),
-    );
-    let birnn = BiRnnConfig::new(4, 5, true).init(&device);
-    let bilstm = BiLstmConfig::new(4, 5, true)
-        .with_batch_first(false)
-        .init(&device);
+    let gru = GruCellConfig::new(3, 5).init(&device);
+    let lstm = LstmCellConfig::new(4, 1).init(&device);
     for (got, expected) in [
         (
-            panic_of(|| rnn.cell.forward(zeros([0, 4]), None)),
-            "rnn cell: batch size must be at least 1, got 0",
+            panic_of(|| gru.step_projected(zeros([2, 3]), zeros([2, 5]))),
+            "gru cell: projected input must be [B, G·H] = [2, 15], got [2, 3]",
         ),
         (
-            panic_of(|| lstm.cell.forward(zeros([0, 4]), None)),
-            "lstm cell: batch size must be at least 1, got 0",
+            panic_of(|| lstm.step_projected(zeros([3, 4]), lstm_state([2, 1], [2, 1]))),
+            "lstm cell: projected input must be [B, G·H] = [2, 4], got [3, 4]",
         ),
         (
-            panic_of(|| rnn.forward(zeros([0, 3, 4]), None)),
-            "rnn: batch size must be at least 1, got 0",
-        ),
-        (
-            panic_of(|| lstm.forward(zeros([2, 0, 4]), None)),
-            "lstm: number of time steps must be at least 1, got 0",
-        ),
-        (
-            panic_of(|| birnn.forward(zeros([2, 0, 4]), None)),
-            "birnn: number of time steps must be at least 1, got 0",
-        ),
-        (
-            panic_of(|| bilstm.forward(zeros([2, 0, 4]), None)),
-            "bilstm: batch size must be at least 1, got 0",
+            panic_of(|| gru.forward(zeros([2, 15]), None)),
+            "gru cell: input must be [B, I] = [2, 3], got [2, 15]",
         ),
     ] {
         assert_eq!(got, expected);
     }
+}
+
+#[test]
+fn a_step_of_both_directions() {
+    let device = Device::flex();
+    let layer = BiRnnConfig::new(4, 5, true).init(&device);
+    assert_eq!(
+        panic_of(|| layer.step(zeros([2, 4]), None)),
+        "birnn: a step needs a layer of one direction: the reverse one begins at a sequence's end"
+    );
 }
 
 #[test]
@@ -232,26 +268,32 @@ fn lengths() {
         .init(&device);
     let stack = LstmStackConfig::new(4, 5, 2, true).init(&device);
     let x = zeros([2, 3, 4]);
+    let flags = Tensor::<2, Bool>::from_data([[true, false]], &device);
+    let negative = Tensor::<1, Int>::from_data([2, -1], &device);
     for (got, expected) in [
         (
             panic_of(|| lstm.forward_with_lengths(x.clone(), None, &[3])),
             "lstm: lengths must be [B] = [2], got [1]",
         ),
         (
-            panic_of(|| lstm.forward_with_lengths(x.clone(), None, &[3, 0])),
-            "lstm: length of row 1 must be from 1 to T = 3, got 0",
+            panic_of(|| lstm.forward_with_mask(x.clone(), None, flags.clone())),
+            "lstm: mask must be [B, T] = [2, 3], got [1, 2]",
+        ),
+        (
+            panic_of(|| lstm.forward_with_lengths(x.clone(), None, negative.clone())),
+            "lengths: that of row 1 is negative, -1",
         ),
         (
             panic_of(|| birnn.forward_with_lengths(x.clone(), None, &[4, 1])),
-            "birnn: length of row 0 must be from 1 to T = 3, got 4",
+            "birnn: length of row 0 must be from 0 to T = 3, got 4",
         ),
         (
             panic_of(|| time_first.forward_with_lengths(x.clone(), None, &[1, 2, 3])),
-            "rnn: length of row 2 must be from 1 to T = 2, got 3",
+            "rnn: length of row 2 must be from 0 to T = 2, got 3",
         ),
         (
             panic_of(|| stack.forward_with_lengths(x.clone(), None, &[1, 9])),
-            "lstm stack: length of row 1 must be from 1 to T = 3, got 9",
+            "lstm stack: length of row 1 must be from 0 to T = 3, got 9",
         ),
     ] {
         assert_eq!(got, expected);

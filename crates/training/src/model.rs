@@ -5,7 +5,7 @@ use crate::anomaly;
 use crate::config::{CellName, ForgetBias, Init, Settings};
 use crate::data::{Batch, Target};
 use crate::task::Goal;
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Initializer, Linear, LinearConfig, LstmState, RnnState};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
@@ -287,12 +287,12 @@ impl TrainStep for Model {
         };
         let gradients = GradientsParams::from_grads(share.backward(), self);
         let norm = global_norm(self, &gradients);
-        let loss_and_norm = Tensor::cat(vec![loss.inner(), norm.clone()], 0);
+        let loss_and_norm = Tensor::cat(vec![loss.inner(), norm], 0);
         let anomaly =
             input.and_then(|input| anomaly::find(self, input, &loss_and_norm, &gradients));
         let grads = match self.clip {
             Some(bound) if self.whole_batch.is_none() => {
-                clip_global_norm(self, gradients, norm, bound)
+                lstm_core::clip_global_norm(self, gradients, bound)
             }
             _ => gradients,
         };
@@ -313,8 +313,7 @@ impl TrainStep for Model {
     ) -> Self {
         let gradients = match self.clip {
             Some(bound) if self.whole_batch.is_some() => {
-                let norm = global_norm(&self, &gradients);
-                clip_global_norm(&self, gradients, norm, bound)
+                lstm_core::clip_global_norm(&self, gradients, bound)
             }
             _ => gradients,
         };
@@ -332,62 +331,8 @@ impl InferenceStep for Model {
 }
 
 /// The norm of all gradients together, `[1]`; it stays on the device.
-fn global_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Tensor<1> {
-    let mut squares = SumOfSquares {
-        gradients,
-        sum: None,
-    };
-    module.visit(&mut squares);
-    let sum = squares.sum.expect("a network has parameters");
-    sum.sqrt()
-}
-
-/// Scales all gradients together so that their global norm is at most `bound` (Pascanu, Mikolov &
-/// Bengio 2013). Burn's own clipping bounds the norm of each tensor by itself.
-///
-/// The norm stays on the device: nothing is read back.
-fn clip_global_norm<M: Module>(
-    module: &M,
-    gradients: GradientsParams,
-    norm: Tensor<1>,
-    bound: f64,
-) -> GradientsParams {
-    let factor = (norm.recip() * bound).clamp_max(1.0);
-    let mut scale = Scale { gradients, factor };
-    module.visit(&mut scale);
-    scale.gradients
-}
-
-struct SumOfSquares<'a> {
-    gradients: &'a GradientsParams,
-    sum: Option<Tensor<1>>,
-}
-
-impl ModuleVisitor for SumOfSquares<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let square = gradient.square().sum();
-            self.sum = Some(match self.sum.take() {
-                Some(sum) => sum + square,
-                None => square,
-            });
-        }
-    }
-}
-
-struct Scale {
-    gradients: GradientsParams,
-    factor: Tensor<1>,
-}
-
-impl ModuleVisitor for Scale {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let id: ParamId = param.id;
-        if let Some(gradient) = self.gradients.remove::<D>(id) {
-            let factor = self.factor.clone().reshape([1; D]);
-            self.gradients.register(id, gradient * factor);
-        }
-    }
+fn global_norm(model: &Model, gradients: &GradientsParams) -> Tensor<1> {
+    lstm_core::global_norm(model, gradients).expect("a network has parameters")
 }
 
 #[cfg(test)]
@@ -397,6 +342,7 @@ mod tests {
     use crate::data::HeldOut;
     use crate::task::TaskName;
     use burn::data::dataloader::DataLoader;
+    use burn::module::{ModuleVisitor, Param};
     use clap::ValueEnum;
 
     fn model(cell: CellName, device: &Device) -> (Model, Batch) {
@@ -429,8 +375,7 @@ mod tests {
         assert!(free > 0.0);
         let clip = |bound| {
             let gradients = gradients();
-            let norm = global_norm(&model, &gradients);
-            clip_global_norm(&model, gradients, norm, bound)
+            lstm_core::clip_global_norm(&model, gradients, bound)
         };
         let clipped = clip(free / 3.0);
         assert!((norm(&model, &clipped) / (free / 3.0) - 1.0).abs() < 1e-5);

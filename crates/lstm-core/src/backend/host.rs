@@ -88,6 +88,8 @@ struct Read<'a> {
     hidden: Cow<'a, [f32]>,
     memory: Cow<'a, [f32]>,
     peepholes: Cow<'a, [f32]>,
+    mask: Cow<'a, [f32]>,
+    change: Option<Steps<'a>>,
     lengths: Option<&'a [usize]>,
 }
 
@@ -116,6 +118,8 @@ impl<'a> Read<'a> {
             hidden: numbers::<B>(&inputs.hidden),
             memory: there(&inputs.memory),
             peepholes: there(&inputs.peepholes),
+            mask: there(&inputs.mask),
+            change: inputs.change.as_option().map(Steps::of::<B>),
             lengths: inputs.lengths.as_deref(),
         }
     }
@@ -134,6 +138,8 @@ impl<'a> Read<'a> {
             hidden: &self.hidden,
             memory: &self.memory,
             peepholes: &self.peepholes,
+            mask: &self.mask,
+            change: self.change.as_ref().map(Steps::sequence),
             lengths: self.lengths,
             simd: Simd::chosen(),
             threads: rayon::current_num_threads(),

@@ -1,59 +1,55 @@
 //! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, blocks, check_weights, leaf, project,
+    Cell, Kernel, RecurrentProduct, blocks, check_projected, check_weights, clamp, leaf, project,
     recurrent_product,
 };
+use crate::config::config;
 use crate::display::impl_module_display;
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, GruKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 
-/// Configuration of a [`GruCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{GruCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let gru = Recurrent::new(GruCellConfig::new(3, 5).init(&device));
-/// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct GruCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has biases, which start at zero.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
-    /// default, or before it, as in the paper and in Keras with `reset_after=False`.
-    #[config(default = true)]
-    pub reset_after: bool,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the reset and update gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of a [`GruCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{GruCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let gru = Recurrent::new(GruCellConfig::new(3, 5).init(&device));
+    /// let (output, state) = gru.forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.dims(), [2, 5]);
+    /// ```
+    pub struct GruCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has biases, which start at zero.
+        pub bias: bool = true,
+        /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
+        /// default, or before it, as in the paper and in Keras with `reset_after=False`.
+        pub reset_after: bool = true,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+        pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
+        /// The nonlinearity of the reset and update gates.
+        pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
+        /// The nonlinearity of the candidate.
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
+    }
 }
 
 impl GruCellConfig {
@@ -75,6 +71,7 @@ impl GruCellConfig {
             candidate_bias: zeros(self.bias && self.reset_after, self.d_hidden),
             reset_after: self.reset_after,
             clip: self.clip,
+            clip_sums: self.clip_sums,
             gate_activation: self.gate_activation.init(device),
             hidden_activation: self.hidden_activation.init(device),
         }
@@ -108,10 +105,12 @@ pub struct GruCell {
     pub reset_after: bool,
     /// Bound of the hidden state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activations of the gates, if any.
+    pub clip_sums: Option<f64>,
     /// The nonlinearity of the reset and update gates.
-    pub gate_activation: Activation,
+    pub gate_activation: AnyActivation,
     /// The nonlinearity of the candidate.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(GruCell);
@@ -154,7 +153,6 @@ impl GruCell {
             let got = bias.dims();
             shape::check("gru cell", "candidate bias", "[H]", [d_hidden], got);
         }
-        let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
@@ -162,8 +160,9 @@ impl GruCell {
             candidate_bias: candidate_bias.map(leaf),
             reset_after,
             clip: None,
-            gate_activation: ActivationConfig::Sigmoid.init(&device),
-            hidden_activation: ActivationConfig::Tanh.init(&device),
+            clip_sums: None,
+            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
         }
     }
 
@@ -182,6 +181,12 @@ impl Cell for GruCell {
     /// `h`, `[B, H]`
     type State = Tensor<2>;
 
+    const NAME: &'static str = "gru";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
+
     fn d_input(&self) -> usize {
         self.d_input()
     }
@@ -199,7 +204,7 @@ impl Cell for GruCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
+    fn step_projected(&self, projected: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
         self.step_seeing(projected, hidden.clone(), hidden)
     }
 
@@ -208,9 +213,10 @@ impl Cell for GruCell {
             return None;
         }
         let kind = CellKind::Gru(GruKind {
-            gate: Nonlinearity::of(&self.gate_activation)?,
-            candidate: Nonlinearity::of(&self.hidden_activation)?,
+            gate: self.gate_activation.pointwise()?,
+            candidate: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
         });
         let mut kernel = Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &None);
         let zeros = |width| {
@@ -238,7 +244,8 @@ impl RecurrentProduct for GruCell {
     }
 
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, hidden: Tensor<2>) -> Tensor<2> {
-        let sigma = |sum| activate(&self.gate_activation, sum);
+        check_projected("gru cell", &projected, &hidden, 3 * self.d_hidden());
+        let sigma = |sum| (self.gate_activation).forward(clamp(sum, self.clip_sums));
         let recurrent = self.recurrent_weight.val();
         let [reset, update, candidate] = blocks(projected);
         let (update, sum) = if self.reset_after {
@@ -266,12 +273,9 @@ impl RecurrentProduct for GruCell {
             let seen_candidate = (reset * seen_by_candidate).matmul(for_candidate);
             (update + seen_update, candidate + seen_candidate)
         };
-        let candidate = activate(&self.hidden_activation, sum);
+        let candidate = (self.hidden_activation).forward(clamp(sum, self.clip_sums));
         // (1 − z) ⊙ n + z ⊙ h
         let hidden = candidate.clone() + sigma(update) * (hidden - candidate);
-        match self.clip {
-            Some(clip) => hidden.clamp(-clip, clip),
-            None => hidden,
-        }
+        clamp(hidden, self.clip)
     }
 }

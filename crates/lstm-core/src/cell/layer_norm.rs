@@ -1,31 +1,31 @@
 //! The layer-normalised LSTM (Ba, Kiros & Hinton 2016, *Layer normalization*, equations 20 to 22).
 
-use super::{Cell, LstmCell, LstmCellConfig};
+use super::{Cell, LstmCell, LstmCellConfig, check_projected};
+use crate::config::config;
 use crate::gates::Gate;
-use burn::config::Config;
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of a [`LayerNormLstmCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{LayerNormLstmCellConfig, LstmCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let cell = LayerNormLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
-/// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LayerNormLstmCellConfig {
-    /// The options of the LSTM.
-    pub lstm: LstmCellConfig,
-    /// What is added to a variance before its root is taken.
-    #[config(default = 1e-5)]
-    pub epsilon: f64,
+config! {
+    /// Configuration of a [`LayerNormLstmCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{LayerNormLstmCellConfig, LstmCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let cell = LayerNormLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
+    /// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// ```
+    pub struct LayerNormLstmCellConfig {
+        /// The options of the LSTM.
+        pub lstm: LstmCellConfig,
+        ..
+        /// What is added to a variance before its root is taken.
+        pub epsilon: f64 = 1e-5,
+    }
 }
 
 impl LayerNormLstmCellConfig {
@@ -98,7 +98,9 @@ impl Cell for LayerNormLstmCell {
         }
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+        let width = self.lstm.recurrent_weight.dims()[1];
+        check_projected("lstm cell", &projected, &state.hidden, width);
         let product = state.hidden.matmul(self.lstm.recurrent_weight.val());
         let sums = self
             .lstm

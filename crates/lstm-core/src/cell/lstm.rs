@@ -1,72 +1,66 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project,
+    Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project,
     recurrent_product,
 };
+use crate::config::config;
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, LstmKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
 use core::ops::Range;
 
-/// Configuration of an [`LstmCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::LstmCellConfig;
-///
-/// let device = Device::flex();
-/// let cell = LstmCellConfig::new(3, 5).with_forget_bias(2.0).init(&device);
-/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
-/// assert_eq!(state.cell.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
-    /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
-    #[config(default = 1.0)]
-    pub forget_bias: f64,
-    /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
-    /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
-    /// `b_i = -b_f`.
-    pub chrono: Option<usize>,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
-    /// (ONNX' `clip` is another thing: it clamps what goes into the activations).
-    pub clip: Option<f64>,
-    /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
-    /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
-    #[config(default = false)]
-    pub input_forget: bool,
-    /// The nonlinearity of the input, forget and output gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate `g`.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub cell_activation: ActivationConfig,
-    /// The nonlinearity through which the memory is shown.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of an [`LstmCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::LstmCellConfig;
+    ///
+    /// let device = Device::flex();
+    /// let cell = LstmCellConfig::new(3, 5).with_forget_bias(2.0).init(&device);
+    /// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+    /// assert_eq!(state.cell.dims(), [2, 5]);
+    /// ```
+    pub struct LstmCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
+        pub bias: bool = true,
+        /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
+        /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
+        pub forget_bias: f64 = 1.0,
+        /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
+        /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
+        /// `b_i = -b_f`.
+        pub chrono: Option<usize> = None,
+        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
+        /// (ONNX' `clip` is another thing: [`clip_sums`](Self::clip_sums)).
+        pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
+        /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
+        /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
+        pub input_forget: bool = false,
+        /// The nonlinearity of the input, forget and output gates.
+        pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
+        /// The nonlinearity of the candidate `g`.
+        pub cell_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
+        /// The nonlinearity through which the memory is shown.
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
+    }
 }
 
 impl LstmCellConfig {
@@ -103,6 +97,7 @@ impl LstmCellConfig {
                 }
             }),
             clip: self.clip,
+            clip_sums: self.clip_sums,
             input_forget: self.input_forget,
             gate_activation: self.gate_activation.init(device),
             cell_activation: self.cell_activation.init(device),
@@ -123,14 +118,16 @@ pub struct LstmCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the cell state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activations of the gates, if any.
+    pub clip_sums: Option<f64>,
     /// Whether `f = 1 - i`; set by the config, since the weights have three gates then.
     pub input_forget: bool,
     /// The nonlinearity of the input, forget and output gates.
-    pub gate_activation: Activation,
+    pub gate_activation: AnyActivation,
     /// The nonlinearity of the candidate `g`.
-    pub cell_activation: Activation,
+    pub cell_activation: AnyActivation,
     /// The nonlinearity through which the memory is shown.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(LstmCell);
@@ -192,16 +189,16 @@ impl LstmCell {
         recurrent_weight: Tensor<2>,
         bias: Option<Tensor<1>>,
     ) -> Self {
-        let device = input_weight.device();
         Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: None,
+            clip_sums: None,
             input_forget: false,
-            gate_activation: ActivationConfig::Sigmoid.init(&device),
-            cell_activation: ActivationConfig::Tanh.init(&device),
-            hidden_activation: ActivationConfig::Tanh.init(&device),
+            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
+            cell_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
         }
     }
 
@@ -252,9 +249,7 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<LstmState<2>>) -> LstmState<2> {
-        let batch = check_input("lstm cell", &input, self.d_input());
-        let state = self.state_or_zeros("lstm cell", &input, batch, state);
-        self.step(self.project(input), state)
+        Cell::forward(self, input, state)
     }
 
     /// The gates of one step, to look at what a cell does, or to take the step in parts:
@@ -281,7 +276,9 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn gates(&self, input: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
-        let batch = check_input("lstm cell", &input, self.d_input());
+        let [batch, features] = input.dims();
+        let (expected, got) = ([batch, self.d_input()], [batch, features]);
+        shape::check("lstm cell", "input", "[B, I]", expected, got);
         let expected = [batch, self.d_hidden()];
         shape::check(
             "lstm cell",
@@ -301,6 +298,8 @@ impl LstmCell {
     /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`; each gate may see another
     /// hidden state, see [`recurrent_product`].
     pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
+        let width = self.recurrent_weight.dims()[1];
+        check_projected("lstm cell", &projected, &hidden, width);
         self.cut(projected + recurrent_product(hidden, self.recurrent_weight.val()))
     }
 
@@ -317,7 +316,7 @@ impl LstmCell {
 
     /// The nonlinearity of the input, forget and output gates.
     pub(super) fn gate_of(&self, sum: Tensor<2>) -> Tensor<2> {
-        activate(&self.gate_activation, sum)
+        self.gate_activation.forward(clamp(sum, self.clip_sums))
     }
 
     /// All gates, from what goes into their nonlinearities.
@@ -329,7 +328,9 @@ impl LstmCell {
                 Some(forget) => sigma(forget),
                 None => 1.0 - input.clone(),
             },
-            candidate: activate(&self.cell_activation, sums.candidate.clone()),
+            candidate: self
+                .cell_activation
+                .forward(clamp(sums.candidate.clone(), self.clip_sums)),
             output: sigma(&sums.output),
             input,
         }
@@ -339,40 +340,23 @@ impl LstmCell {
     pub fn cell_state(&self, gates: &LstmGates, before: Tensor<2>) -> Tensor<2> {
         let kept = gates.forget.clone() * before;
         let cell = kept + gates.input.clone() * gates.candidate.clone();
-        match self.clip {
-            Some(clip) => cell.clamp(-clip, clip),
-            None => cell,
-        }
+        clamp(cell, self.clip)
     }
 
     /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; `[B, H]` all.
     pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
-        gates.output.clone() * activate(&self.hidden_activation, cell)
-    }
-
-    /// The given state, its shapes checked, or zeros like `input`.
-    pub(crate) fn state_or_zeros<const D: usize>(
-        &self,
-        operation: &str,
-        input: &Tensor<D>,
-        batch: usize,
-        state: Option<LstmState<2>>,
-    ) -> LstmState<2> {
-        let expected = [batch, self.d_hidden()];
-        match state {
-            Some(state) => {
-                let (cell, hidden) = (state.cell.dims(), state.hidden.dims());
-                shape::check(operation, "cell state", "[B, H]", expected, cell);
-                shape::check(operation, "hidden state", "[B, H]", expected, hidden);
-                state
-            }
-            None => self.zero_state(batch, (&input.device(), input.dtype())),
-        }
+        gates.output.clone() * self.hidden_activation.forward(cell)
     }
 }
 
 impl Cell for LstmCell {
     type State = LstmState<2>;
+
+    const NAME: &'static str = "lstm";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
 
     fn d_input(&self) -> usize {
         self.d_input()
@@ -392,7 +376,7 @@ impl Cell for LstmCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let gates = self.gates_from(projected, state.hidden);
         let cell = self.cell_state(&gates, state.cell);
         let hidden = self.hidden_state(&gates, cell.clone());
@@ -408,10 +392,11 @@ impl LstmCell {
     /// Its options, as kernels see them.
     pub(super) fn kind(&self) -> Option<LstmKind> {
         Some(LstmKind {
-            gate: Nonlinearity::of(&self.gate_activation)?,
-            candidate: Nonlinearity::of(&self.cell_activation)?,
-            shown: Nonlinearity::of(&self.hidden_activation)?,
+            gate: self.gate_activation.pointwise()?,
+            candidate: self.cell_activation.pointwise()?,
+            shown: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
             coupled: self.input_forget,
             open: None,
             peepholes: false,
@@ -436,6 +421,11 @@ impl RecurrentProduct for LstmCell {
         seen: Tensor<2>,
         state: LstmState<2>,
     ) -> LstmState<2> {
-        self.step(projected, LstmState::new(state.cell, seen))
+        // What each gate sees may be another: wider than the cell state, which `LstmState::new` doesn't allow.
+        let state = LstmState {
+            cell: state.cell,
+            hidden: seen,
+        };
+        self.step_projected(projected, state)
     }
 }

@@ -2,35 +2,35 @@
 //! architectures for large scale acoustic modeling*; PyTorch's `proj_size`).
 
 use super::{Cell, LstmCell, LstmCellConfig, leaf};
-use crate::state::RecurrentState;
+use crate::config::config;
+use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of an [`LstmpCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{LstmCellConfig, LstmpCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let cell = LstmpCellConfig::new(LstmCellConfig::new(3, 8), 5).init(&device);
-/// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// assert_eq!(state.cell.dims(), [2, 8]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct LstmpCellConfig {
-    /// The options of the LSTM.
-    pub lstm: LstmCellConfig,
-    /// Features of the projection, `P`.
-    pub d_projection: usize,
-    /// Initialiser of the projection `[H, P]`.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub projection_initializer: Initializer,
+config! {
+    /// Configuration of an [`LstmpCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{LstmCellConfig, LstmpCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let cell = LstmpCellConfig::new(LstmCellConfig::new(3, 8), 5).init(&device);
+    /// let (output, state) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// assert_eq!(state.cell.dims(), [2, 8]);
+    /// ```
+    pub struct LstmpCellConfig {
+        /// The options of the LSTM.
+        pub lstm: LstmCellConfig,
+        /// Features of the projection, `P`.
+        pub d_projection: usize,
+        ..
+        /// Initialiser of the projection `[H, P]`.
+        pub projection_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
+    }
 }
 
 impl LstmpCellConfig {
@@ -115,18 +115,28 @@ impl LstmpCell {
 
 /// The state of an [`LstmpCell`]. (`burn::nn`'s [`LstmState`](burn::nn::LstmState) is for states of equal size.)
 #[derive(Clone, Debug)]
-pub struct LstmpState {
+pub struct LstmpState<const D: usize = 2> {
     /// `c`, `[B, H]`
-    pub cell: Tensor<2>,
+    pub cell: Tensor<D>,
     /// `h`, `[B, P]`
-    pub hidden: Tensor<2>,
+    pub hidden: Tensor<D>,
 }
 
-impl RecurrentState for LstmpState {
-    fn map(&self, mut f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
+impl<const D: usize> RecurrentState<D> for LstmpState<D> {
+    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         let hidden = f(self.hidden.clone());
         let cell = f(self.cell.clone());
         Self { cell, hidden }
+    }
+}
+
+impl StackedState for LstmpState {
+    type Stacked = LstmpState<3>;
+
+    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmpState<3> {
+        let hidden = state::next(&mut tensors);
+        let cell = state::next(&mut tensors);
+        LstmpState { cell, hidden }
     }
 }
 
@@ -153,7 +163,7 @@ impl Cell for LstmpCell {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmpState) -> LstmpState {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmpState) -> LstmpState {
         let gates = self.lstm.gates_from(projected, state.hidden);
         let cell = self.lstm.cell_state(&gates, state.cell);
         let hidden = self.lstm.hidden_state(&gates, cell.clone());

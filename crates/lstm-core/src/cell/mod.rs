@@ -1,5 +1,5 @@
 //! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
-//! family: [`GruCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
+//! family: [`GruCell`], [`SLstmCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
 //! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
 
 mod gru;
@@ -9,6 +9,7 @@ mod lstmp;
 mod peephole;
 mod recurrent_dropout;
 mod rnn;
+mod slstm;
 mod without_gate;
 mod zoneout;
 
@@ -19,15 +20,17 @@ pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
 pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
+pub use slstm::{SLstmCell, SLstmCellConfig, SLstmState};
 pub use without_gate::LstmWithoutGate;
 pub use zoneout::Zoneout;
 
+use crate::module;
 use crate::ops::CellKind;
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay, Param};
-use burn::nn::activation::Activation;
-use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
+use burn::nn::Dropout;
+use burn::tensor::{Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
 ///
@@ -62,7 +65,7 @@ use burn::tensor::{DType, Tensor, TensorCreationOptions, s};
 ///         Tensor::zeros([batch, self.d_output()], options)
 ///     }
 ///
-///     fn step(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+///     fn step_projected(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
 ///         state.clone() + (self.map.forward(input).tanh() - state) * self.rate
 ///     }
 /// }
@@ -90,14 +93,53 @@ pub trait Cell: Module + ModuleDisplay {
     /// data type.
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State;
 
+    /// What a layer of the cell is called where it is printed and in messages, `lstm` say.
+    const NAME: &'static str = "recurrent";
+
+    /// Whether the cell has a bias, for those who print it; `None` if it can't be said.
+    fn has_bias(&self) -> Option<bool> {
+        None
+    }
+
+    /// One step.
+    ///
+    /// # Shapes
+    ///
+    /// - `input`: `[B, I]`
+    /// - `state`: the state before the step, [`zero_state`](Self::zero_state) if `None`
+    /// - returns the state after it, whose [`output`](RecurrentState::output) is `[B, H]`
+    ///
+    /// # Panics
+    ///
+    /// If a shape doesn't fit.
+    fn forward(&self, input: Tensor<2>, state: Option<Self::State>) -> Self::State {
+        let operation = format!("{} cell", Self::NAME);
+        let [batch, features] = input.dims();
+        let (expected, got) = ([batch, self.d_input()], [batch, features]);
+        shape::check(&operation, "input", "[B, I]", expected, got);
+        let zero = self.zero_state(batch, (&input.device(), input.dtype()));
+        if let Some(state) = &state {
+            check_state(&operation, "[B, H]", state, &zero);
+        }
+        let state = state.unwrap_or(zero);
+        match batch {
+            0 => state,
+            _ => {
+                let cell = module::ready(&operation, self, &input);
+                cell.step_projected(cell.project(input), state)
+            }
+        }
+    }
+
     /// The part of a step that needs no state, `x W + b` say, of input rows `[N, I]`: `[N, ·]`. As it is,
     /// the input itself.
     fn project(&self, input: Tensor<2>) -> Tensor<2> {
         input
     }
 
-    /// One step, from what [`project`](Self::project) made of the input: the state after it.
-    fn step(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
+    /// The rest of a step, from what [`project`](Self::project) made of the input: the state after it. Of an input
+    /// itself [`forward`](Self::forward) takes a step.
+    fn step_projected(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
 
     /// How kernels run the cell; `None`, as it is here, if there are none. The cells of this library return it
     /// where there are kernels for their options. A cell made of one of them can pass it on if its own step gives
@@ -105,10 +147,16 @@ pub trait Cell: Module + ModuleDisplay {
     fn kernel(&self) -> Option<Kernel> {
         None
     }
+
+    /// [`kernel`](Self::kernel) for a sequence that begins with this state, if the state holds more than what is
+    /// carried on: a dropout mask.
+    fn kernel_for(&self, _state: &Self::State) -> Option<Kernel> {
+        self.kernel()
+    }
 }
 
 /// How kernels run a cell; see [`Cell::kernel`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Kernel {
     /// What a step computes.
     pub(crate) kind: CellKind,
@@ -120,6 +168,10 @@ pub struct Kernel {
     pub(crate) bias: Vec<Tensor<1>>,
     /// `[P·H]`, in parts.
     pub(crate) peepholes: Vec<Tensor<1>>,
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`.
+    pub(crate) mask: Option<Tensor<2>>,
+    /// What keeps each state as it was, `h` first; none without zoneout.
+    pub(crate) zoneout: Vec<Dropout>,
 }
 
 impl Kernel {
@@ -135,6 +187,8 @@ impl Kernel {
             recurrent_weight: recurrent_weight.val(),
             bias: bias.iter().map(Param::val).collect(),
             peepholes: vec![],
+            mask: None,
+            zoneout: vec![],
         }
     }
 
@@ -175,13 +229,35 @@ fn check_weights(
     }
 }
 
-/// Checks the input of one step and returns `B`.
-fn check_input(operation: &str, input: &Tensor<2>, d_input: usize) -> usize {
-    let [batch, features] = input.dims();
-    shape::at_least_one(operation, "batch size", batch);
-    let (expected, got) = ([batch, d_input], [batch, features]);
-    shape::check(operation, "input", "[B, I]", expected, got);
-    batch
+/// Checks what a cell projected, `[B, width]`, beside a tensor of the state, `[B, ·]`.
+fn check_projected(operation: &str, projected: &Tensor<2>, state: &Tensor<2>, width: usize) {
+    let ([batch, _], got) = (state.dims(), projected.dims());
+    shape::check(
+        operation,
+        "projected input",
+        "[B, G·H]",
+        [batch, width],
+        got,
+    );
+}
+
+/// Checks the shapes of a given state against those of the one it stands for.
+pub(crate) fn check_state<const D: usize>(
+    operation: &str,
+    symbols: &str,
+    given: &impl RecurrentState<D>,
+    expected: &impl RecurrentState<D>,
+) {
+    let tensors = given.tensors().into_iter().zip(expected.tensors());
+    // The cell state first, as `burn::nn` names it.
+    for (k, (given, expected)) in tensors.enumerate().collect::<Vec<_>>().into_iter().rev() {
+        let what = match k {
+            0 => "hidden state",
+            1 => "cell state",
+            _ => "state",
+        };
+        shape::check(operation, what, symbols, expected.dims(), given.dims());
+    }
 }
 
 /// `x W + b` for rows `x` of `[N, I]`: the part of a step that needs no state.
@@ -220,17 +296,11 @@ fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
     core::array::from_fn(|k| packed.clone().slice(s![.., k * width..(k + 1) * width]))
 }
 
-/// Applies an activation.
-///
-/// Burn's own sigmoid computes in float32 on most backends, whatever it is given (`burn-backend`'s
-/// default body), which leaves a float64 network with seven digits. In float64 it is
-/// `σ(x) = (1 + tanh(x/2)) / 2` here.
-fn activate(activation: &Activation, x: Tensor<2>) -> Tensor<2> {
-    match activation {
-        Activation::Sigmoid(_) if x.dtype() == DType::F64 => {
-            x.div_scalar(2.0).tanh().add_scalar(1.0).div_scalar(2.0)
-        }
-        _ => activation.forward(x),
+/// `x` within `[-bound, bound]`, if there is a bound.
+fn clamp(x: Tensor<2>, bound: Option<f64>) -> Tensor<2> {
+    match bound {
+        Some(bound) => x.clamp(-bound, bound),
+        None => x,
     }
 }
 

@@ -1,31 +1,31 @@
 //! The LSTM with peepholes (Gers & Schmidhuber 2000, *Recurrent nets that time and count*; ONNX' input `P`).
 
 use super::{Cell, Kernel, LstmCell, LstmCellConfig};
+use crate::config::config;
 use crate::ops::{CellKind, LstmKind};
-use burn::config::Config;
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of a [`PeepholeLstmCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{LstmCellConfig, PeepholeLstmCellConfig, Recurrent};
-///
-/// let device = Device::flex();
-/// let cell = PeepholeLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
-/// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct PeepholeLstmCellConfig {
-    /// The options of the LSTM.
-    pub lstm: LstmCellConfig,
-    /// Initialiser of the peepholes, `[H]` each. With zeros the cell starts as one without peepholes.
-    #[config(default = "Initializer::Zeros")]
-    pub peephole_initializer: Initializer,
+config! {
+    /// Configuration of a [`PeepholeLstmCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{LstmCellConfig, PeepholeLstmCellConfig, Recurrent};
+    ///
+    /// let device = Device::flex();
+    /// let cell = PeepholeLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
+    /// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// ```
+    pub struct PeepholeLstmCellConfig {
+        /// The options of the LSTM.
+        pub lstm: LstmCellConfig,
+        ..
+        /// Initialiser of the peepholes, `[H]` each. With zeros the cell starts as one without peepholes.
+        pub peephole_initializer: Initializer = Initializer::Zeros,
+    }
 }
 
 impl PeepholeLstmCellConfig {
@@ -94,7 +94,7 @@ impl Cell for PeepholeLstmCell {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let (before, hidden) = state.unpack();
         let mut sums = self.lstm.sums(projected, hidden);
         sums.input = sums.input + look(&before, &self.input_peephole);

@@ -1,8 +1,8 @@
 //! Dropout of what a cell sees of its last output (Gal & Ghahramani 2016, *A theoretically grounded
 //! application of dropout in recurrent neural networks*; Keras' `recurrent_dropout`).
 
-use super::Cell;
-use crate::state::RecurrentState;
+use super::{Cell, Kernel};
+use crate::state::{RecurrentState, StackedState};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Tensor, TensorCreationOptions};
@@ -12,7 +12,7 @@ pub trait RecurrentProduct: Cell {
     /// How many gates, `G`, have a product with the last output.
     fn gates(&self) -> usize;
 
-    /// [`Cell::step`] with `seen` in place of the last output wherever that goes into a product with
+    /// [`Cell::step_projected`] with `seen` in place of the last output wherever that goes into a product with
     /// recurrent weights: `[B, H]`, or `[B, G·H]` where each gate sees something else, in the order in which
     /// the weights are packed. What is carried on comes from `state`.
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, state: Self::State)
@@ -100,6 +100,15 @@ impl<S: RecurrentState> RecurrentState for WithMask<S> {
     }
 }
 
+/// Without the masks: those of a sequence are drawn with it.
+impl<S: StackedState> StackedState for WithMask<S> {
+    type Stacked = S::Stacked;
+
+    fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> S::Stacked {
+        S::stacked(tensors)
+    }
+}
+
 impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
     type State = WithMask<C::State>;
 
@@ -127,10 +136,26 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         self.cell.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, before: WithMask<C::State>) -> WithMask<C::State> {
+    fn step_projected(
+        &self,
+        projected: Tensor<2>,
+        before: WithMask<C::State>,
+    ) -> WithMask<C::State> {
         let WithMask { state, mask } = before;
         let seen = state.output().repeat_dim(1, self.masks()) * mask.clone();
         let state = self.cell.step_seeing(projected, seen, state);
         WithMask { state, mask }
+    }
+
+    /// None with a mask for each gate.
+    fn kernel(&self) -> Option<Kernel> {
+        self.cell.kernel().filter(|_| !self.mask_per_gate)
+    }
+
+    fn kernel_for(&self, state: &WithMask<C::State>) -> Option<Kernel> {
+        Some(Kernel {
+            mask: Some(state.mask.clone()),
+            ..self.kernel()?
+        })
     }
 }

@@ -1,48 +1,46 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{Cell, Kernel, RecurrentProduct, activate, check_input, check_weights, leaf, project};
+use super::{Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project};
+use crate::config::config;
 use crate::display::impl_module_display;
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, RnnKind};
 use crate::{init, shape};
-use burn::config::Config;
 use burn::module::{Module, Param};
-use burn::nn::activation::{Activation, ActivationConfig};
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// Configuration of an [`RnnCell`].
-///
-/// ```
-/// # use burn::tensor::{Device, Tensor, TensorCreationOptions};
-/// use lstm_core::RnnCellConfig;
-///
-/// let device = Device::flex();
-/// let cell = RnnCellConfig::new(3, 5).init(&device);
-/// let state = cell.forward(Tensor::ones([2, 3], &device), None);
-/// assert_eq!(state.hidden.dims(), [2, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct RnnCellConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has a bias, which starts at zero.
-    #[config(default = true)]
-    pub bias: bool,
-    /// Initialiser of the input weights `[I, H]`.
-    #[config(default = "Initializer::XavierNormal{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights `[H, H]`.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the step.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
+config! {
+    /// Configuration of an [`RnnCell`].
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor, TensorCreationOptions};
+    /// use lstm_core::RnnCellConfig;
+    ///
+    /// let device = Device::flex();
+    /// let cell = RnnCellConfig::new(3, 5).init(&device);
+    /// let state = cell.forward(Tensor::ones([2, 3], &device), None);
+    /// assert_eq!(state.hidden.dims(), [2, 5]);
+    /// ```
+    pub struct RnnCellConfig {
+        /// Input features, `I`.
+        pub d_input: usize,
+        /// Hidden units, `H`.
+        pub d_hidden: usize,
+        ..
+        /// Whether the cell has a bias, which starts at zero.
+        pub bias: bool = true,
+        /// Initialiser of the input weights `[I, H]`.
+        pub input_initializer: Initializer = Initializer::XavierNormal { gain: 1.0 },
+        /// Initialiser of the recurrent weights `[H, H]`.
+        pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
+        /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
+        pub clip: Option<f64> = None,
+        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        pub clip_sums: Option<f64> = None,
+        /// The nonlinearity of the step.
+        pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
+    }
 }
 
 impl RnnCellConfig {
@@ -69,6 +67,7 @@ impl RnnCellConfig {
                 .bias
                 .then(|| Initializer::Zeros.init([self.d_hidden], device)),
             clip: self.clip,
+            clip_sums: self.clip_sums,
             hidden_activation: self.hidden_activation.init(device),
         }
     }
@@ -86,8 +85,10 @@ pub struct RnnCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the hidden state after each step, if any.
     pub clip: Option<f64>,
+    /// Bound of what goes into the activation, if any.
+    pub clip_sums: Option<f64>,
     /// The nonlinearity of the step.
-    pub hidden_activation: Activation,
+    pub hidden_activation: AnyActivation,
 }
 
 impl_module_display!(RnnCell);
@@ -117,11 +118,12 @@ impl RnnCell {
             bias.as_ref(),
         );
         Self {
-            hidden_activation: ActivationConfig::Tanh.init(&input_weight.device()),
+            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: None,
+            clip_sums: None,
         }
     }
 
@@ -147,33 +149,18 @@ impl RnnCell {
     ///
     /// If a shape doesn't fit, or if `B` is 0.
     pub fn forward(&self, input: Tensor<2>, state: Option<RnnState<2>>) -> RnnState<2> {
-        let batch = check_input("rnn cell", &input, self.d_input());
-        let state = self.state_or_zeros("rnn cell", &input, batch, state);
-        self.step(self.project(input), state)
-    }
-
-    /// The given state, its shape checked, or zeros like `input`.
-    pub(crate) fn state_or_zeros<const D: usize>(
-        &self,
-        operation: &str,
-        input: &Tensor<D>,
-        batch: usize,
-        state: Option<RnnState<2>>,
-    ) -> RnnState<2> {
-        let expected = [batch, self.d_hidden()];
-        match state {
-            Some(state) => {
-                let got = state.hidden.dims();
-                shape::check(operation, "hidden state", "[B, H]", expected, got);
-                state
-            }
-            None => self.zero_state(batch, (&input.device(), input.dtype())),
-        }
+        Cell::forward(self, input, state)
     }
 }
 
 impl Cell for RnnCell {
     type State = RnnState<2>;
+
+    const NAME: &'static str = "rnn";
+
+    fn has_bias(&self) -> Option<bool> {
+        Some(self.bias.is_some())
+    }
 
     fn d_input(&self) -> usize {
         self.d_input()
@@ -192,19 +179,18 @@ impl Cell for RnnCell {
         project(input, &self.input_weight, &self.bias)
     }
 
-    fn step(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: RnnState<2>) -> RnnState<2> {
+        check_projected("rnn cell", &projected, &state.hidden, self.d_hidden());
         let sum = projected + state.hidden.matmul(self.recurrent_weight.val());
-        let hidden = activate(&self.hidden_activation, sum);
-        RnnState::new(match self.clip {
-            Some(clip) => hidden.clamp(-clip, clip),
-            None => hidden,
-        })
+        let hidden = self.hidden_activation.forward(clamp(sum, self.clip_sums));
+        RnnState::new(clamp(hidden, self.clip))
     }
 
     fn kernel(&self) -> Option<Kernel> {
         let kind = RnnKind {
-            activation: Nonlinearity::of(&self.hidden_activation)?,
+            activation: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
+            clip_sums: self.clip_sums.map(Real::from),
         };
         let kind = CellKind::Rnn(kind);
         Some(Kernel::new(
@@ -228,6 +214,6 @@ impl RecurrentProduct for RnnCell {
         seen: Tensor<2>,
         _state: RnnState<2>,
     ) -> RnnState<2> {
-        self.step(projected, RnnState::new(seen))
+        self.step_projected(projected, RnnState::new(seen))
     }
 }

@@ -71,7 +71,7 @@ impl Cell for LstmWithoutGate {
         self.lstm.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
+    fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let mut gates = self.lstm.gates_of(&self.lstm.sums(projected, state.hidden));
         let open = gates.candidate.ones_like();
         match self.gate {

@@ -1,6 +1,6 @@
 //! Zoneout (Krueger et al. 2017, *Zoneout: regularizing RNNs by randomly preserving hidden activations*).
 
-use super::Cell;
+use super::{Cell, Kernel};
 use crate::state::RecurrentState;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
@@ -46,6 +46,16 @@ impl<C: Cell> Zoneout<C> {
     }
 }
 
+impl<C: Cell> Zoneout<C> {
+    /// The kernels of the cell, with zoneout; none of a cell that has its own.
+    fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
+        kernel.zoneout.is_empty().then(|| Kernel {
+            zoneout: self.keep.clone(),
+            ..kernel
+        })
+    }
+}
+
 impl<C: Cell> Cell for Zoneout<C> {
     type State = C::State;
 
@@ -71,8 +81,10 @@ impl<C: Cell> Cell for Zoneout<C> {
         self.cell.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
-        let after = self.cell.step(projected, state.map(|tensor| tensor));
+    fn step_projected(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        let after = self
+            .cell
+            .step_projected(projected, state.map(|tensor| tensor));
         let mut keep = self.keep.iter();
         state.zip(&after, |before, after| match keep.next() {
             Some(keep) => {
@@ -82,5 +94,13 @@ impl<C: Cell> Cell for Zoneout<C> {
             }
             None => after,
         })
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        self.zoned(self.cell.kernel()?)
+    }
+
+    fn kernel_for(&self, state: &C::State) -> Option<Kernel> {
+        self.zoned(self.cell.kernel_for(state)?)
     }
 }

@@ -1,25 +1,29 @@
 //! From and to `burn::nn`'s recurrent modules: trained weights, options and all.
 //!
+//! Quantised weights become dense ones, and adapters are merged into them.
+//!
 //! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
 //! side; of the two biases, which are only ever added, the sum is kept. On the way back the first gets
 //! all and the second is zero. In a GRU with `reset_after` the candidate's are not added: its second one is
 //! [`candidate_bias`](GruCell::candidate_bias), both ways.
 //!
-//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has, which
-//! therefore is what becomes one: `burn::nn::Gru::from(layer.cell)`.
+//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has.
+//!
+//! What `burn::nn` doesn't have, activations that Burn doesn't name and `clip_sums`, makes the conversion panic.
 
-use super::WeightError;
-use super::layers::Layers;
-use crate::cell::{GruCell, LstmCell, RnnCell, leaf};
+use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
-use crate::layer::{BiGru, BiLstm, BiRnn, Gru, Lstm, Recurrent, RecurrentStack, Rnn};
+use crate::layer::{Bidirectional, Gru, Lstm, Recurrent, Rnn};
+use crate::module::dense;
+use crate::nonlinearity::AnyActivation;
+use burn::nn::activation::Activation;
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
 
 /// Input weights `[I, H]`, recurrent weights `[H, H]` and bias `[H]` of one gate.
 fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
-    let weight = |map: &Linear| map.weight.val().detach();
-    let bias = |map: &Linear| map.bias.as_ref().map(|bias| bias.val().detach());
+    let weight = |map: &Linear| dense(map.weight.val()).detach();
+    let bias = |map: &Linear| Some(dense(map.bias.as_ref()?.val()).detach());
     let (input, hidden) = (&gate.input_transform, &gate.hidden_transform);
     let bias = match (bias(input), bias(hidden)) {
         (Some(a), Some(b)) => Some(a + b),
@@ -50,27 +54,13 @@ impl From<burn::nn::Rnn> for Rnn {
         let (input_weight, recurrent_weight, bias) = unpack(&rnn.gate);
         let cell = RnnCell {
             clip: rnn.clip,
-            hidden_activation: rnn.hidden_activation,
+            hidden_activation: rnn.hidden_activation.into(),
             ..RnnCell::from_weights(input_weight, recurrent_weight, bias)
         };
         Self {
             batch_first: rnn.batch_first,
             reverse: rnn.reverse,
             ..Self::from(cell)
-        }
-    }
-}
-
-impl From<burn::nn::BiRnn> for BiRnn {
-    fn from(rnn: burn::nn::BiRnn) -> Self {
-        let mut reverse = Rnn::from(rnn.reverse);
-        // burn::nn's BiRnn turns the sequence around itself and leaves the layer's flag off.
-        reverse.reverse = true;
-        Self {
-            forward: rnn.forward.into(),
-            reverse,
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
         }
     }
 }
@@ -96,29 +86,16 @@ impl From<burn::nn::Lstm> for Lstm {
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
             clip: lstm.clip,
+            clip_sums: None,
             input_forget: lstm.input_forget,
-            gate_activation: lstm.gate_activation,
-            cell_activation: lstm.cell_activation,
-            hidden_activation: lstm.hidden_activation,
+            gate_activation: lstm.gate_activation.into(),
+            cell_activation: lstm.cell_activation.into(),
+            hidden_activation: lstm.hidden_activation.into(),
         };
         Self {
             batch_first: lstm.batch_first,
             reverse: lstm.reverse,
             ..Self::from(cell)
-        }
-    }
-}
-
-impl From<burn::nn::BiLstm> for BiLstm {
-    fn from(lstm: burn::nn::BiLstm) -> Self {
-        let mut reverse = Lstm::from(lstm.reverse);
-        // burn::nn's BiLstm turns the sequence around itself and leaves the layer's flag off.
-        reverse.reverse = true;
-        Self {
-            forward: lstm.forward.into(),
-            reverse,
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
         }
     }
 }
@@ -134,11 +111,12 @@ impl From<burn::nn::Gru> for GruCell {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
-            candidate_bias: candidate_bias.map(|bias| leaf(bias.val())),
+            candidate_bias: candidate_bias.map(|bias| leaf(dense(bias.val()))),
             reset_after: gru.reset_after,
             clip: gru.clip,
-            gate_activation: gru.gate_activation,
-            hidden_activation: gru.hidden_activation,
+            clip_sums: None,
+            gate_activation: gru.gate_activation.into(),
+            hidden_activation: gru.hidden_activation.into(),
         }
     }
 }
@@ -149,34 +127,50 @@ impl From<burn::nn::Gru> for Gru {
     }
 }
 
-impl From<burn::nn::BiGru> for BiGru {
-    fn from(gru: burn::nn::BiGru) -> Self {
-        let mut reverse = Gru::from(gru.reverse);
-        reverse.reverse = true;
-        Self {
-            forward: gru.forward.into(),
-            reverse,
-            d_hidden: gru.d_hidden,
-            batch_first: gru.batch_first,
-        }
-    }
-}
-
 impl From<burn::nn::Gru> for Recurrent<GruCell> {
     fn from(gru: burn::nn::Gru) -> Self {
         Self::new(gru.into())
     }
 }
 
-impl From<burn::nn::BiGru> for RecurrentStack<GruCell> {
-    /// One layer in both directions.
-    fn from(gru: burn::nn::BiGru) -> Self {
-        let mut stack = Self::bidirectional(vec![gru.forward.into(), gru.reverse.into()]);
-        for layer in &mut stack.layers {
-            layer.batch_first = gru.batch_first;
+/// Both directions, from and to `burn::nn`'s layer of them, which turns the sequence around itself and leaves the
+/// reverse layer's flag off.
+macro_rules! both_directions {
+    ($($theirs:ident: $cell:ty),*) => { $(
+        impl From<burn::nn::$theirs> for Bidirectional<$cell> {
+            fn from(layer: burn::nn::$theirs) -> Self {
+                let reverse = Recurrent::<$cell>::from(layer.reverse);
+                Self {
+                    forward: layer.forward.into(),
+                    reverse: reverse.with_reverse(true),
+                    d_hidden: layer.d_hidden,
+                    batch_first: layer.batch_first,
+                }
+            }
         }
-        stack
-    }
+
+        impl From<Bidirectional<$cell>> for burn::nn::$theirs {
+            fn from(layer: Bidirectional<$cell>) -> Self {
+                Self {
+                    forward: layer.forward.into(),
+                    reverse: layer.reverse.with_reverse(false).into(),
+                    d_hidden: layer.d_hidden,
+                    batch_first: layer.batch_first,
+                }
+            }
+        }
+    )* };
+}
+
+both_directions!(BiRnn: RnnCell, BiLstm: LstmCell, BiGru: GruCell);
+
+/// The cell of a layer that has learned nothing else.
+fn without_learned_state<C: Cell>(layer: Recurrent<C>) -> C {
+    assert!(
+        layer.initial_state.is_none(),
+        "burn::nn: its layers have no place for a learned initial state"
+    );
+    layer.cell
 }
 
 /// The gate of `burn::nn` with these weights.
@@ -192,67 +186,70 @@ fn pack(gate: GateWeights) -> GateController {
     }
 }
 
-impl From<Rnn> for burn::nn::Rnn {
-    fn from(rnn: Rnn) -> Self {
-        let cell = rnn.cell;
-        Self {
-            gate: pack(GateWeights {
-                input_weight: cell.input_weight.val(),
-                recurrent_weight: cell.recurrent_weight.val(),
-                bias: cell.bias.map(|bias| bias.val()),
-            }),
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
-            reverse: rnn.reverse,
-            clip: cell.clip,
-            hidden_activation: cell.hidden_activation,
-        }
-    }
+/// Burn's activation.
+///
+/// # Panics
+///
+/// If Burn doesn't have it.
+fn burns(activation: AnyActivation) -> Activation {
+    activation
+        .try_into()
+        .unwrap_or_else(|function| panic!("burn::nn has no activation {function}"))
 }
 
-impl From<BiRnn> for burn::nn::BiRnn {
-    fn from(rnn: BiRnn) -> Self {
-        let mut reverse = burn::nn::Rnn::from(rnn.reverse);
-        reverse.reverse = false;
+/// `burn::nn`'s option of the same name, which clamps no sums.
+///
+/// # Panics
+///
+/// If sums are to be clamped.
+fn clip(clip: Option<f64>, sums: Option<f64>) -> Option<f64> {
+    assert!(sums.is_none(), "burn::nn has no cells that clip sums");
+    clip
+}
+
+impl From<Rnn> for burn::nn::Rnn {
+    /// # Panics
+    ///
+    /// If the layer has a learned initial state, which `burn::nn` has no place for.
+    fn from(rnn: Rnn) -> Self {
+        let (batch_first, reverse) = (rnn.batch_first, rnn.reverse);
+        let cell = without_learned_state(rnn);
         Self {
-            forward: rnn.forward.into(),
+            gate: pack(GateWeights {
+                input_weight: dense(cell.input_weight.val()),
+                recurrent_weight: dense(cell.recurrent_weight.val()),
+                bias: cell.bias.as_ref().map(|bias| dense(bias.val())),
+            }),
+            d_hidden: cell.d_hidden(),
+            batch_first,
             reverse,
-            d_hidden: rnn.d_hidden,
-            batch_first: rnn.batch_first,
+            clip: clip(cell.clip, cell.clip_sums),
+            hidden_activation: burns(cell.hidden_activation),
         }
     }
 }
 
 impl From<Lstm> for burn::nn::Lstm {
+    /// # Panics
+    ///
+    /// If the layer has a learned initial state, which `burn::nn` has no place for.
     fn from(lstm: Lstm) -> Self {
-        let cell = lstm.cell;
+        let (batch_first, reverse) = (lstm.batch_first, lstm.reverse);
+        let cell = without_learned_state(lstm);
         let gate = |gate| pack(cell.gate(gate));
         Self {
             input_gate: gate(Gate::Input),
             forget_gate: (!cell.input_forget).then(|| gate(Gate::Forget)),
             output_gate: gate(Gate::Output),
             cell_gate: gate(Gate::Cell),
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
-            reverse: lstm.reverse,
-            clip: cell.clip,
-            input_forget: cell.input_forget,
-            gate_activation: cell.gate_activation,
-            cell_activation: cell.cell_activation,
-            hidden_activation: cell.hidden_activation,
-        }
-    }
-}
-
-impl From<BiLstm> for burn::nn::BiLstm {
-    fn from(lstm: BiLstm) -> Self {
-        let mut reverse = burn::nn::Lstm::from(lstm.reverse);
-        reverse.reverse = false;
-        Self {
-            forward: lstm.forward.into(),
+            d_hidden: cell.d_hidden(),
+            batch_first,
             reverse,
-            d_hidden: lstm.d_hidden,
-            batch_first: lstm.batch_first,
+            clip: clip(cell.clip, cell.clip_sums),
+            input_forget: cell.input_forget,
+            gate_activation: burns(cell.gate_activation),
+            cell_activation: burns(cell.cell_activation),
+            hidden_activation: burns(cell.hidden_activation),
         }
     }
 }
@@ -267,7 +264,7 @@ impl From<GruCell> for burn::nn::Gru {
         };
         let (reset_gate, update_gate, mut new_gate) = (gate(0), gate(1), gate(2));
         if let Some(bias) = cell.candidate_bias {
-            new_gate.hidden_transform.bias = Some(leaf(bias.val()));
+            new_gate.hidden_transform.bias = Some(leaf(dense(bias.val())));
         }
         Self {
             update_gate,
@@ -275,33 +272,25 @@ impl From<GruCell> for burn::nn::Gru {
             new_gate,
             d_hidden,
             reset_after: cell.reset_after,
-            gate_activation: cell.gate_activation,
-            hidden_activation: cell.hidden_activation,
-            clip: cell.clip,
+            gate_activation: burns(cell.gate_activation),
+            hidden_activation: burns(cell.hidden_activation),
+            clip: clip(cell.clip, cell.clip_sums),
         }
     }
 }
 
-impl TryFrom<RecurrentStack<GruCell>> for burn::nn::BiGru {
-    type Error = WeightError;
-
-    /// # Errors
+impl From<Recurrent<GruCell>> for burn::nn::Gru {
+    /// # Panics
     ///
-    /// If it isn't one layer in two directions of the same size, or has a learned initial state.
-    fn try_from(stack: RecurrentStack<GruCell>) -> Result<Self, WeightError> {
-        stack.check_learned()?;
-        let (both, layers) = (stack.bidirectional, stack.layers);
-        let size = |layer: &Recurrent<GruCell>| layer.cell.d_hidden();
-        match <[_; 2]>::try_from(layers) {
-            Ok([forward, reverse]) if both && size(&forward) == size(&reverse) => Ok(Self {
-                d_hidden: forward.cell.d_hidden(),
-                batch_first: forward.batch_first,
-                forward: forward.cell.into(),
-                reverse: reverse.cell.into(),
-            }),
-            _ => Err(WeightError::Unsupported {
-                what: "anything but one layer in two directions of the same size",
-            }),
-        }
+    /// If the layer has a learned initial state, which `burn::nn` has no place for. Layout and direction, which it
+    /// doesn't know either, are left to the caller.
+    fn from(layer: Recurrent<GruCell>) -> Self {
+        without_learned_state(layer).into()
+    }
+}
+
+impl From<Gru> for burn::nn::Gru {
+    fn from(layer: Gru) -> Self {
+        layer.0.into()
     }
 }

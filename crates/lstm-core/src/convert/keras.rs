@@ -3,8 +3,10 @@
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
-use crate::cell::{GruCell, LstmCell, RnnCell};
-use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
+use crate::cell::GruCell;
+use crate::layer::{
+    BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
+};
 
 /// Weights from and for Keras.
 ///
@@ -216,6 +218,4 @@ macro_rules! impl_keras {
 }
 
 impl_keras!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, RnnStack);
-impl_keras!(Recurrent<LstmCell>, RecurrentStack<LstmCell>);
-impl_keras!(Recurrent<RnnCell>, RecurrentStack<RnnCell>);
-impl_keras!(Recurrent<GruCell>, RecurrentStack<GruCell>);
+impl_keras!(Gru, Recurrent<GruCell>, BiGru, GruStack);

@@ -2,7 +2,8 @@
 
 use super::WeightError;
 use super::packed::PackedCell;
-use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
+use crate::cell::GruCell;
+use crate::layer::{Bidirectional, Gru, Recurrent, RecurrentStack};
 use burn::module::Module;
 
 /// One layer or several, in one or both directions.
@@ -22,52 +23,6 @@ pub(crate) trait Layers: Module {
     }
 }
 
-macro_rules! impl_layers {
-    ($cell:ty, $layer:ty, $both:ty, $stack:ty) => {
-        impl Layers for $layer {
-            type Cell = $cell;
-
-            fn directions(&self) -> usize {
-                1
-            }
-
-            fn cells(&mut self) -> Vec<&mut $cell> {
-                vec![&mut self.cell]
-            }
-        }
-
-        impl Layers for $both {
-            type Cell = $cell;
-
-            fn directions(&self) -> usize {
-                2
-            }
-
-            fn cells(&mut self) -> Vec<&mut $cell> {
-                vec![&mut self.forward.cell, &mut self.reverse.cell]
-            }
-        }
-
-        impl Layers for $stack {
-            type Cell = $cell;
-
-            fn directions(&self) -> usize {
-                self.directions()
-            }
-
-            fn cells(&mut self) -> Vec<&mut $cell> {
-                self.layers
-                    .iter_mut()
-                    .map(|layer| &mut layer.cell)
-                    .collect()
-            }
-        }
-    };
-}
-
-impl_layers!(crate::LstmCell, Lstm, BiLstm, LstmStack);
-impl_layers!(crate::RnnCell, Rnn, BiRnn, RnnStack);
-
 impl<C: PackedCell> Layers for Recurrent<C> {
     type Cell = C;
 
@@ -86,6 +41,39 @@ impl<C: PackedCell> Layers for Recurrent<C> {
             }),
             None => Ok(()),
         }
+    }
+}
+
+impl Layers for Gru {
+    type Cell = GruCell;
+
+    fn directions(&self) -> usize {
+        1
+    }
+
+    fn cells(&mut self) -> Vec<&mut GruCell> {
+        self.0.cells()
+    }
+
+    fn check_learned(&self) -> Result<(), WeightError> {
+        self.0.check_learned()
+    }
+}
+
+impl<C: PackedCell> Layers for Bidirectional<C> {
+    type Cell = C;
+
+    fn directions(&self) -> usize {
+        2
+    }
+
+    fn cells(&mut self) -> Vec<&mut C> {
+        vec![&mut self.forward.cell, &mut self.reverse.cell]
+    }
+
+    fn check_learned(&self) -> Result<(), WeightError> {
+        self.forward.check_learned()?;
+        self.reverse.check_learned()
     }
 }
 

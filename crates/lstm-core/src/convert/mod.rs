@@ -11,6 +11,7 @@
 //! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
 //! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | a node's tensors | the tensors |
 //! | `burn::nn` | `From`, both ways | | |
+//! | a model with `burn::nn`'s layers | `load_burn_nn` (feature `store`) | all of burn-store | |
 //!
 //! Reading and writing `.safetensors` is the feature `safetensors`. These features are off by default.
 //!
@@ -109,10 +110,14 @@ mod layers;
 mod onnx;
 mod packed;
 mod pytorch;
+#[cfg(feature = "store")]
+mod store;
 mod weights;
 
 pub use error::WeightError;
 pub use keras::Keras;
 pub use onnx::{Onnx, OnnxNames};
 pub use pytorch::{PyTorch, PyTorchNames};
+#[cfg(feature = "store")]
+pub use store::{half_precision, load_burn_nn};
 pub use weights::Weights;

@@ -3,8 +3,11 @@
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
-use crate::cell::{GruCell, LstmCell, PeepholeLstmCell, RnnCell};
-use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
+use crate::cell::{GruCell, PeepholeLstmCell};
+use crate::layer::{
+    BiGru, BiLstm, BiRnn, Bidirectional, Gru, GruStack, Lstm, LstmStack, Recurrent, RecurrentStack,
+    Rnn, RnnStack,
+};
 use std::convert::identity;
 use std::slice;
 
@@ -288,8 +291,7 @@ macro_rules! impl_onnx {
 }
 
 impl_onnx!(OnnxNames, slice::from_ref: Lstm, BiLstm, Rnn, BiRnn);
-impl_onnx!(OnnxNames, slice::from_ref: Recurrent<LstmCell>, Recurrent<RnnCell>);
-impl_onnx!(OnnxNames, slice::from_ref: Recurrent<GruCell>, Recurrent<PeepholeLstmCell>);
-impl_onnx!([OnnxNames], identity: LstmStack, RnnStack);
-impl_onnx!([OnnxNames], identity: RecurrentStack<LstmCell>, RecurrentStack<RnnCell>);
-impl_onnx!([OnnxNames], identity: RecurrentStack<GruCell>, RecurrentStack<PeepholeLstmCell>);
+impl_onnx!(OnnxNames, slice::from_ref: Gru, Recurrent<GruCell>, BiGru);
+impl_onnx!(OnnxNames, slice::from_ref: Recurrent<PeepholeLstmCell>, Bidirectional<PeepholeLstmCell>);
+impl_onnx!([OnnxNames], identity: LstmStack, RnnStack, GruStack);
+impl_onnx!([OnnxNames], identity: RecurrentStack<PeepholeLstmCell>);

@@ -6,7 +6,8 @@
 
 use super::{WeightError, Weights};
 use crate::cell::{Cell, GruCell, LstmCell, LstmpCell, PeepholeLstmCell, RnnCell};
-use burn::module::Param;
+use crate::module::dense;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
 /// What a cell packs side by side, in this library's order.
@@ -157,7 +158,7 @@ pub(crate) trait PackedCell: Cell {
             bias: parameters.bias.is_some(),
             projection: parameters.projection.is_some(),
             peepholes: parameters.peepholes.is_some(),
-            dtype: match parameters.input_weight.val().dtype() {
+            dtype: match dense(parameters.input_weight.val()).dtype() {
                 DType::Flex32 => DType::F32,
                 dtype => dtype,
             },
@@ -292,20 +293,33 @@ impl PackedCell for PeepholeLstmCell {
 }
 
 fn numbers<const D: usize>(param: &mut Param<Tensor<D>>) -> Vec<f64> {
-    param.val().into_data().iter::<f64>().collect()
+    dense(param.val()).into_data().iter::<f64>().collect()
 }
 
-/// Gives a parameter another value, if there are both; its id stays, and whether it is trained.
+/// Gives a parameter another value, if there are both; its id and its adapter stay, and whether it is trained.
 fn replace<const D: usize>(param: Option<&mut Param<Tensor<D>>>, values: Option<Vec<f64>>) {
-    let Some((param, values)) = param.zip(values) else {
-        return;
-    };
-    *param = param.clone().map(|old| {
-        let (dtype, device, trained) = (old.dtype(), old.device(), old.is_require_grad());
-        let data = TensorData::new(values, old.dims()).convert_dtype(dtype);
-        let new = Tensor::from_data(data, (&device, dtype));
-        if trained { new.require_grad() } else { new }
-    });
+    /// The mapper comes to the parameter first, then to what its adapter holds.
+    struct Replace(Option<Vec<f64>>);
+
+    impl ModuleMapper for Replace {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let Some(values) = self.0.take() else {
+                return param;
+            };
+            param.map(|old| {
+                let trained = old.is_require_grad();
+                let old = dense(old);
+                let (dtype, device) = (old.dtype(), old.device());
+                let data = TensorData::new(values, old.dims()).convert_dtype(dtype);
+                let new = Tensor::from_data(data, (&device, dtype));
+                if trained { new.require_grad() } else { new }
+            })
+        }
+    }
+
+    if let Some((param, values)) = param.zip(values) {
+        *param = Module::map(param.clone(), &mut Replace(Some(values)));
+    }
 }
 
 /// Adds float64 numbers to `weights`, as values of type `dtype`.
@@ -345,7 +359,7 @@ pub(crate) fn inverse(order: &[usize]) -> Vec<usize> {
 
 /// The sum of two biases, of as much of the first as there is of the second. Adding a zero changes nothing,
 /// not even the sign of another zero, so that what was written comes back bit for bit.
-fn sum(mut first: Vec<f64>, second: &[f64]) -> Vec<f64> {
+pub(super) fn sum(mut first: Vec<f64>, second: &[f64]) -> Vec<f64> {
     for (a, b) in first.iter_mut().zip(second) {
         *a = match (*a, *b) {
             (a, 0.0) => a,

@@ -5,7 +5,10 @@ use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
 use crate::cell::{GruCell, LstmCell, LstmpCell, RnnCell};
-use crate::layer::{BiLstm, BiRnn, Lstm, LstmStack, Recurrent, RecurrentStack, Rnn, RnnStack};
+use crate::layer::{
+    BiGru, BiLstm, BiRnn, Bidirectional, Gru, GruStack, Lstm, LstmStack, Recurrent, RecurrentStack,
+    Rnn, RnnStack,
+};
 
 /// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM`, `nn.GRU`
 /// or `nn.RNN`, or of an `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`.
@@ -403,7 +406,9 @@ macro_rules! impl_for_layers {
 }
 
 impl_for_layers!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, RnnStack);
-impl_for_layers!(Recurrent<LstmCell>, RecurrentStack<LstmCell>);
-impl_for_layers!(Recurrent<RnnCell>, RecurrentStack<RnnCell>);
-impl_for_layers!(Recurrent<GruCell>, RecurrentStack<GruCell>);
-impl_for_layers!(Recurrent<LstmpCell>, RecurrentStack<LstmpCell>);
+impl_for_layers!(Gru, Recurrent<GruCell>, BiGru, GruStack);
+impl_for_layers!(
+    Recurrent<LstmpCell>,
+    Bidirectional<LstmpCell>,
+    RecurrentStack<LstmpCell>
+);

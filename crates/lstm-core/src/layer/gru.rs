@@ -1,199 +1,157 @@
-//! The GRU layer.
+//! The GRU layer, whose `forward` gives the outputs alone, as `burn::nn::Gru`'s does.
 
-use super::{check_input, check_lengths};
-use crate::cell::{Cell, GruCell, GruCellConfig};
-use crate::display::impl_module_display;
-use crate::lengths::Lengths;
-use crate::ops;
-use crate::recompute::Recompute;
-use crate::reference::Reading;
-use crate::shape;
-use burn::config::Config;
-use burn::module::Module;
-use burn::nn::Initializer;
-use burn::nn::activation::ActivationConfig;
+use super::{Recurrent, RecurrentLayer, display_settings};
+use crate::cell::GruCell;
+use crate::mask::Steps;
+use burn::module::{
+    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
+    ModuleVisitor,
+};
 use burn::tensor::{Device, Tensor};
+use core::fmt;
+use std::ops::{Deref, DerefMut};
 
-/// Configuration of a [`Gru`] layer: `burn::nn::GruConfig`'s options and those of [`GruCellConfig`].
+/// A [`GruCell`] run over sequences; drop-in for `burn::nn::Gru`.
 ///
-/// ```
-/// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::GruConfig;
-///
-/// let device = Device::flex();
-/// let gru = GruConfig::new(3, 5, true).init(&device);
-/// let output = gru.forward(Tensor::ones([2, 7, 3], &device), None);
-/// assert_eq!(output.dims(), [2, 7, 5]);
-/// ```
-#[derive(Config, Debug)]
-#[non_exhaustive]
-pub struct GruConfig {
-    /// Input features, `I`.
-    pub d_input: usize,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the cell has biases, which start at zero.
-    pub bias: bool,
-    /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`]. Before it there are no
-    /// kernels yet.
-    #[config(default = true)]
-    pub reset_after: bool,
-    /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
-    #[config(default = "Initializer::XavierUniform{gain:1.0}")]
-    pub input_initializer: Initializer,
-    /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
-    #[config(default = "Initializer::Orthogonal{gain:1.0}")]
-    pub recurrent_initializer: Initializer,
-    /// Whether the sequence is read from its last step to its first.
-    #[config(default = false)]
-    pub reverse: bool,
-    /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
-    pub clip: Option<f64>,
-    /// The nonlinearity of the reset and update gates.
-    #[config(default = "ActivationConfig::Sigmoid")]
-    pub gate_activation: ActivationConfig,
-    /// The nonlinearity of the candidate.
-    #[config(default = "ActivationConfig::Tanh")]
-    pub hidden_activation: ActivationConfig,
-    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
-    pub recompute: Option<Recompute>,
-}
-
-impl GruConfig {
-    /// Uses one initialiser for the input and the recurrent weights, as `burn::nn` does.
-    pub fn with_initializer(self, initializer: Initializer) -> Self {
-        self.with_input_initializer(initializer.clone())
-            .with_recurrent_initializer(initializer)
-    }
-
-    /// Makes the layer, with weights drawn on `device`.
-    ///
-    /// # Panics
-    ///
-    /// If `d_input` or `d_hidden` is 0.
-    pub fn init(&self, device: &Device) -> Gru {
-        let cell = GruCellConfig::new(self.d_input, self.d_hidden)
-            .with_bias(self.bias)
-            .with_reset_after(self.reset_after)
-            .with_input_initializer(self.input_initializer.clone())
-            .with_recurrent_initializer(self.recurrent_initializer.clone())
-            .with_clip(self.clip)
-            .with_gate_activation(self.gate_activation.clone())
-            .with_hidden_activation(self.hidden_activation.clone())
-            .init(device);
-        Gru {
-            reverse: self.reverse,
-            recompute: self.recompute,
-            ..Gru::from(cell)
-        }
-    }
-}
-
-/// A [`GruCell`] run over sequences `[B, T, I]`; drop-in for `burn::nn::Gru`.
-#[derive(Module, Debug)]
-#[module(custom_display)]
-pub struct Gru {
-    /// The cell that takes the steps.
-    pub cell: GruCell,
-    /// Hidden units, `H`.
-    pub d_hidden: usize,
-    /// Whether the sequence is read from its last step to its first.
-    pub reverse: bool,
-    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
-    #[module(skip)]
-    pub recompute: Option<Recompute>,
-}
-
-impl_module_display!(Gru, cell);
-
-impl From<GruCell> for Gru {
-    /// A forward layer around the cell, which is moved, not copied.
-    fn from(cell: GruCell) -> Self {
-        Self {
-            d_hidden: cell.d_hidden(),
-            cell,
-            reverse: false,
-            recompute: None,
-        }
-    }
-}
-
-impl From<Gru> for GruCell {
-    fn from(layer: Gru) -> Self {
-        layer.cell
-    }
-}
+/// It is a [`Recurrent`] layer but for its [`forward`](Self::forward), and is stored and loaded as one.
+#[derive(Clone, Debug)]
+pub struct Gru(pub Recurrent<GruCell>);
 
 impl Gru {
-    /// Whether the layer runs on kernels on a device; else it takes the steps one by one, by the
-    /// [`reference`](mod@crate::reference), several times slower.
-    pub fn runs_on_kernels(&self, device: &Device) -> bool {
-        ops::has_kernels_of(&self.cell, device)
-    }
-
-    /// Runs the layer over a batch of sequences and returns the outputs alone, as `burn::nn::Gru` does.
+    /// Runs the layer over a batch of sequences and returns the outputs alone.
     ///
     /// # Shapes
     ///
-    /// - `input`: `[B, T, I]`
+    /// - `input`: `[B, T, I]`, or `[T, B, I]` with `batch_first` off
     /// - `state`: hidden state `[B, H]`, zeros if `None`
     /// - returns the hidden states of all steps, `[B, T, H]`, aligned with the input in either direction
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` or `T` is 0; if it is to recompute every 0 steps.
+    /// As [`Recurrent::forward`].
     pub fn forward(&self, input: Tensor<3>, state: Option<Tensor<2>>) -> Tensor<3> {
-        self.run(input, state, None).0
+        self.forward_with_state(input, state).0
     }
 
     /// As [`forward`](Self::forward), with the state after the last step read, `[B, H]`.
+    ///
+    /// # Panics
+    ///
+    /// As there.
     pub fn forward_with_state(
         &self,
         input: Tensor<3>,
         state: Option<Tensor<2>>,
     ) -> (Tensor<3>, Tensor<2>) {
-        self.run(input, state, None)
+        self.0.forward(input, state)
     }
+}
 
-    /// Runs the layer over the valid steps of each row of a padded batch: outputs and final state.
-    ///
-    /// Shapes and panics are [`forward`](Self::forward)'s; `lengths` are the valid steps of the rows,
-    /// `[B]`, from 1 to `T` each, as a slice or as [`Lengths`]. The output is zero beyond a row's end,
-    /// unless the lengths say otherwise; the final state is the one after the last valid step that is
-    /// read; a layer with `reverse` starts at a row's last valid step.
-    ///
-    /// # Panics
-    ///
-    /// Also if there isn't a length from 1 to `T` for each row.
-    pub fn forward_with_lengths(
+impl RecurrentLayer for Gru {
+    type State = Tensor<2>;
+
+    fn forward_with(
         &self,
         input: Tensor<3>,
         state: Option<Tensor<2>>,
-        lengths: impl Into<Lengths>,
+        steps: &Steps,
     ) -> (Tensor<3>, Tensor<2>) {
-        self.run(input, state, Some(&lengths.into()))
+        self.0.forward_with(input, state, steps)
     }
 
-    pub(super) fn run(
-        &self,
-        input: Tensor<3>,
-        state: Option<Tensor<2>>,
-        lengths: Option<&Lengths>,
-    ) -> (Tensor<3>, Tensor<2>) {
-        let batch = check_input("gru", &input, self.cell.d_input());
-        check_lengths("gru", &input, lengths);
-        if let Some(state) = &state {
-            let (expected, got) = ([batch, self.d_hidden], state.dims());
-            shape::check("gru", "hidden state", "[B, H]", expected, got);
-        }
-        let zeros = || {
-            self.cell
-                .zero_state(batch, (&input.device(), input.dtype()))
-        };
-        let state = state.unwrap_or_else(zeros);
-        let [_, time, _] = input.dims();
-        let segment = self.recompute.map(|how| how.steps("gru", time));
-        let reading = Reading::plain(self.reverse, lengths);
-        ops::run("gru", &self.cell, input, state, &reading, segment)
+    fn step(&self, input: Tensor<2>, state: Option<Tensor<2>>) -> (Tensor<2>, Tensor<2>) {
+        self.0.step(input, state)
+    }
+
+    fn runs_on_kernels(&self, device: &Device) -> bool {
+        self.0.runs_on_kernels(device)
+    }
+}
+
+impl From<GruCell> for Gru {
+    /// A batch-first, forward layer around the cell, which is moved, not copied.
+    fn from(cell: GruCell) -> Self {
+        Self(Recurrent::new(cell))
+    }
+}
+
+impl From<Gru> for GruCell {
+    fn from(layer: Gru) -> Self {
+        layer.0.cell
+    }
+}
+
+impl Deref for Gru {
+    type Target = Recurrent<GruCell>;
+
+    fn deref(&self) -> &Recurrent<GruCell> {
+        &self.0
+    }
+}
+
+impl DerefMut for Gru {
+    fn deref_mut(&mut self) -> &mut Recurrent<GruCell> {
+        &mut self.0
+    }
+}
+
+// By hand, so that its parameters have the paths that they have in the layer it is (`cell.input_weight`).
+impl Module for Gru {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.0.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self(self.0.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self(self.0.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        Self(self.0.train())
+    }
+
+    fn valid(&self) -> Self {
+        Self(self.0.valid())
+    }
+
+    fn materialize(self) -> Self {
+        Self(self.0.materialize())
+    }
+
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.0.visit(visitor);
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        Self(self.0.map(mapper))
+    }
+}
+
+impl ModuleDisplayDefault for Gru {
+    fn content(&self, content: Content) -> Option<Content> {
+        self.0.content(content)
+    }
+
+    fn num_params(&self) -> usize {
+        Module::num_params(&self.0)
+    }
+}
+
+impl ModuleDisplay for Gru {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display_settings()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        self.0.custom_content(content)
+    }
+}
+
+impl fmt::Display for Gru {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

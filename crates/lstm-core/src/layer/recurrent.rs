@@ -1,17 +1,20 @@
 //! Any cell over whole sequences.
 
-use super::{check_input, check_lengths, swap_layout};
-use crate::cell::Cell;
-use crate::lengths::Lengths;
+use super::{RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout};
+use crate::cell::{Cell, check_state};
+use crate::mask::Steps;
+use crate::module;
 use crate::ops;
+use crate::recompute::Recompute;
 use crate::reference::Reading;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Module, Param};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 
-/// A cell of any kind, one's own too, run over sequences: what `RNN(cell)` is in Keras.
+/// A cell of any kind, one's own too, run over sequences: what `RNN(cell)` is in Keras. [`Lstm`](crate::Lstm) and
+/// [`Rnn`](crate::Rnn) are names of it.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -28,19 +31,22 @@ use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 /// // A stream: one step at a time, the state kept by the caller.
 /// let mut streamed = None;
 /// for step in input.iter_dim(1) {
-///     streamed = Some(layer.step(step.squeeze_dim(1), streamed));
+///     let (_output, after) = layer.step(step.squeeze_dim(1), streamed);
+///     streamed = Some(after);
 /// }
 /// # let difference = (streamed.unwrap().hidden - state.hidden).abs().max();
 /// # assert!(difference.into_scalar::<f32>() < 1e-6);
 /// ```
 ///
-/// Where there are kernels for the cell, it runs on them ([`runs_on_kernels`](Self::runs_on_kernels)), as fast as an
-/// [`Lstm`](crate::Lstm) or an [`Rnn`](crate::Rnn); else step by step ([`reference`](mod@crate::reference)). Layers on
-/// each other are a [`RecurrentStack`](crate::RecurrentStack).
+/// Where there are kernels for the cell, it runs on them ([`runs_on_kernels`](Self::runs_on_kernels)); else step by step
+/// ([`reference`](mod@crate::reference)).
 #[derive(Module, Debug)]
-pub struct Recurrent<C: Module> {
+#[module(custom_display)]
+pub struct Recurrent<C: Cell> {
     /// The cell that takes the steps.
     pub cell: C,
+    /// Features of the output, `H`.
+    pub d_hidden: usize,
     /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
     pub batch_first: bool,
     /// Whether the sequence is read from its last step to its first.
@@ -51,17 +57,39 @@ pub struct Recurrent<C: Module> {
     pub truncation: Option<usize>,
     /// The state of every row before its first step, if it is learned: a row for each tensor of the state.
     pub initial_state: Option<Vec<Param<Tensor<1>>>>,
+    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+    #[module(skip)]
+    pub recompute: Option<Recompute>,
+}
+
+impl<C: Cell> ModuleDisplay for Recurrent<C> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display_settings()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display(&self.cell, "{}", content)
+    }
+}
+
+impl<C: Cell> From<C> for Recurrent<C> {
+    /// As [`Recurrent::new`].
+    fn from(cell: C) -> Self {
+        Self::new(cell)
+    }
 }
 
 impl<C: Cell> Recurrent<C> {
     /// A batch-first, forward layer around the cell, with zeros for a start and without truncation.
     pub fn new(cell: C) -> Self {
         Self {
+            d_hidden: cell.d_output(),
             cell,
             batch_first: true,
             reverse: false,
             truncation: None,
             initial_state: None,
+            recompute: None,
         }
     }
 
@@ -84,11 +112,16 @@ impl<C: Cell> Recurrent<C> {
     ///
     /// If `steps` is 0.
     pub fn with_truncation(self, steps: usize) -> Self {
-        shape::at_least_one("recurrent layer", "truncation", steps);
+        shape::at_least_one(Self::operation(), "truncation", steps);
         Self {
             truncation: Some(steps),
             ..self
         }
+    }
+
+    /// With less saved for the backward pass, and computed again there, or not.
+    pub fn with_recompute(self, recompute: Option<Recompute>) -> Self {
+        Self { recompute, ..self }
     }
 
     /// With a learned state before the first step, which begins as zero.
@@ -114,182 +147,105 @@ impl<C: Cell> Recurrent<C> {
         let mut learned = learned.iter();
         zero.map(|zero| {
             let row = learned.next().expect("a row for each tensor of the state");
-            row.val()
+            module::dense(row.val())
                 .cast(zero.dtype())
                 .unsqueeze::<2>()
                 .expand(zero.dims())
         })
     }
 
-    /// Runs the layer over a batch of sequences.
-    ///
-    /// # Shapes
-    ///
-    /// - `input`: `[B, T, I]`, or `[T, B, I]` with `batch_first` off
-    /// - `state`: the state before the first step, [`initial_state`](Self::initial_state) if `None`
-    /// - returns the outputs of all steps, `[B, T, H]` or `[T, B, H]`, aligned with the input in either
-    ///   direction, and the state after the last step read
-    ///
-    /// # Panics
-    ///
-    /// If a shape doesn't fit, or if `B` or `T` is 0.
-    pub fn forward(&self, input: Tensor<3>, state: Option<C::State>) -> (Tensor<3>, C::State) {
-        self.run(input, state, None, None)
-    }
-
-    /// Runs the layer over the valid steps of each row of a padded batch; see [`Lengths`].
-    ///
-    /// Shapes and panics are [`forward`](Self::forward)'s; `lengths` are the valid steps of the rows,
-    /// `[B]`, from 1 to `T` each. The output is zero beyond a row's end, unless the lengths say otherwise;
-    /// a layer with `reverse` starts at a row's last valid step.
-    ///
-    /// # Panics
-    ///
-    /// Also if there isn't a length from 1 to `T` for each row.
-    pub fn forward_with_lengths(
-        &self,
-        input: Tensor<3>,
-        state: Option<C::State>,
-        lengths: impl Into<Lengths>,
-    ) -> (Tensor<3>, C::State) {
-        self.run(input, state, Some(&lengths.into()), None)
-    }
-
-    /// Runs the layer over rows that hold several sequences, one after another, such as the episodes of a
-    /// player.
-    ///
-    /// Shapes and panics are [`forward`](Self::forward)'s; `first`, `[B, T]` in any layout, says which
-    /// steps are the first of a sequence. There the state is [`initial_state`](Self::initial_state) again,
-    /// and neither numbers nor gradients cross from the step before. With `reverse`, where a sequence is
-    /// read from its last step, nothing crosses to the step before.
-    ///
-    /// # Panics
-    ///
-    /// Also if `first` isn't `[B, T]`.
-    pub fn forward_with_resets(
-        &self,
-        input: Tensor<3>,
-        state: Option<C::State>,
-        first: Tensor<2, Bool>,
-    ) -> (Tensor<3>, C::State) {
-        self.run(input, state, None, Some(first))
-    }
-
-    /// Runs the layer over the valid steps of each row of a padded batch, where a row may hold several
-    /// sequences, one after another.
-    ///
-    /// It is [`forward_with_lengths`](Self::forward_with_lengths) and
-    /// [`forward_with_resets`](Self::forward_with_resets) at once: each row gives what its valid steps give
-    /// by themselves. What `first` says of padding doesn't count.
-    ///
-    /// ```
-    /// # use burn::tensor::{Device, Tensor};
-    /// use lstm_core::{LstmCellConfig, Recurrent};
-    ///
-    /// let device = Device::flex();
-    /// let layer = Recurrent::new(LstmCellConfig::new(3, 5).init(&device));
-    /// let input = Tensor::<3>::ones([2, 4, 3], &device);
-    /// // The second row holds a sequence of two steps, one of a single step, and a step of padding.
-    /// let first = [[true, false, false, false], [true, false, true, false]];
-    /// let first = Tensor::from_data(first, &device);
-    /// let (output, _) = layer.forward_with_lengths_and_resets(input, None, &[4, 3], first);
-    /// assert_eq!(output.dims(), [2, 4, 5]);
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// As the two.
-    pub fn forward_with_lengths_and_resets(
-        &self,
-        input: Tensor<3>,
-        state: Option<C::State>,
-        lengths: impl Into<Lengths>,
-        first: Tensor<2, Bool>,
-    ) -> (Tensor<3>, C::State) {
-        self.run(input, state, Some(&lengths.into()), Some(first))
-    }
-
-    /// Whether the layer runs whole sequences on kernels on a device; else its steps are taken one by one by the
-    /// [`reference`](mod@crate::reference), several times slower.
-    ///
-    /// It depends on the cell and its options, on the device and on the type of the weights. With resets, and for
-    /// single steps, there are no kernels yet.
-    pub fn runs_on_kernels(&self, device: &Device) -> bool {
-        ops::has_kernels_of(&self.cell, device)
-    }
-
-    /// One step of a stream; `T` of them give what [`forward`](Self::forward) gives.
-    ///
-    /// # Shapes
-    ///
-    /// - `input`: `[B, I]`
-    /// - `state`: the state before the step, [`initial_state`](Self::initial_state) if `None`
-    /// - returns the state after it, whose [`output`](RecurrentState::output) is `[B, H]`
-    ///
-    /// # Panics
-    ///
-    /// If a shape doesn't fit, or if `B` is 0.
-    pub fn step(&self, input: Tensor<2>, state: Option<C::State>) -> C::State {
-        let sequence = input.clone().unsqueeze_dim::<3>(1);
-        let batch = check_input("recurrent layer", &sequence, self.cell.d_input());
-        let initial = self.initial_state(batch, (&input.device(), input.dtype()));
-        let state = match state {
-            Some(state) => {
-                check_state(&state, &initial);
-                state
-            }
-            None => initial,
-        };
-        self.cell.step(self.cell.project(input), state)
-    }
-
-    fn run(
-        &self,
-        input: Tensor<3>,
-        state: Option<C::State>,
-        lengths: Option<&Lengths>,
-        first: Option<Tensor<2, Bool>>,
-    ) -> (Tensor<3>, C::State) {
-        let input = swap_layout(input, self.batch_first);
-        let batch = check_input("recurrent layer", &input, self.cell.d_input());
-        let [_, time, _] = input.dims();
-        check_lengths("recurrent layer", &input, lengths);
-        if let Some(first) = &first {
-            let expected = [batch, time];
-            shape::check(
-                "recurrent layer",
-                "resets",
-                "[B, T]",
-                expected,
-                first.dims(),
-            );
+    /// What the layer is called in messages.
+    fn operation() -> &'static str {
+        match C::NAME {
+            "recurrent" => "recurrent layer",
+            name => name,
         }
-        let initial = self.initial_state(batch, (&input.device(), input.dtype()));
-        // Only the tensors are carried on: a dropout mask is this sequence's.
-        let state = match state {
+    }
+
+    /// The initial state, and the given one, its shapes checked, or the same again.
+    fn states(
+        &self,
+        batch: usize,
+        given: Option<C::State>,
+        options: impl Into<TensorCreationOptions>,
+    ) -> (C::State, C::State) {
+        let initial = self.initial_state(batch, options);
+        let state = match given {
             Some(state) => {
-                check_state(&state, &initial);
+                check_state(Self::operation(), "[B, H]", &state, &initial);
+                // Only the tensors are carried on: a dropout mask is this sequence's.
                 initial.zip(&state, |_, given| given)
             }
             None => initial.map(|tensor| tensor),
         };
-        let reading = Reading {
-            reverse: self.reverse,
-            lengths,
-            resets: first.map(|first| (first, &initial)),
-            truncation: self.truncation,
+        (initial, state)
+    }
+
+    impl_calls!(C::State);
+}
+
+impl<C: Cell> RecurrentLayer for Recurrent<C> {
+    type State = C::State;
+
+    fn forward_with(
+        &self,
+        input: Tensor<3>,
+        state: Option<C::State>,
+        steps: &Steps,
+    ) -> (Tensor<3>, C::State) {
+        let operation = Self::operation();
+        let input = swap_layout(input, self.batch_first);
+        let [batch, time] = check_input(operation, &input, self.cell.d_input());
+        let rows = steps.rows(operation, [batch, time], self.reverse);
+        let (initial, state) = self.states(batch, state, (&input.device(), input.dtype()));
+        let (output, state) = match batch * time {
+            0 => (self.nothing(&input), state),
+            _ => {
+                let segment = self.recompute.map(|how| how.steps(operation, time));
+                let reading = Reading {
+                    reverse: self.reverse,
+                    rows: rows.as_ref(),
+                    initial: &initial,
+                    truncation: self.truncation,
+                };
+                ops::run(operation, &self.cell, input, state, &reading, segment)
+            }
         };
-        let operation = "recurrent layer";
-        let (output, state) = ops::run(operation, &self.cell, input, state, &reading, None);
         (swap_layout(output, self.batch_first), state)
+    }
+
+    fn step(&self, input: Tensor<2>, state: Option<C::State>) -> (Tensor<2>, C::State) {
+        let [batch, features] = input.dims();
+        let (expected, got) = ([batch, self.cell.d_input()], [batch, features]);
+        shape::check(Self::operation(), "input", "[B, I]", expected, got);
+        let options = (&input.device(), input.dtype());
+        let given = state.unwrap_or_else(|| self.initial_state(batch, options));
+        let state = self.cell.forward(input, Some(given));
+        (state.output(), state)
+    }
+
+    fn runs_on_kernels(&self, device: &Device) -> bool {
+        ops::has_kernels_of(&self.cell, device)
     }
 }
 
-/// Checks the shapes of a given state against those of the initial one.
-fn check_state<S: RecurrentState>(given: &S, initial: &S) {
-    let tensors = given.tensors().into_iter().zip(initial.tensors());
-    for (given, initial) in tensors {
-        let (expected, got) = (initial.dims(), given.dims());
-        shape::check("recurrent layer", "state", "[B, ·]", expected, got);
+impl<C: Cell> Recurrent<C> {
+    /// The output for an input `[B, T, I]` without rows or steps, `[B, T, H]`, through which all weights get a gradient
+    /// of zero.
+    fn nothing(&self, input: &Tensor<3>) -> Tensor<3> {
+        struct Weights(Tensor<1>);
+        impl ModuleVisitor for Weights {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let sum = module::dense(param.val()).sum().cast(self.0.dtype());
+                self.0 = self.0.clone() + sum * 0.0;
+            }
+        }
+        let options = (&input.device(), input.dtype());
+        // The sum of nothing: for what is below, in a stack.
+        let mut weights = Weights(input.clone().sum());
+        self.visit(&mut weights);
+        let [batch, time, _] = input.dims();
+        let zeros = Tensor::zeros([batch, time, self.d_hidden], options);
+        zeros + weights.0.reshape([1, 1, 1])
     }
 }

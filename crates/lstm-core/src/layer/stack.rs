@@ -1,50 +1,294 @@
-//! How layers stand on each other, whatever they are.
+//! Layers on top of each other.
 
-use crate::shape;
-use burn::nn::Dropout;
-use burn::tensor::{Tensor, s};
+use super::{
+    Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
+};
+use crate::cell::{Cell, check_state};
+use crate::mask::Steps;
+use crate::state::{RecurrentState, StackedState};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::{Bool, Device, Tensor, s};
 
-/// Layers, each in some directions, and what is between two.
-pub(super) struct Stack<'a> {
-    pub layers: usize,
-    pub directions: usize,
-    pub dropout: &'a Dropout,
+/// [`Recurrent`] layers on top of each other, each in one or both directions: PyTorch's `nn.LSTM` and `nn.GRU` with
+/// `num_layers` and `bidirectional`, of any cell. [`LstmStack`](crate::LstmStack) and the like are names of it.
+///
+/// Between two layers, in training on an autodiff device, numbers are dropped out; a layer's input is what
+/// the directions below it have given, side by side.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{LayerNormLstmCellConfig, RecurrentStack};
+///
+/// let device = Device::flex();
+/// let cell = |d_input| LayerNormLstmCellConfig::new(d_input, 5).init(&device);
+/// let cells = vec![cell(3), cell(3), cell(10), cell(10)];
+/// let stack = RecurrentStack::bidirectional(cells).with_dropout(0.1);
+/// let input = Tensor::<3>::ones([2, 7, 3], &device);
+/// let (output, state) = stack.forward_with_lengths(input, None, [7, 4]);
+/// assert_eq!(output.dims(), [2, 7, 10]);
+/// assert_eq!(state.hidden.dims(), [4, 2, 5]);
+/// ```
+///
+/// The states of all layers are one, `[L·D, B, H]`; where layers have unlike widths, `H` is the largest, and the
+/// columns that a layer doesn't have are zero.
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct RecurrentStack<C: Cell> {
+    /// All layers and directions, in the order of the states: the first layer's forward direction, its
+    /// reverse, if any, the second layer's, and so on.
+    pub layers: Vec<Recurrent<C>>,
+    /// What is between two layers.
+    pub dropout: Dropout,
+    /// Features of the output of each direction of the last layer, `H`.
+    pub d_hidden: usize,
+    /// Whether each layer reads in both directions.
+    pub bidirectional: bool,
+    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+    pub batch_first: bool,
 }
 
-impl Stack<'_> {
-    /// Runs all layers, from the input `[B, T, I]` to the last one's output `[B, T, D·H]`; `layer` runs
-    /// the one with a number, directions counted.
-    pub fn run(
-        &self,
-        mut input: Tensor<3>,
-        mut layer: impl FnMut(usize, Tensor<3>) -> Tensor<3>,
-    ) -> Tensor<3> {
-        for of_layer in 0..self.layers {
-            if of_layer > 0 {
-                input = self.dropout.forward(input);
-            }
-            let first = of_layer * self.directions;
-            let directions = first..first + self.directions;
-            let mut outputs: Vec<_> = directions.map(|k| layer(k, input.clone())).collect();
-            input = match outputs.len() {
-                1 => outputs.remove(0),
-                _ => Tensor::cat(outputs, 2),
-            };
-        }
-        input
+impl<C: Cell> ModuleDisplay for RecurrentStack<C> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display_settings()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        let content = display(&self.layers[0].cell, "{}Stack", content)?
+            .add("num_layers", &self.num_layers())
+            .add("bidirectional", &self.bidirectional)
+            .add("dropout", &self.dropout.prob);
+        Some(content)
     }
 }
 
-/// Checks what a stack is made of.
-pub(super) fn check(operation: &str, layers: usize, dropout: f64) {
-    shape::at_least_one(operation, "num_layers", layers);
-    assert!(
-        (0.0..1.0).contains(&dropout),
-        "{operation}: dropout must be from 0 to below 1, got {dropout}"
-    );
+impl<C: Cell> RecurrentStack<C> {
+    /// A layer for each cell, read forward, without dropout.
+    ///
+    /// # Panics
+    ///
+    /// If there are no cells, or if one doesn't read what the one below it gives.
+    pub fn new(cells: Vec<C>) -> Self {
+        Self::of(cells, false)
+    }
+
+    /// A layer for each two cells, the first of which reads forward and the second in reverse, without
+    /// dropout.
+    ///
+    /// # Panics
+    ///
+    /// If there are no cells, or an odd number of them, or if one doesn't read what those below it give.
+    pub fn bidirectional(cells: Vec<C>) -> Self {
+        Self::of(cells, true)
+    }
+
+    pub(super) fn of(cells: Vec<C>, bidirectional: bool) -> Self {
+        let (operation, directions) = (Self::operation(), 1 + usize::from(bidirectional));
+        assert!(
+            !cells.is_empty() && cells.len().is_multiple_of(directions),
+            "{operation}: expected cells for at least one layer of {directions} directions, got {}",
+            cells.len()
+        );
+        let layers: Vec<&[C]> = cells.chunks(directions).collect();
+        for (below, layer) in layers.iter().zip(&layers[1..]) {
+            let expected: usize = below.iter().map(Cell::d_output).sum();
+            for cell in *layer {
+                let got = cell.d_input();
+                assert!(
+                    got == expected,
+                    "{operation}: d_input must be {expected}, the output below, got {got}"
+                );
+            }
+        }
+        let layer = |(k, cell)| Recurrent::new(cell).with_reverse(k % directions == 1);
+        Self {
+            d_hidden: cells[cells.len() - 1].d_output(),
+            layers: cells.into_iter().enumerate().map(layer).collect(),
+            dropout: DropoutConfig::new(0.0).init(),
+            bidirectional,
+            batch_first: true,
+        }
+    }
+
+    /// With numbers dropped between two layers, in training, with a probability.
+    ///
+    /// # Panics
+    ///
+    /// If the probability is not from 0 to below 1.
+    pub fn with_dropout(self, probability: f64) -> Self {
+        assert!(
+            (0.0..1.0).contains(&probability),
+            "{}: dropout must be from 0 to below 1, got {probability}",
+            Self::operation()
+        );
+        Self {
+            dropout: DropoutConfig::new(probability).init(),
+            ..self
+        }
+    }
+
+    /// With sequences `[B, T, I]`, or `[T, B, I]`.
+    pub fn with_batch_first(self, batch_first: bool) -> Self {
+        Self {
+            batch_first,
+            ..self
+        }
+    }
+
+    /// Layers, `L`.
+    pub fn num_layers(&self) -> usize {
+        self.layers.len() / self.directions()
+    }
+
+    /// Directions of each layer, `D`: 1 or 2.
+    pub fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
+
+    /// What the stack is called in messages.
+    pub(super) fn operation() -> String {
+        format!("{} stack", C::NAME)
+    }
 }
 
-/// State number `k` out of `[L·D, B, H]`.
-pub(super) fn pick(states: &Tensor<3>, k: usize) -> Tensor<2> {
-    states.clone().slice(s![k..k + 1]).squeeze_dim(0)
+impl<C: Cell<State: StackedState>> RecurrentStack<C> {
+    impl_calls!(<C::State as StackedState>::Stacked);
+}
+
+impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
+    type State = <C::State as StackedState>::Stacked;
+
+    fn forward_with(
+        &self,
+        input: Tensor<3>,
+        state: Option<Self::State>,
+        steps: &Steps,
+    ) -> (Tensor<3>, Self::State) {
+        let operation = Self::operation();
+        let input = swap_layout(input, self.batch_first);
+        let size = check_input(&operation, &input, self.layers[0].cell.d_input());
+        steps.check(&operation, size);
+        let layers: Vec<&Recurrent<C>> = self.layers.iter().collect();
+        let layers: Vec<_> = layers.chunks(self.directions()).collect();
+        let dropout = Some(&self.dropout);
+        let (output, state) = run(&operation, &layers, dropout, input, state, over(steps));
+        (swap_layout(output, self.batch_first), state)
+    }
+
+    fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State) {
+        let operation = Self::operation();
+        assert!(
+            !self.bidirectional,
+            "{operation}: a step needs layers of one direction: the reverse ones begin at a sequence's end"
+        );
+        let layers: Vec<_> = self.layers.iter().collect();
+        let layers: Vec<_> = layers.chunks(1).collect();
+        let dropout = Some(&self.dropout);
+        run(&operation, &layers, dropout, input, state, Recurrent::step)
+    }
+
+    fn runs_on_kernels(&self, device: &Device) -> bool {
+        let mut layers = self.layers.iter();
+        layers.all(|layer| layer.runs_on_kernels(device))
+    }
+}
+
+/// How a layer runs over a batch-first sequence, whatever its own layout.
+pub(super) fn over<C: Cell>(
+    steps: &Steps,
+) -> impl Fn(&Recurrent<C>, Tensor<3>, Option<C::State>) -> (Tensor<3>, C::State) {
+    |layer, input, state| {
+        let input = swap_layout(input, layer.batch_first);
+        let (output, state) = layer.forward_with(input, state, steps);
+        (swap_layout(output, layer.batch_first), state)
+    }
+}
+
+/// Runs layers, each of one or two directions (both of one layer, if there is no dropout between any), from the input `[B, …, I]` to the last one's output `[B, …, D·H]`, and
+/// all states, `[L·D, B, H]`.
+pub(super) fn run<C: Cell<State: StackedState>, const D: usize>(
+    operation: &str,
+    layers: &[&[&Recurrent<C>]],
+    dropout: Option<&Dropout>,
+    mut input: Tensor<D>,
+    given: Option<<C::State as StackedState>::Stacked>,
+    forward: impl Fn(&Recurrent<C>, Tensor<D>, Option<C::State>) -> (Tensor<D>, C::State),
+) -> (Tensor<D>, <C::State as StackedState>::Stacked) {
+    let (batch, device, dtype) = (input.dims()[0], input.device(), input.dtype());
+    let of_layers = layers.iter().copied().flatten();
+    let like: Vec<C::State> = of_layers
+        .map(|layer| layer.cell.zero_state(batch, (&device, dtype)))
+        .collect();
+    if let Some(given) = &given {
+        let symbols = match dropout {
+            Some(_) => "[L·D, B, H]",
+            None => "[2, B, H]",
+        };
+        check_state(operation, symbols, given, &stack(&like));
+    }
+    let mut states = Vec::with_capacity(like.len());
+    for (k, directions) in layers.iter().enumerate() {
+        if let Some(dropout) = dropout.filter(|_| k > 0) {
+            input = dropout.forward(input);
+        }
+        let mut outputs = vec![];
+        for layer in *directions {
+            let k = states.len();
+            let state = given.as_ref().map(|given| pick(given, k, &like[k]));
+            let (output, state) = forward(layer, input.clone(), state);
+            outputs.push(output);
+            states.push(state);
+        }
+        input = match outputs.len() {
+            1 => outputs.remove(0),
+            _ => side_by_side(outputs),
+        };
+    }
+    (input, stack(&states))
+}
+
+/// The outputs of both directions, `[B, …, H]` each, as one, `[B, …, 2H]`.
+fn side_by_side<const D: usize>(outputs: Vec<Tensor<D>>) -> Tensor<D> {
+    let mut shape = outputs[0].dims();
+    if shape.contains(&0) {
+        // `cat` leaves out what is empty. Gradients flow through the sums, which are zero.
+        let (device, dtype) = (outputs[0].device(), outputs[0].dtype());
+        shape[D - 1] = outputs.iter().map(|output| output.dims()[D - 1]).sum();
+        let sums = outputs
+            .into_iter()
+            .map(|output| output.sum().reshape([1; D]));
+        return sums.fold(Tensor::zeros(shape, (&device, dtype)), Tensor::add);
+    }
+    Tensor::cat(outputs, D - 1)
+}
+
+/// States of several cells, `[B, ·]`, as one, `[L·D, B, ·]`, as wide as the widest.
+fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
+    let states: Vec<Vec<Tensor<2>>> = states.iter().map(S::tensors).collect();
+    S::stacked((0..states[0].len()).map(|k| {
+        let tensors = states.iter().map(|tensors| tensors[k].clone());
+        let widest = tensors.clone().map(|tensor| tensor.dims()[1]).max();
+        let widest = widest.expect("at least one layer");
+        let [batch, _] = states[0][k].dims();
+        if batch == 0 {
+            // `stack` leaves out what is empty.
+            let options = (&states[0][k].device(), states[0][k].dtype());
+            return Tensor::zeros([states.len(), 0, widest], options);
+        }
+        let padded = tensors.map(|tensor| match widest - tensor.dims()[1] {
+            0 => tensor,
+            missing => tensor.pad((0, missing, 0, 0), 0.0),
+        });
+        Tensor::stack(padded.collect(), 0)
+    }))
+}
+
+/// State number `k` of a stack's, like another.
+fn pick<S: StackedState>(states: &S::Stacked, k: usize, like: &S) -> S {
+    let mut tensors = states.tensors().into_iter();
+    like.map(|like| {
+        let tensor = tensors.next().expect("as many tensors as in the state");
+        let [_, width] = like.dims();
+        tensor.slice(s![k..k + 1, .., ..width]).squeeze_dim(0)
+    })
 }

@@ -7,13 +7,15 @@
 
 use super::segments::{self, Boundaries};
 use super::{Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
+use crate::recompute::Recompute;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
-use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
 use burn::backend::tensor::{Device, FloatTensor};
 use burn::backend::{Autodiff, Backend, TensorMetadata};
 use burn::tensor::{DType, Shape};
+use std::any::TypeId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The recurrence's node. Its parents are those tensors among the inputs that there are, each in its
@@ -158,6 +160,8 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             peepholes,
             hidden,
             memory,
+            mask: parts(inputs.mask).0,
+            change: parts(inputs.change).0,
             cell: inputs.cell,
             reverse: inputs.reverse,
             lengths: inputs.lengths,
@@ -186,6 +190,18 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
     }
 }
 
+/// Steps of a segment, if the recurrence recomputes: what the layer says, or else the device.
+fn segment<B: RecurrentKernels, C: CheckpointStrategy>(inputs: &Inputs<B>) -> Option<usize> {
+    let [_, time, _] = inputs.input.shape().dims();
+    match inputs.segment {
+        Some(Recompute::NEVER) => None,
+        None if TypeId::of::<C>() == TypeId::of::<BalancedCheckpointing>() => {
+            Some(Recompute::SquareRoot.steps("recurrence", time))
+        }
+        segment => segment,
+    }
+}
+
 /// A tensor that may be there, and its node.
 fn parts<B: Backend, C: CheckpointStrategy>(
     tensor: Maybe<Autodiff<B, C>>,
@@ -209,7 +225,7 @@ fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
     let prepared = Backward::<B, N>::prepare::<C>(Recurrence(places), parents);
     let (output, hidden, memory) = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
-            let (outputs, saved) = match inputs.segment {
+            let (outputs, saved) = match segment::<B, C>(&inputs) {
                 None => {
                     let (outputs, saved) = B::forward(&inputs);
                     let output = outputs.output.clone();

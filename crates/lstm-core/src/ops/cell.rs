@@ -12,6 +12,8 @@ pub enum CellKind {
     Lstm(LstmKind),
     /// The GRU, with the reset gate after the recurrent product.
     Gru(GruKind),
+    /// The LSTM with exponential gates.
+    SLstm(SLstmKind),
 }
 
 /// The options of a plain RNN.
@@ -21,6 +23,8 @@ pub struct RnnKind {
     pub activation: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
 }
 
 /// The options of an LSTM.
@@ -34,6 +38,8 @@ pub struct LstmKind {
     pub shown: Nonlinearity,
     /// Bound of the cell state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
     /// Whether `f = 1 - i`; there is no forget gate then.
     pub coupled: bool,
     /// A gate that is always open.
@@ -49,6 +55,7 @@ impl LstmKind {
         candidate: Nonlinearity::Tanh,
         shown: Nonlinearity::Tanh,
         clip: None,
+        clip_sums: None,
         coupled: false,
         open: None,
         peepholes: false,
@@ -64,6 +71,8 @@ pub struct GruKind {
     pub candidate: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
+    /// Bound of the sums.
+    pub clip_sums: Option<Real>,
 }
 
 impl GruKind {
@@ -72,7 +81,15 @@ impl GruKind {
         gate: Nonlinearity::Sigmoid,
         candidate: Nonlinearity::Tanh,
         clip: None,
+        clip_sums: None,
     };
+}
+
+/// The options of an sLSTM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SLstmKind {
+    /// Whether the forget gate is `e^x`, not `σ(x)`.
+    pub exponential_forget: bool,
 }
 
 /// What a step's nonlinearities see: `S` sums, the first `G_x` of which `x W` goes into, and the last `G_h` of
@@ -137,6 +154,7 @@ impl CellKind {
                     false => Spec::plain(&[0, 1, 2, 3], 1, peepholes),
                 }
             }
+            Self::SLstm(_) => Spec::plain(&[0, 1, 2, 3], 3, 0),
             Self::Gru(_) => Spec {
                 input_gates: &[2, 0, 1],
                 recurrent_gates: &[0, 1, 2],

@@ -11,12 +11,13 @@ mod autodiff;
 // Only kernels ask all that is said of a cell.
 #[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
 mod cell;
+mod packed;
 mod segments;
 mod tensor;
 
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
 pub use cell::Spec;
-pub use cell::{CellKind, GruKind, LstmKind, RnnKind};
+pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 pub(crate) use tensor::{has_kernels_of, run};
 
 #[cfg(feature = "wgpu")]
@@ -187,14 +188,22 @@ pub struct Inputs<B: Backend> {
     /// The other states before the first step, side by side, `[B, M·H]`: an LSTM's `c`.
     #[extension_type]
     pub memory: Maybe<B>,
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`: a dropout mask, without gradient.
+    #[extension_type]
+    pub mask: Maybe<B>,
+    /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, `h` first: zoneout, without
+    /// gradient.
+    #[extension_type]
+    pub change: Maybe<B>,
     /// The cell.
     pub cell: CellKind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
-    /// The valid steps of each row, if any has fewer than `T`; see [`Lengths`](crate::Lengths). A row that
+    /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). A row that
     /// has none keeps its states, and their gradients pass it.
     pub lengths: RowLengths,
-    /// Steps of a segment, if autodiff is to keep the states between segments and to recompute the rest.
+    /// Steps of a segment, if autodiff is to save the states between segments and to recompute the rest;
+    /// [`Recompute::NEVER`](crate::Recompute) if it must not. If the layer doesn't say, the device does.
     pub segment: Option<usize>,
 }
 

@@ -4,7 +4,8 @@
 //! Nothing here knows a kernel: a segment is a recurrence of its own, whose first states are the last ones of
 //! the segment before, and the gradients of the one are those of the other.
 
-use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, RowLengths, Upstream};
+use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, Upstream};
+use crate::mask::lengths_in;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
@@ -129,25 +130,12 @@ fn inputs_of<B: Backend>(
         input: part::<B>(&inputs.input, segment),
         hidden,
         memory,
+        change: (inputs.change.as_option())
+            .map(|change| part::<B>(change, segment))
+            .into(),
         lengths: lengths_in(&inputs.lengths, segment),
         ..inputs.clone()
     }
-}
-
-/// How many of the valid steps of each row are in a segment.
-pub(super) fn steps_in<'a>(
-    lengths: &'a [usize],
-    segment: &'a Range<usize>,
-) -> impl Iterator<Item = usize> + Clone + 'a {
-    let in_segment = |length: &usize| length.saturating_sub(segment.start).min(segment.len());
-    lengths.iter().map(in_segment)
-}
-
-/// The valid steps of each row that are in a segment; none if all are.
-fn lengths_in(lengths: &RowLengths, segment: &Range<usize>) -> RowLengths {
-    let lengths = steps_in(lengths.as_ref()?, segment);
-    let padded = lengths.clone().any(|length| length < segment.len());
-    padded.then(|| lengths.collect())
 }
 
 /// Room for a sequence, of another's type and on its device.

@@ -1,13 +1,15 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
-use super::segments::{segments, steps_in};
-use super::{CellKind, Inputs, RecurrentBackend};
+use super::segments::segments;
+use super::{Inputs, RecurrentBackend, RowLengths, packed};
 use crate::cell::{Cell, Kernel};
-use crate::lengths::Lengths;
+use crate::mask::Rows;
+use crate::module;
 use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::backend::Dispatch;
+use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 
 /// Runs a cell over a sequence, and back: on kernels if there are any, in segments of so many steps if given;
@@ -20,107 +22,185 @@ pub(crate) fn run<C: Cell>(
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
-    let Some(kernel) = cell.kernel() else {
-        return reference::run(cell, input, state, reading);
+    check_devices(operation, &input, &state.tensors());
+    let ready = module::ready(operation, cell, &input);
+    let (cell, rows) = (ready.as_ref(), reading.rows);
+    let (output, state) = match kernels_for(operation, cell, &input, &state, reading) {
+        Some(kernel) => {
+            let layer = Layer {
+                kernel,
+                reverse: reading.reverse,
+                initial: reading.initial.tensors(),
+                segment,
+            };
+            let steps = reading.truncation.unwrap_or(usize::MAX);
+            let (output, states) = layer.in_windows(input, state.tensors(), rows, steps);
+            let mut states = states.into_iter();
+            let state = state.map(|_| states.next().expect("as many as before"));
+            (output, state)
+        }
+        None => reference::run(cell, input, state, reading),
     };
-    let states = state.tensors();
-    check_types(operation, &input, &kernel, &states);
-    let [batch, time, _] = input.dims();
-    let units = kernel.units();
-    let size = [batch, time, units];
-    let on_kernels =
-        reading.resets.is_none() && has_kernels(kernel.kind, &input.device(), input.dtype(), size);
-    if !on_kernels {
-        return reference::run(cell, input, state, reading);
-    }
-    if let Some(steps) = reading.truncation.filter(|steps| *steps < time) {
-        return truncated(operation, cell, input, state, reading, steps, segment);
-    }
-    let mut states = states.into_iter();
-    let hidden = states.next().expect("a state has an output");
-    let memory = side_by_side(states.collect());
-    let zeros = || {
-        let width = kernel.kind.spec().sums() * units;
-        Tensor::zeros([width], (&input.device(), input.dtype()))
-    };
-    let row_lengths = reading.lengths.and_then(|lengths| lengths.if_padded(time));
-    let (output, hidden, memory) = Dispatch::recurrence(Inputs {
-        bias: side_by_side(kernel.bias)
-            .unwrap_or_else(zeros)
-            .into_dispatch(),
-        input: input.into_dispatch(),
-        input_weight: kernel.input_weight.into_dispatch(),
-        recurrent_weight: kernel.recurrent_weight.into_dispatch(),
-        peepholes: side_by_side(kernel.peepholes)
-            .map(Tensor::into_dispatch)
-            .into(),
-        hidden: hidden.into_dispatch(),
-        memory: memory.map(Tensor::into_dispatch).into(),
-        cell: kernel.kind,
-        reverse: reading.reverse,
-        lengths: row_lengths,
-        segment,
-    });
-    let hidden = Tensor::<2>::from_dispatch(hidden);
-    let mut states = vec![hidden.clone()];
-    states.extend(apart(
-        Tensor::from_dispatch(memory),
-        kernel.kind.spec().memory,
-    ));
-    let mut states = states.into_iter();
-    let state = state.map(|_| states.next().expect("as many as before"));
-    let output = Tensor::from_dispatch(output);
-    let output = match reading.lengths {
-        Some(lengths) => lengths.pad(output, &hidden, reading.reverse),
-        None => output,
-    };
-    (output, state)
+    (rows.map_or(output.clone(), |rows| rows.pad(output)), state)
 }
 
-/// [`run`] over so many steps at a time, between which the state is detached.
-fn truncated<C: Cell>(
+/// The kernels for a cell, if there are any for this input.
+fn kernels_for<C: Cell>(
     operation: &str,
     cell: &C,
-    input: Tensor<3>,
-    mut state: C::State,
+    input: &Tensor<3>,
+    state: &C::State,
     reading: &Reading<'_, C::State>,
-    steps: usize,
-    segment: Option<usize>,
-) -> (Tensor<3>, C::State) {
-    let [_, time, _] = input.dims();
-    let mut segments: Vec<_> = segments(time, steps, reading.reverse).collect();
-    if reading.reverse {
-        segments.reverse(); // in time, as they are cut
-    }
-    let mut inputs = vec![];
-    reference::split_time(input, &segments, &mut inputs);
-    let mut read: Vec<_> = segments.into_iter().zip(inputs).collect();
-    if reading.reverse {
-        read.reverse();
-    }
-    let mut outputs = vec![];
-    for (part, input) in read {
-        let lengths = reading.lengths.map(|lengths| {
-            let of_rows: Vec<usize> = steps_in(lengths.of_rows(), &part).collect();
-            Lengths::from(&of_rows)
-        });
-        let reading = Reading::plain(reading.reverse, lengths.as_ref());
-        if !outputs.is_empty() {
-            state = state.detach();
-        }
-        let (output, last) = run(operation, cell, input, state, &reading, segment);
-        outputs.push(output);
-        state = last;
-    }
-    if reading.reverse {
-        outputs.reverse();
-    }
-    let output = Tensor::cat(outputs, 1);
-    let output = match reading.lengths {
-        Some(lengths) => lengths.pad(output, &state.output(), reading.reverse),
-        None => output,
+) -> Option<Kernel> {
+    let kernel = cell.kernel_for(state)?;
+    check_types(operation, input, &kernel, &state.tensors());
+    let [batch, time, _] = input.dims();
+    // Padding can double what is read of rows with gaps.
+    let most = match reading.rows.is_some_and(|rows| rows.as_lengths().is_none()) {
+        true => 2 * batch,
+        false => batch,
     };
-    (output, state)
+    let size = [most, time, kernel.units()];
+    has_kernels(&kernel, &input.device(), input.dtype(), size).then_some(kernel)
+}
+
+/// A layer on kernels. States are `[B, H]` each, the hidden one first.
+struct Layer {
+    kernel: Kernel,
+    reverse: bool,
+    initial: Vec<Tensor<2>>,
+    segment: Option<usize>,
+}
+
+impl Layer {
+    /// All steps, at most so many at a time, between which the states are detached.
+    fn in_windows(
+        &self,
+        input: Tensor<3>,
+        mut states: Vec<Tensor<2>>,
+        rows: Option<&Rows>,
+        steps: usize,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let [_, time, _] = input.dims();
+        if steps >= time {
+            return self.window(input, states, rows);
+        }
+        let mut windows: Vec<_> = segments(time, steps, self.reverse).collect();
+        if self.reverse {
+            windows.reverse(); // in time, as they are cut
+        }
+        let mut inputs = vec![];
+        reference::split_time(input, &windows, &mut inputs);
+        let mut read: Vec<_> = windows.into_iter().zip(inputs).collect();
+        if self.reverse {
+            read.reverse();
+        }
+        let mut outputs = vec![];
+        for (window, input) in read {
+            if !outputs.is_empty() {
+                states = states.into_iter().map(Tensor::detach).collect();
+            }
+            let rows = rows.map(|rows| rows.window(&window));
+            let (output, last) = self.window(input, states, rows.as_ref());
+            outputs.push(output);
+            states = last;
+        }
+        if self.reverse {
+            outputs.reverse();
+        }
+        (Tensor::cat(outputs, 1), states)
+    }
+
+    /// All steps at once.
+    fn window(
+        &self,
+        input: Tensor<3>,
+        states: Vec<Tensor<2>>,
+        rows: Option<&Rows>,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let mask = self.kernel.mask.clone();
+        let Some(rows) = rows else {
+            return self.kernels(input, states, mask, None);
+        };
+        let [batch, time, _] = input.dims();
+        match rows.as_lengths() {
+            Some(lengths) => self.kernels(input, states, mask, Some(lengths.clone())),
+            None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, mask, None),
+            None if !rows.any_valid(batch) => {
+                let options = (&input.device(), input.dtype());
+                let output = Tensor::zeros([batch, time, self.kernel.units()], options);
+                (output, states)
+            }
+            None => packed::run(
+                input,
+                states,
+                self.initial.clone(),
+                rows,
+                |input, states, lengths, rows| {
+                    let [_, time, _] = input.dims();
+                    let padded = lengths.iter().any(|length| *length < time);
+                    let mask = mask.clone().map(|mask| mask.select(0, rows));
+                    self.kernels(input, states, mask, padded.then_some(lengths))
+                },
+            ),
+        }
+    }
+
+    /// The kernels' operation, on rows that begin with their valid steps.
+    fn kernels(
+        &self,
+        input: Tensor<3>,
+        mut states: Vec<Tensor<2>>,
+        mask: Option<Tensor<2>>,
+        lengths: RowLengths,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let kernel = &self.kernel;
+        let spec = kernel.kind.spec();
+        let others = states.split_off(1);
+        let zeros = || {
+            let width = spec.sums() * kernel.units();
+            Tensor::zeros([width], (&input.device(), input.dtype()))
+        };
+        let change = change(&kernel.zoneout, &input, kernel.units());
+        let (output, hidden, memory) = Dispatch::recurrence(Inputs {
+            bias: side_by_side(kernel.bias.clone())
+                .unwrap_or_else(zeros)
+                .into_dispatch(),
+            input: input.into_dispatch(),
+            input_weight: kernel.input_weight.clone().into_dispatch(),
+            recurrent_weight: kernel.recurrent_weight.clone().into_dispatch(),
+            peepholes: side_by_side(kernel.peepholes.clone())
+                .map(Tensor::into_dispatch)
+                .into(),
+            hidden: states.remove(0).into_dispatch(),
+            memory: side_by_side(others).map(Tensor::into_dispatch).into(),
+            mask: mask.map(Tensor::into_dispatch).into(),
+            change: change.map(Tensor::into_dispatch).into(),
+            cell: kernel.kind,
+            reverse: self.reverse,
+            lengths,
+            segment: self.segment,
+        });
+        let mut states = vec![Tensor::from_dispatch(hidden)];
+        states.extend(apart(Tensor::from_dispatch(memory), spec.memory));
+        (Tensor::from_dispatch(output), states)
+    }
+}
+
+/// How much of each step's change the states go along with under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
+/// training, else the same at all steps.
+fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor<3>> {
+    let [batch, time, _] = input.dims();
+    let drawn = match input.device().is_autodiff() {
+        true => [batch, time, units],
+        false => [1, 1, units],
+    };
+    let ones = Tensor::<3>::ones(drawn, (&input.device(), input.dtype()));
+    // Dropout scales what it lets through.
+    let each = (zoneout.iter()).map(|keep| keep.forward(ones.clone()) * (1.0 - keep.prob));
+    let change = side_by_side(each.collect())?;
+    let [_, _, width] = change.dims();
+    Some(change.expand([batch, time, width]))
 }
 
 /// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.
@@ -151,8 +231,21 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
             check(what, weight.dtype());
         }
     }
-    for (what, state) in ["hidden state", "cell state"].into_iter().zip(states) {
+    for (what, state) in STATES.into_iter().zip(states) {
         check(what, state.dtype());
+    }
+}
+
+/// What the tensors of a state are called.
+const STATES: [&str; 2] = ["hidden state", "cell state"];
+
+/// Panics unless the states are where the input is.
+#[track_caller]
+fn check_devices(operation: &str, input: &Tensor<3>, states: &[Tensor<2>]) {
+    for (k, state) in states.iter().enumerate() {
+        let what = STATES.get(k).unwrap_or(&"state");
+        let (expected, got) = (input.device(), state.device());
+        shape::check_device(operation, what, "input is", &expected, &got);
     }
 }
 
@@ -160,13 +253,17 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
 pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
     cell.kernel().is_some_and(|kernel| {
         let size = [1, 1, kernel.units()];
-        has_kernels(kernel.kind, device, kernel.input_weight.dtype(), size)
+        let dtype = match kernel.input_weight.dtype() {
+            dtype if module::is_quantized(dtype) => DType::F32, // most probably, the input's
+            dtype => dtype,
+        };
+        has_kernels(&kernel, device, dtype, size)
     })
 }
 
 /// Whether the device has kernels of this cell for the type and for so many rows, steps and units.
 #[allow(unused_variables)] // What is asked depends on the backends there are.
-fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
+fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => dtype == DType::F32,
@@ -174,7 +271,8 @@ fn has_kernels(cell: CellKind, device: &Device, dtype: DType, size: [usize; 3]) 
         burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
-            crate::backend::cube::fits(device, cell, dtype, size)
+            let plain = kernel.mask.is_none() && kernel.zoneout.is_empty();
+            plain && crate::backend::cube::fits(device, kernel.kind, dtype, size)
         }
         _ => false,
     };

@@ -74,8 +74,9 @@ fn with_mask<C: RecurrentProduct>(run: &Run, cell: C, parameters: Vec<(&str, Gra
         };
         let mut outputs = vec![];
         for x in x.iter_dim(1) {
-            state = layer.step(x.squeeze_dim(1), Some(state));
-            outputs.push(state.output());
+            let (output, after) = layer.step(x.squeeze_dim(1), Some(state));
+            outputs.push(output);
+            state = after;
         }
         (Tensor::stack(outputs, 1), state.tensors())
     })

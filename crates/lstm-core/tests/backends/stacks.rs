@@ -10,7 +10,7 @@ use burn::nn::DropoutConfig;
 use burn::tensor::{DType, Device, Gradients, Tensor};
 use libtest_mimic::Trial;
 use lstm_core::{
-    BiLstm, BiRnn, Lengths, Lstm, LstmCell, LstmStack, LstmState, Padding, Rnn, RnnCell, RnnStack,
+    BiLstm, BiRnn, Lstm, LstmCell, LstmStack, LstmState, Mask, Padding, Rnn, RnnCell, RnnStack,
     RnnState,
 };
 use serde::Deserialize;
@@ -68,8 +68,8 @@ impl Run<'_> {
         self.given[name].to(&self.device, self.dtype)
     }
 
-    fn lengths(&self) -> Option<Lengths> {
-        let lengths = Lengths::from(self.case.lengths.as_ref()?);
+    fn lengths(&self) -> Option<Mask> {
+        let lengths = Mask::from(self.case.lengths.as_ref()?);
         Some(match self.case.padding.as_str() {
             "repeat" => lengths.with_padding(Padding::RepeatLast),
             _ => lengths,

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Distribution, Tensor};
 use lstm_core::{
     Cell, Gate, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig, LstmWithoutGate,
     LstmpCellConfig, PeepholeLstmCellConfig, RecurrentDropout, RecurrentState, RnnCellConfig,
-    Zoneout,
+    SLstmCellConfig, Zoneout,
 };
 
 pub const I: usize = 3;
@@ -32,6 +32,11 @@ pub fn all(device: &Device, check: &impl Check) {
         "gru without bias",
         gru().with_bias(false).init(device),
     );
+    for exponential in [false, true] {
+        let slstm = SLstmCellConfig::new(I, H).with_exponential_forget(exponential);
+        let name = format!("slstm, exponential forget gate {exponential}");
+        run(check, &name, slstm.init(device));
+    }
     let lstmp = LstmpCellConfig::new(lstm(), 2);
     run(check, "lstmp", lstmp.init(device));
     let coupled = LstmpCellConfig::new(lstm().with_input_forget(true), 2);
@@ -66,7 +71,13 @@ pub fn random_weights<M: Module>(module: M) -> M {
     struct Random;
     impl ModuleMapper for Random {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|old| random(old.dims(), &old.device()))
+            // (A learned first state may be what its cell divides by.)
+            let state = D == 1;
+            let numbers = |old: Tensor<D>| random(old.dims(), &old.device());
+            param.map(|old| match state {
+                true => positive(numbers(old)),
+                false => numbers(old),
+            })
         }
     }
     module.map(&mut Random)
@@ -85,10 +96,20 @@ pub fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     }
 }
 
-/// A random state of a cell for `batch` rows.
+/// The numbers, but from 0.2 to 1.2.
+fn positive<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
+    let tracked = numbers.is_require_grad();
+    let positive = (numbers.detach().abs() + 0.2).detach();
+    match tracked {
+        true => positive.require_grad(),
+        false => positive,
+    }
+}
+
+/// A random state of a cell for `batch` rows, all above zero: an sLSTM divides by a part of it.
 pub fn random_state<C: Cell>(cell: &C, batch: usize, device: &Device) -> C::State {
     let zero = cell.zero_state(batch, (device, DType::F64));
-    zero.map(|tensor| random(tensor.dims(), device))
+    zero.map(|tensor| positive(random(tensor.dims(), device)))
 }
 
 pub fn numbers<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {

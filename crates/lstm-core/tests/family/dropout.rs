@@ -1,7 +1,9 @@
 //! What zoneout and recurrent dropout do in training, and that they do it in training only.
 
 use crate::cells::{H, I, assert_close, assert_states_close, numbers, random, random_weights};
-use burn::tensor::{Device, Tensor, s};
+use burn::module::Param;
+use burn::nn::RnnState;
+use burn::tensor::{Device, Distribution, Tensor, s};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmState, Recurrent, RecurrentDropout, RecurrentState,
     RnnCellConfig, Zoneout,
@@ -26,8 +28,8 @@ fn zoneout_keeps_numbers_as_they_were() {
     let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
     let state = LstmState::new(random([ROWS, H], &device), random([ROWS, H], &device));
     let projected = cell.project(random([ROWS, I], &device));
-    let plain = lstm.step(projected.clone(), state.clone());
-    let zoned = cell.step(projected, state.clone());
+    let plain = lstm.step_projected(projected.clone(), state.clone());
+    let zoned = cell.step_projected(projected, state.clone());
     let tensors = state.tensors().into_iter();
     let tensors = tensors.zip(plain.tensors()).zip(zoned.tensors());
     for (((before, plain), zoned), probability) in tensors.zip([0.1, 0.4]) {
@@ -46,6 +48,43 @@ fn zoneout_keeps_numbers_as_they_were() {
     }
 }
 
+/// Which numbers were kept shows in the outputs; with that known, steps of tensors give the same gradients.
+#[test]
+fn zoneout_in_training_on_kernels() {
+    const T: usize = 5;
+    let device = Device::flex().autodiff();
+    let rnn = RnnCellConfig::new(I, H).init(&device);
+    let layer = Recurrent::new(Zoneout::new(rnn.clone(), &[0.4]));
+    assert!(layer.runs_on_kernels(&device));
+    let x = Tensor::<3>::random([ROWS, T, I], Distribution::Normal(0.0, 1.0), &device);
+    let (output, _) = layer.forward(x.clone(), None);
+
+    let mut state = rnn.zero_state(ROWS, &device);
+    let mut kept = vec![];
+    let mut outputs = vec![];
+    for (x, output) in x.iter_dim(1).zip(output.clone().iter_dim(1)) {
+        let before = state.hidden.clone();
+        let after = rnn.step(rnn.project(x.squeeze_dim(1)), state).hidden;
+        let changed = (output.squeeze_dim::<2>(1) - before.clone())
+            .abs()
+            .greater_elem(1e-6);
+        kept.extend(changed.to_data().iter::<bool>().map(|changed| !changed));
+        state = RnnState::new(before.mask_where(changed, after));
+        outputs.push(state.hidden.clone());
+    }
+    let want = Tensor::stack::<3>(outputs, 1);
+    assert_close("output", &output, &want, 1e-6);
+    let kept = share(kept.into_iter());
+    assert!((kept - 0.4).abs() < 0.01, "{kept}");
+
+    let upstream = Tensor::<3>::random([ROWS, T, H], Distribution::Normal(0.0, 0.02), &device);
+    let gradients = [output, want].map(|y| (y * upstream.clone()).sum().backward());
+    let weight = |k: usize, weight: &Param<Tensor<2>>| weight.val().grad(&gradients[k]).unwrap();
+    for of in [&rnn.input_weight, &rnn.recurrent_weight] {
+        assert_close("gradient", &weight(0, of), &weight(1, of), 1e-4);
+    }
+}
+
 #[test]
 fn zoneout_is_the_expectation_where_there_is_no_training() {
     let device = Device::flex();
@@ -53,12 +92,17 @@ fn zoneout_is_the_expectation_where_there_is_no_training() {
     let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
     let state = LstmState::new(random([5, H], &device), random([5, H], &device));
     let projected = cell.project(random([5, I], &device));
-    let plain = lstm.step(projected.clone(), state.clone());
+    let plain = lstm.step_projected(projected.clone(), state.clone());
     let want = LstmState::new(
         state.cell.clone() * 0.4 + plain.cell * 0.6,
         state.hidden.clone() * 0.1 + plain.hidden * 0.9,
     );
-    assert_states_close("zoneout", &cell.step(projected, state), &want, 1e-14);
+    assert_states_close(
+        "zoneout",
+        &cell.step_projected(projected, state),
+        &want,
+        1e-14,
+    );
 }
 
 #[test]
@@ -91,7 +135,7 @@ fn recurrent_dropout_has_one_mask_for_a_sequence() {
     let mut state = rnn.zero_state(ROWS, (&device, last.mask.dtype()));
     for x in input.clone().iter_dim(1) {
         state.hidden = state.hidden * last.mask.clone();
-        state = rnn.step(rnn.project(x.squeeze_dim(1)), state);
+        state = rnn.step_projected(rnn.project(x.squeeze_dim(1)), state);
     }
     assert_states_close("rnn", &last.state, &state, 1e-13);
 
@@ -122,7 +166,7 @@ fn recurrent_dropout_may_have_a_mask_for_each_gate() {
 
     // Drawn anew for the next sequence, and kept in a stream of steps.
     let step = input.clone().slice(s![.., 0, ..]).squeeze_dim(1);
-    let streamed = layer.step(step, Some(last.clone()));
+    let (_, streamed) = layer.step(step, Some(last.clone()));
     assert_eq!(numbers(&streamed.mask), numbers(&last.mask));
     let mask = numbers(&last.mask);
     let (_, next) = layer.forward(input, Some(last));
@@ -146,7 +190,7 @@ fn recurrent_dropout_leaves_what_is_carried_alone() {
     let cell = RecurrentDropout::new(gru, 0.5);
     let mut state = cell.zero_state(8, &device);
     state.state = state.state.ones_like();
-    let after = cell.step(cell.project(Tensor::zeros([8, I], &device)), state.clone());
+    let after = cell.step_projected(cell.project(Tensor::zeros([8, I], &device)), state.clone());
     assert_close("gru", &after.state, &state.state, 1e-6);
 }
 

@@ -26,7 +26,7 @@ fn every_cell_against_central_differences() {
 /// Values on the host that a loss is computed from: the input, then the tensors of the state, if given.
 type Values = Vec<TensorData>;
 
-fn differences<C: Cell>(name: &str, cell: C) {
+pub fn differences<C: Cell>(name: &str, cell: C) {
     let device = Device::flex().autodiff();
     let zero = cell.zero_state(B, (&device, DType::F64));
     let mut upstream = vec![random([B * T, cell.d_output()], &device).into_data()];

@@ -2,9 +2,11 @@
 //! layers, and against themselves in other ways to run them. (PyTorch, Keras and ONNX Runtime are in the
 //! corpus of `tests/backends`.)
 
+mod activations;
 mod cells;
 mod dropout;
 mod gradients;
+mod masks;
 mod sequences;
 mod state;
 mod weights;

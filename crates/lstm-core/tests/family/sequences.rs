@@ -6,8 +6,8 @@ use crate::cells::{
 };
 use burn::tensor::{Bool, DType, Device, Tensor, s};
 use lstm_core::{
-    Cell, Lengths, Lstm, LstmCellConfig, LstmStackConfig, Padding, Recurrent, RecurrentStack,
-    RecurrentState, Rnn, RnnCellConfig,
+    Cell, Lstm, LstmCellConfig, LstmStackConfig, LstmState, Mask, Padding, Recurrent,
+    RecurrentLayer, RecurrentStack, RecurrentState, Rnn, RnnCellConfig, Steps,
 };
 
 const TOLERANCE: f64 = 1e-13;
@@ -23,9 +23,9 @@ fn a_stream_of_steps_gives_what_the_sequence_gives() {
             let (output, last) = layer.forward(input.clone(), None);
             let mut state = None;
             for (t, x) in input.iter_dim(1).enumerate() {
-                let after = layer.step(x.squeeze_dim(1), state);
+                let (got, after) = layer.step(x.squeeze_dim(1), state);
                 let want = output.clone().slice(s![.., t..t + 1, ..]).squeeze_dim(1);
-                assert_close(name, &after.output(), &want, TOLERANCE);
+                assert_close(name, &got, &want, TOLERANCE);
                 state = Some(after);
             }
             assert_states_close(name, &state.unwrap(), &last, TOLERANCE);
@@ -127,7 +127,7 @@ fn lengths_may_repeat_the_last_output() {
     let device = Device::flex();
     let layer = random_weights(Recurrent::new(LstmCellConfig::new(I, H).init(&device)));
     let input = random([2, 4, I], &device);
-    let lengths = Lengths::from(&[2, 4]).with_padding(Padding::RepeatLast);
+    let lengths = Mask::from(&[2, 4]).with_padding(Padding::RepeatLast);
     let (output, last) = layer.forward_with_lengths(input, None, lengths);
     for t in 1..4 {
         let of_step = output.clone().slice(s![..1, t..t + 1, ..]).squeeze_dim(1);
@@ -216,11 +216,12 @@ fn lengths_and_resets_give_what_each_row_gives_by_itself() {
                 let state = random_state(&layer.cell, 3, &device);
                 let given = state.map(|tensor| tensor);
                 let first = Tensor::<2, Bool>::from_data(self.0, &device);
-                let (output, last) = layer.forward_with_lengths_and_resets(
+                let (output, last) = layer.forward_with(
                     input.clone(),
                     Some(given),
-                    &LENGTHS,
-                    first.clone(),
+                    &Steps::default()
+                        .with_mask(&LENGTHS)
+                        .with_resets(first.clone()),
                 );
                 for (row, length) in LENGTHS.into_iter().enumerate() {
                     let of_row = |tensor: Tensor<2>| tensor.slice(s![row..row + 1, ..]);
@@ -368,20 +369,13 @@ fn a_stack_of_any_cell_gives_what_the_lstm_stack_gives() {
         let (want, state) = of_lstm.forward(input.clone(), None);
         let (output, states) = of_any.forward(input.clone(), None);
         assert_close("stack", &output, &want, 1e-6);
-        let hidden = states.iter().map(|state| state.hidden.clone()).collect();
-        assert_close("stack", &Tensor::stack(hidden, 0), &state.hidden, 1e-6);
+        assert_close("stack", &states.hidden, &state.hidden, 1e-6);
 
         // Once more from there, each layer from its own state.
         let (want, state) = of_lstm.forward_with_lengths(input.clone(), Some(state), &lengths);
         let (output, states) = of_any.forward_with_lengths(input, Some(states), &lengths);
         assert_close("stack with lengths", &output, &want, 1e-6);
-        let memory = states.into_iter().map(|state| state.cell).collect();
-        assert_close(
-            "stack with lengths",
-            &Tensor::stack(memory, 0),
-            &state.cell,
-            1e-6,
-        );
+        assert_close("stack with lengths", &states.cell, &state.cell, 1e-6);
     }
 }
 
@@ -397,12 +391,13 @@ fn a_stack_drops_between_its_layers_in_training() {
     let input = random([2, 5, I], &device).cast(DType::F32);
     let run = || stack.forward(input.clone(), None);
     let ((_, first), (_, second)) = (run(), run());
-    assert_states_close("first layer", &first[0], &second[0], 0.0);
-    assert_ne!(numbers(&first[1].hidden), numbers(&second[1].hidden));
+    let of_layer = |state: &LstmState<3>, k: usize| numbers(&state.hidden.clone().slice(s![k]));
+    assert_eq!(of_layer(&first, 0), of_layer(&second, 0));
+    assert_ne!(of_layer(&first, 1), of_layer(&second, 1));
 }
 
 #[test]
-#[should_panic(expected = "recurrent stack: d_input must be 4, the output below, got 3")]
+#[should_panic(expected = "lstm stack: d_input must be 4, the output below, got 3")]
 fn a_stack_of_cells_that_do_not_fit_panics() {
     let device = Device::flex();
     let cell = LstmCellConfig::new(I, H).init(&device);
@@ -411,7 +406,7 @@ fn a_stack_of_cells_that_do_not_fit_panics() {
 
 #[test]
 #[should_panic(
-    expected = "recurrent stack: expected cells for at least one layer of 2 directions, got 1"
+    expected = "lstm stack: expected cells for at least one layer of 2 directions, got 1"
 )]
 fn half_a_bidirectional_layer_panics() {
     let device = Device::flex();
@@ -419,7 +414,7 @@ fn half_a_bidirectional_layer_panics() {
 }
 
 #[test]
-#[should_panic(expected = "recurrent layer: input must be [B, T, I] = [2, 5, 3], got [2, 5, 4]")]
+#[should_panic(expected = "lstm: input must be [B, T, I] = [2, 5, 3], got [2, 5, 4]")]
 fn an_input_of_another_size_panics() {
     let device = Device::flex();
     let layer = Recurrent::new(LstmCellConfig::new(I, H).init(&device));
@@ -427,7 +422,7 @@ fn an_input_of_another_size_panics() {
 }
 
 #[test]
-#[should_panic(expected = "recurrent layer: state must be [B, ·] = [2, 4], got [1, 4]")]
+#[should_panic(expected = "lstm: cell state must be [B, H] = [2, 4], got [1, 4]")]
 fn a_state_of_another_size_panics() {
     let device = Device::flex();
     let cell = LstmCellConfig::new(I, H).init(&device);
@@ -436,7 +431,7 @@ fn a_state_of_another_size_panics() {
 }
 
 #[test]
-#[should_panic(expected = "recurrent layer: resets must be [B, T] = [2, 5], got [2, 1]")]
+#[should_panic(expected = "lstm: resets must be [B, T] = [2, 5], got [2, 1]")]
 fn resets_of_another_size_panic() {
     let device = Device::flex();
     let layer = Recurrent::new(LstmCellConfig::new(I, H).init(&device));

@@ -42,16 +42,33 @@ fn a_record_of_something_else_is_an_error() {
     let record = StateRecord::of(&LstmState::new(zeros([2, 4]), zeros([2, 4])));
 
     let error = record.restore(&RnnState::new(zeros([2, 4]))).err().unwrap();
+    let (expected, got) = ("RnnState".to_string(), "LstmState".to_string());
+    assert_eq!(error, StateError::Kind { expected, got });
     assert_eq!(
-        error,
-        StateError::Count {
-            expected: 1,
-            got: 2
-        }
+        error.to_string(),
+        "state record: expected a RnnState, got a LstmState"
     );
+
+    // As records were before they had a kind.
+    let mut old = record.clone();
+    old.kind.clear();
+    let error = old.restore(&RnnState::new(zeros([2, 4]))).err().unwrap();
     assert_eq!(error.to_string(), "state record: expected 1 tensors, got 2");
 
-    let other = LstmState::new(zeros([3, 4]), zeros([2, 4]));
+    let of_stack = |layers| {
+        let stack = LstmStackConfig::new(I, H, layers, true).init(&device);
+        stack.forward(Tensor::ones([3, 4, I], &device), None).1
+    };
+    let error = StateRecord::of(&of_stack(2)).restore(&of_stack(3)).err();
+    assert_eq!(
+        error.unwrap().to_string(),
+        "state record: tensor 0 must be [3, 3, 4], got [2, 3, 4]: 2 layers times directions for 3"
+    );
+
+    let other = LstmState {
+        cell: zeros([3, 4]),
+        hidden: zeros([2, 4]),
+    };
     let error = record.restore(&other).err().unwrap();
     let (expected, got) = (vec![3, 4], vec![2, 4]);
     assert_eq!(
@@ -64,7 +81,7 @@ fn a_record_of_something_else_is_an_error() {
     );
     assert_eq!(
         error.to_string(),
-        "state record: tensor 1 must be [3, 4], got [2, 4]"
+        "state record: tensor 1 must be [3, 4], got [2, 4]: 2 rows for 3"
     );
 
     let mut short = record;

@@ -202,10 +202,10 @@ impl Case {
                         let (y, state) = layer.forward_with_lengths(x, Some(state), lengths);
                         (self.swap(y), state)
                     }
-                    (false, None) => reference::lstm(&layer.cell, x, state, self.reverse),
+                    (false, None) => reference::sequence(&layer.cell, x, state, self.reverse),
                     (false, Some(lengths)) => {
                         let (cell, reverse) = (&layer.cell, self.reverse);
-                        reference::lstm_with_lengths(cell, x, state, reverse, lengths)
+                        reference::sequence_with_mask(cell, x, state, reverse, lengths)
                     }
                 };
                 (y, state.hidden, Some(state.cell))
@@ -240,10 +240,10 @@ impl Case {
                         let (y, state) = layer.forward_with_lengths(x, Some(state), lengths);
                         (self.swap(y), state)
                     }
-                    (false, None) => reference::rnn(&layer.cell, x, state, self.reverse),
+                    (false, None) => reference::sequence(&layer.cell, x, state, self.reverse),
                     (false, Some(lengths)) => {
                         let (cell, reverse) = (&layer.cell, self.reverse);
-                        reference::rnn_with_lengths(cell, x, state, reverse, lengths)
+                        reference::sequence_with_mask(cell, x, state, reverse, lengths)
                     }
                 };
                 (y, state.hidden, None)

@@ -1,15 +1,14 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use crate::case::{Random, TOLERANCE_OF_FLOAT16};
+use crate::case::Random;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::nn::activation::{
-    ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
-};
-use burn::tensor::{DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
+use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
+use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, Lengths, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig,
-    Recurrent, RecurrentState, RnnCellConfig,
+    Cell, Gate, GruCellConfig, Kernel, LstmCellConfig, LstmWithoutGate, Mask, Nonlinearity,
+    Padding, PeepholeLstmCellConfig, Real, Recurrent, RecurrentDropout, RecurrentLayer,
+    RecurrentProduct, RecurrentState, RnnCellConfig, SLstmCellConfig, Steps, WithMask, Zoneout,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -17,7 +16,7 @@ use rayon::ThreadPoolBuilder;
 
 const CASES: u64 = 12;
 /// As for the LSTM and the RNN: of the largest element.
-const TOLERANCE: f32 = 1e-5;
+pub const TOLERANCE: f32 = 1e-5;
 
 impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -31,7 +30,7 @@ impl ModuleMapper for Random {
 }
 
 /// The gradients with respect to all parameters.
-struct OfParameters<'a>(&'a Gradients, Vec<TensorData>);
+pub struct OfParameters<'a>(pub &'a Gradients, pub Vec<TensorData>);
 
 impl ModuleVisitor for OfParameters<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
@@ -44,8 +43,8 @@ impl ModuleVisitor for OfParameters<'_> {
 
 /// A cell that runs the reference loop: it passes on no kernels.
 #[derive(Module, Debug)]
-struct Loop<C: Module> {
-    cell: C,
+pub struct Loop<C: Module> {
+    pub cell: C,
 }
 
 impl<C: Cell> Cell for Loop<C> {
@@ -67,373 +66,374 @@ impl<C: Cell> Cell for Loop<C> {
         self.cell.project(input)
     }
 
-    fn step(&self, projected: Tensor<2>, state: C::State) -> C::State {
-        self.cell.step(projected, state)
+    fn step_projected(&self, projected: Tensor<2>, state: C::State) -> C::State {
+        self.cell.step_projected(projected, state)
     }
 }
 
-/// A layer, with lengths or not: outputs and final state.
-fn run<C: Cell>(
-    layer: &Recurrent<C>,
-    x: &Tensor<3>,
-    state: &C::State,
-    lengths: &Option<Vec<usize>>,
-) -> (Tensor<3>, C::State) {
-    let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
-    match lengths {
-        Some(lengths) => layer.forward_with_lengths(x, state, Lengths::from(&lengths[..])),
-        None => layer.forward(x, state),
+/// A cell with recurrent dropout whose mask is known: it hides every third unit, and in each row others.
+#[derive(Module, Debug)]
+struct Masked<C: Module> {
+    cell: RecurrentDropout<C>,
+}
+
+fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
+    let cell = RecurrentDropout::new(cell, 0.3);
+    Masked { cell }
+}
+
+impl<C: RecurrentProduct> Cell for Masked<C> {
+    type State = WithMask<C::State>;
+
+    fn d_input(&self) -> usize {
+        self.cell.d_input()
+    }
+
+    fn d_output(&self) -> usize {
+        self.cell.d_output()
+    }
+
+    fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State {
+        let state = self.cell.cell.zero_state(batch, options);
+        let units = self.d_output();
+        let mask = (0..batch * units).map(|k| match (k / units + k % units) % 3 {
+            0 => 0.0,
+            _ => 1.5,
+        });
+        let mask = TensorData::new(mask.collect::<Vec<f32>>(), [batch, units]);
+        let mask = Tensor::from_data(mask, &state.output().device());
+        WithMask { state, mask }
+    }
+
+    fn project(&self, input: Tensor<2>) -> Tensor<2> {
+        self.cell.project(input)
+    }
+
+    fn step_projected(&self, projected: Tensor<2>, state: Self::State) -> Self::State {
+        self.cell.step_projected(projected, state)
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        self.cell.kernel()
+    }
+
+    fn kernel_for(&self, state: &Self::State) -> Option<Kernel> {
+        self.cell.kernel_for(state)
     }
 }
 
-/// A case of any cell.
-#[derive(Clone, Debug)]
-struct Case {
-    /// Of its numbers.
-    seed: u64,
-    /// `B, T, I, H`
-    shape: [usize; 4],
-    reverse: bool,
-    lengths: Option<Vec<usize>>,
-    truncation: Option<usize>,
+/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states.
+fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
+    let mut zoneout = Zoneout::new(cell, probabilities);
+    for keep in &mut zoneout.keep {
+        keep.training = Param::from_bool(false);
+    }
+    zoneout
 }
 
-impl Case {
-    /// For the CPU.
-    fn draw(seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let shape = match seed % 4 {
-            0 => [rng.random_range(50..70), 4, 3, rng.random_range(1..40)],
-            1 => [rng.random_range(1..4), 9, 8, rng.random_range(90..140)],
-            _ => [17, 12, 20, 50].map(|most| rng.random_range(1..=most)),
-        };
-        let [b, t, _, _] = shape;
-        let reverse = rng.random_bool(0.5);
-        let lengths = rng
-            .random_bool(0.5)
-            .then(|| (0..b).map(|_| rng.random_range(1..=t)).collect());
-        let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
-        Self {
-            seed,
-            shape,
-            reverse,
-            lengths,
-            truncation,
+/// Which of `[B, T]` steps are read: all, the first ones, any; perhaps of several sequences a row.
+fn random_steps(rng: &mut ChaCha8Rng, [b, t]: [usize; 2]) -> Steps {
+    let device = Device::flex();
+    let mut flags = |share: f64| {
+        let flags: Vec<bool> = (0..b * t).map(|_| rng.random_bool(share)).collect();
+        Tensor::<2, Bool>::from_data(TensorData::new(flags, [b, t]), &device)
+    };
+    let (any, first) = (flags(0.6), flags(0.2));
+    let steps = match rng.random_range(0..4) {
+        0 => Steps::default(),
+        1 => {
+            let lengths: Vec<usize> = (0..b).map(|_| rng.random_range(0..=t)).collect();
+            Steps::default().with_mask(lengths)
         }
+        2 => Steps::default().with_mask(any),
+        _ => Steps::default().with_mask(Mask::from(any).with_padding(Padding::RepeatLast)),
+    };
+    match rng.random_bool(0.4) {
+        true => steps.with_resets(first),
+        false => steps,
     }
-
-    /// For wgpu, of few shapes, since for each of them products are tuned: the sequence kernels with and
-    /// without lengths, and the step kernels.
-    fn for_wgpu() -> [Self; 3] {
-        let sequence = Self {
-            seed: 1,
-            shape: [5, 6, 3, 19],
-            reverse: false,
-            lengths: Some(vec![6, 1, 4, 6, 2]),
-            truncation: None,
-        };
-        let other_way = Self {
-            reverse: true,
-            lengths: None,
-            ..sequence.clone()
-        };
-        let steps = Self {
-            shape: [3, 4, 3, 257],
-            reverse: true,
-            lengths: Some(vec![2, 4, 1]),
-            ..sequence.clone()
-        };
-        [sequence, other_way, steps]
-    }
-
-    /// Output, final states and all gradients, on kernels or by the reference loop.
-    fn results<C: Cell>(
-        &self,
-        device: &Device,
-        dtype: DType,
-        on_kernels: bool,
-        cell: impl Fn(usize, usize, &Device) -> C,
-    ) -> Vec<TensorData> {
-        let [b, t, i, h] = self.shape;
-        let device = device.clone().autodiff();
-        let mut draw = Random {
-            rng: ChaCha8Rng::seed_from_u64(self.seed + CASES),
-            device: device.clone(),
-            dtype,
-        };
-        let cell = cell(i, h, &device).map(&mut draw);
-        let x = draw.tensor([b, t, i], 1.0).require_grad();
-        let zero = cell.zero_state(b, &device);
-        let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
-        let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
-        let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
-        let (y, last) = match on_kernels {
-            true => {
-                let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
-                layer.truncation = self.truncation;
-                assert!(layer.runs_on_kernels(&device));
-                run(&layer, &x, &state, &self.lengths)
-            }
-            false => {
-                let by_loop = Loop { cell: cell.clone() };
-                let mut layer = Recurrent::new(by_loop).with_reverse(self.reverse);
-                layer.truncation = self.truncation;
-                assert!(!layer.runs_on_kernels(&device));
-                run(&layer, &x, &state, &self.lengths)
-            }
-        };
-        let mut results = vec![y.clone().into_data()];
-        let mut loss = (y * of_output).sum();
-        for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
-            results.push(tensor.clone().into_data());
-            loss = loss + (tensor * upstream).sum();
-        }
-        let gradients = loss.backward();
-        results.push(x.grad(&gradients).unwrap().into_data());
-        let of_state = state.tensors().into_iter();
-        results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
-        let mut visitor = OfParameters(&gradients, results);
-        cell.visit(&mut visitor);
-        visitor.1
-    }
-}
-
-/// Compares by the largest element of each tensor, and gives the largest error.
-fn compare(what: &str, got: Vec<TensorData>, want: Vec<TensorData>, tolerance: f32) -> f32 {
-    let mut largest = 0f32;
-    for (number, (got, want)) in got.into_iter().zip(want).enumerate() {
-        assert_eq!(got.shape(), want.shape());
-        let want: Vec<f32> = want.iter().collect();
-        let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
-        for (got, want) in got.iter::<f32>().zip(want) {
-            let error = (got - want).abs() / size;
-            assert!(
-                error <= tolerance,
-                "{what}: number {number} expected {want}, got {got}, of {size}"
-            );
-            largest = largest.max(error);
-        }
-    }
-    largest
-}
-
-/// Where the kernels run.
-enum On {
-    /// The CPU, in many cases.
-    Cpu,
-    /// A wgpu adapter, in few, and with numbers of this type.
-    Wgpu(Device, DType),
 }
 
 /// Compares kernels and reference in some random cases.
-fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C + Copy + Sync) {
-    let mut largest = 0f32;
-    match on {
-        On::Cpu => {
-            for (device, seed) in cpu().iter().flat_map(|d| (0..CASES).map(move |s| (d, s))) {
-                let case = Case::draw(seed);
-                let threads = 1 + seed as usize % 3;
-                let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-                let on_kernels = || case.results(device, DType::F32, true, cell);
-                let got = pool.unwrap().install(on_kernels);
-                let want = case.results(device, DType::F32, false, cell);
-                let what = format!("{name}, {case:?}");
-                largest = largest.max(compare(&what, got, want, TOLERANCE));
-            }
-        }
-        On::Wgpu(device, dtype) => {
-            let tolerance = match dtype {
-                DType::F32 => TOLERANCE,
-                _ => TOLERANCE_OF_FLOAT16,
+fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
+where
+    C::State: Sync,
+{
+    for device in devices {
+        let mut largest = 0f32;
+        for seed in 0..CASES {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let shape = match seed % 4 {
+                0 => [rng.random_range(50..70), 4, 3, rng.random_range(1..40)],
+                1 => [rng.random_range(1..4), 9, 8, rng.random_range(90..140)],
+                _ => [17, 12, 20, 50].map(|most| rng.random_range(1..=most)),
             };
-            for case in Case::for_wgpu() {
-                let got = case.results(device, *dtype, true, cell);
-                let want = case.results(&Device::flex(), DType::F32, false, cell);
-                let what = format!("{name} on wgpu, {dtype:?}, {case:?}");
-                largest = largest.max(compare(&what, got, want, tolerance));
+            let [b, t, i, h] = shape;
+            let reverse = rng.random_bool(0.5);
+            let steps = random_steps(&mut rng, [b, t]);
+            let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
+            let learned_state = rng.random_bool(0.5);
+            let device = device.clone().autodiff();
+            let mut draw = Random {
+                rng,
+                device: device.clone(),
+                dtype: DType::F32,
+            };
+            let cell = cell(i, h, &device).map(&mut draw);
+            let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
+            layer.truncation = truncation;
+            layer.initial_state = learned_state.then(|| {
+                let zero = cell.zero_state(1, &device).tensors();
+                let learned = zero.iter().map(|zero| draw.tensor([zero.dims()[1]], 0.5));
+                learned.map(Param::from_tensor).collect()
+            });
+            let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
+            by_loop.truncation = truncation;
+            by_loop.initial_state = layer.initial_state.clone();
+            assert!(layer.runs_on_kernels(&device), "{name}");
+            assert!(!by_loop.runs_on_kernels(&device), "{name}");
+            let x = draw.tensor([b, t, i], 1.0).require_grad();
+            let zero = cell.zero_state(b, &device);
+            // Above zero, since an sLSTM divides by a part of it.
+            let state = zero.map(|zero| {
+                let numbers = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
+                numbers.detach().require_grad()
+            });
+            let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
+            let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+            let results = |fused: bool| {
+                let given = Some(state.map(|tensor| tensor));
+                let (y, last) = match fused {
+                    true => layer.forward_with(x.clone(), given, &steps),
+                    false => by_loop.forward_with(x.clone(), given, &steps),
+                };
+                let mut results = vec![y.clone().into_data()];
+                let mut loss = (y * of_output.clone()).sum();
+                for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
+                    results.push(tensor.clone().into_data());
+                    loss = loss + (tensor * upstream).sum();
+                }
+                let gradients = loss.backward();
+                results.push(x.grad(&gradients).unwrap().into_data());
+                let of_state = state.tensors().into_iter();
+                results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
+                let mut visitor = OfParameters(&gradients, results);
+                layer.visit(&mut visitor);
+                visitor.1
+            };
+            let threads = 1 + seed as usize % 3;
+            let pool = ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            let got = pool.install(|| results(true));
+            for (number, (got, want)) in got.into_iter().zip(results(false)).enumerate() {
+                assert_eq!(got.shape(), want.shape());
+                let want: Vec<f32> = want.iter().collect();
+                let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
+                for (got, want) in got.iter::<f32>().zip(want) {
+                    let error = (got - want).abs() / size;
+                    assert!(
+                        error <= TOLERANCE,
+                        "{name}, seed {seed}, {shape:?}, reverse {reverse}, {steps:?}, {truncation:?}: number {number} \
+                         expected {want}, got {got}, of {size}"
+                    );
+                    largest = largest.max(error);
+                }
             }
         }
+        println!("{name}: largest relative error {largest:.1e}");
+        assert!(largest > 0.0, "{name} doesn't run on kernels");
     }
-    println!("{name}: largest relative error {largest:.1e}");
-    assert!(largest > 0.0, "{name} doesn't run on kernels");
 }
 
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn cpu() -> [Device; 2] {
-    [Device::flex(), Device::ndarray()]
+fn cpu() -> Vec<Device> {
+    vec![Device::flex(), Device::ndarray()]
 }
 
-fn gru(on: &On) {
-    check(on, "gru", |i, h, device| {
+#[test]
+fn gru() {
+    check("gru", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h).init(device)
     });
-    check(on, "gru without bias", |i, h, device| {
+    check("gru without bias", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h).with_bias(false).init(device)
     });
-}
-
-fn gru_with_options(on: &On) {
-    check(on, "gru with options", |i, h, device| {
+    check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
-            .with_hidden_activation(ActivationConfig::Softsign)
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });
 }
 
-fn rnn(on: &On) {
+#[test]
+fn rnn() {
     for activation in activations() {
-        let name = format!("rnn {activation}").replace(char::is_whitespace, "");
-        check(on, &name, |i, h, device| {
+        let name = format!("rnn {activation}");
+        check(&name, &cpu(), |i, h, device| {
             RnnCellConfig::new(i, h)
-                .with_hidden_activation(activation.clone())
+                .with_hidden_activation(activation)
                 .with_clip(Some(0.9))
                 .init(device)
         });
     }
 }
 
-/// Those that no cell has by default. (At a corner a gradient hangs on the last bit of a sum, so there are
-/// few cases of those that have one, and none in float16.)
-fn activations() -> Vec<ActivationConfig> {
+/// All. (At a corner a gradient hangs on the last bit of a sum, so there are few cases of those that have one.)
+fn activations() -> Vec<Nonlinearity> {
+    use Nonlinearity::*;
+    let (half, one) = (Real::from(0.5), Real::from(1.0));
     vec![
-        ActivationConfig::Tanh,
-        ActivationConfig::Sigmoid,
-        ActivationConfig::Softsign,
-        ActivationConfig::Elu(EluConfig::new()),
-        ActivationConfig::LeakyRelu(LeakyReluConfig::new()),
-        ActivationConfig::ThresholdedRelu(ThresholdedReluConfig::new().with_alpha(0.3)),
-        ActivationConfig::HardSigmoid(HardSigmoidConfig::new()),
-        ActivationConfig::Identity,
+        Identity,
+        Tanh,
+        Sigmoid,
+        Relu,
+        Relu6,
+        LeakyRelu {
+            negative_slope: 0.01.into(),
+        },
+        ThresholdedRelu { alpha: 0.3.into() },
+        Elu { alpha: one },
+        Celu { alpha: 0.7.into() },
+        Selu,
+        Gelu,
+        GeluApproximate,
+        Silu,
+        HardSwish,
+        Mish,
+        Softplus {
+            beta: 1.5.into(),
+            threshold: 2.0.into(),
+        },
+        Softsign,
+        LogSigmoid,
+        Exponential,
+        HardSigmoid {
+            alpha: (1.0 / 6.0).into(),
+            beta: half,
+        },
+        HardTanh {
+            min: (-0.5).into(),
+            max: 0.8.into(),
+        },
+        Affine {
+            alpha: half,
+            beta: 0.1.into(),
+        },
+        ScaledTanh {
+            alpha: 1.7159.into(),
+            beta: (2.0 / 3.0).into(),
+        },
+        HardShrink { lambda: 0.2.into() },
+        SoftShrink { lambda: 0.2.into() },
+        Shrink {
+            lambda: 0.3.into(),
+            bias: 0.2.into(),
+        },
     ]
 }
 
-fn lstm_with_options(on: &On) {
-    check(on, "lstm with clip", |i, h, device| {
-        LstmCellConfig::new(i, h).with_clip(Some(0.4)).init(device)
+/// Sums are of about unit size.
+#[test]
+fn clipped_sums() {
+    let clip = Some(0.8);
+    check("rnn, clipped sums", &cpu(), |i, h, device| {
+        RnnCellConfig::new(i, h).with_clip_sums(clip).init(device)
     });
-    check(on, "lstm with other activations", |i, h, device| {
-        LstmCellConfig::new(i, h)
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
-            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()))
-            .with_hidden_activation(ActivationConfig::Softsign)
-            .init(device)
+    check("gru, clipped sums", &cpu(), |i, h, device| {
+        GruCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check("lstm, clipped sums", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).with_clip_sums(clip);
+        PeepholeLstmCellConfig::new(lstm).init(device)
     });
 }
 
-fn lstm_coupled(on: &On) {
-    check(on, "lstm coupled", |i, h, device| {
+#[test]
+fn slstm() {
+    for exponential in [false, true] {
+        let name = format!("slstm, exponential forget gate {exponential}");
+        check(&name, &cpu(), |i, h, device| {
+            let slstm = SLstmCellConfig::new(i, h).with_exponential_forget(exponential);
+            slstm.init(device)
+        });
+    }
+}
+
+#[test]
+fn recurrent_dropout() {
+    check("rnn with dropout", &cpu(), |i, h, device| {
+        masked(RnnCellConfig::new(i, h).init(device))
+    });
+    check("gru with dropout", &cpu(), |i, h, device| {
+        masked(GruCellConfig::new(i, h).init(device))
+    });
+    check("lstm with dropout", &cpu(), |i, h, device| {
+        masked(LstmCellConfig::new(i, h).init(device))
+    });
+}
+
+#[test]
+fn zoned_out() {
+    check("rnn with zoneout", &cpu(), |i, h, device| {
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("gru with zoneout", &cpu(), |i, h, device| {
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.3])
+    });
+    check("lstm with zoneout", &cpu(), |i, h, device| {
+        zoneout(LstmCellConfig::new(i, h).init(device), &[0.1, 0.4])
+    });
+    check("slstm with zoneout", &cpu(), |i, h, device| {
+        let probabilities = [0.1, 0.4, 0.2, 0.3];
+        zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
+    });
+    check("lstm with zoneout and dropout", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).init(device);
+        zoneout(masked(lstm), &[0.1, 0.4])
+    });
+}
+
+#[test]
+fn lstm_with_options() {
+    check("lstm with clip", &cpu(), |i, h, device| {
+        LstmCellConfig::new(i, h).with_clip(Some(0.4)).init(device)
+    });
+    check("lstm coupled", &cpu(), |i, h, device| {
         LstmCellConfig::new(i, h)
             .with_input_forget(true)
             .init(device)
     });
+    check("lstm with other activations", &cpu(), |i, h, device| {
+        LstmCellConfig::new(i, h)
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()).into())
+            .with_hidden_activation(Nonlinearity::Softsign)
+            .init(device)
+    });
 }
 
-fn lstm_with_peepholes(on: &On, clip: Option<f64>) {
+#[test]
+fn lstm_with_peepholes() {
     for coupled in [false, true] {
-        let name = format!("lstm with peepholes, coupled {coupled}, clip {clip:?}");
-        check(on, &name, |i, h, device| {
+        let name = format!("lstm with peepholes, coupled {coupled}");
+        check(&name, &cpu(), |i, h, device| {
             let lstm = LstmCellConfig::new(i, h)
                 .with_input_forget(coupled)
-                .with_clip(clip);
+                .with_clip(Some(0.6));
             PeepholeLstmCellConfig::new(lstm).init(device)
         });
     }
 }
 
-fn lstm_without_a_gate(on: &On) {
+#[test]
+fn lstm_without_a_gate() {
     for gate in [Gate::Input, Gate::Forget, Gate::Output] {
-        check(on, &format!("lstm without {gate:?}"), |i, h, device| {
+        check(&format!("lstm without {gate:?}"), &cpu(), |i, h, device| {
             LstmWithoutGate::new(LstmCellConfig::new(i, h).init(device), gate)
         });
-    }
-}
-
-mod on_the_cpu {
-    use super::On;
-
-    #[test]
-    fn gru() {
-        super::gru(&On::Cpu);
-        super::gru_with_options(&On::Cpu);
-    }
-
-    #[test]
-    fn rnn() {
-        super::rnn(&On::Cpu);
-    }
-
-    #[test]
-    fn lstm_with_options() {
-        super::lstm_with_options(&On::Cpu);
-        super::lstm_coupled(&On::Cpu);
-    }
-
-    #[test]
-    fn lstm_with_peepholes() {
-        super::lstm_with_peepholes(&On::Cpu, Some(0.6));
-    }
-
-    #[test]
-    fn lstm_without_a_gate() {
-        super::lstm_without_a_gate(&On::Cpu);
-    }
-}
-
-/// The kernels for wgpu; skipped as in [`cube`](crate::cube), whose tests these are beside.
-mod on_cube {
-    use super::{DType, On};
-    use crate::cube::adapter;
-
-    fn float32() -> Option<On> {
-        adapter().map(|device| On::Wgpu(device, DType::F32))
-    }
-
-    #[test]
-    fn gru() {
-        let Some(on) = float32() else { return };
-        super::gru(&on);
-        super::gru_with_options(&on);
-    }
-
-    #[test]
-    fn rnn() {
-        let Some(on) = float32() else { return };
-        super::rnn(&on);
-    }
-
-    #[test]
-    fn lstm_with_options() {
-        let Some(on) = float32() else { return };
-        super::lstm_with_options(&on);
-        super::lstm_coupled(&on);
-    }
-
-    #[test]
-    fn lstm_with_peepholes() {
-        let Some(on) = float32() else { return };
-        super::lstm_with_peepholes(&on, Some(0.6));
-    }
-
-    #[test]
-    fn lstm_without_a_gate() {
-        let Some(on) = float32() else { return };
-        super::lstm_without_a_gate(&on);
-    }
-
-    /// Where the adapter has float16: cells without a corner, see [`activations`](super::activations).
-    #[test]
-    fn float16() {
-        let Some(device) = adapter() else { return };
-        if !device.supports_dtype(DType::F16) {
-            println!("skipped float16 on wgpu: the adapter doesn't have it");
-            return;
-        }
-        let on = On::Wgpu(device, DType::F16);
-        super::gru(&on);
-        super::lstm_coupled(&on);
-        super::lstm_with_peepholes(&on, None);
-        super::lstm_without_a_gate(&on);
     }
 }

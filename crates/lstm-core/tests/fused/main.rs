@@ -3,5 +3,6 @@
 
 mod case;
 mod cells;
+mod cells_on_wgpu;
 mod cpu;
 mod cube;

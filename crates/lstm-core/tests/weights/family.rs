@@ -11,9 +11,10 @@ use burn::nn::activation::ActivationConfig;
 use burn::tensor::{Distribution, Tensor, TensorData};
 use lstm_core::convert::{Keras, Onnx, OnnxNames, PyTorch, WeightError, Weights};
 use lstm_core::{
-    Cell, Gate, GateWeights, GruCell, GruCellConfig, Lengths, Lstm, LstmCellConfig, LstmConfig,
-    LstmStackConfig, LstmpCell, LstmpCellConfig, Padding, PeepholeLstmCell, PeepholeLstmCellConfig,
-    Recurrent, RecurrentStack, RecurrentState, RnnConfig, RnnStackConfig,
+    BiGruConfig, Cell, Gate, GateWeights, GruCell, GruCellConfig, Lstm, LstmCellConfig, LstmConfig,
+    LstmStackConfig, LstmpCell, LstmpCellConfig, Mask, Padding, PeepholeLstmCell,
+    PeepholeLstmCellConfig, Recurrent, RecurrentStack, RecurrentState, RnnConfig, RnnStackConfig,
+    StackedState,
 };
 
 /// Features of the projection.
@@ -24,7 +25,7 @@ fn expected<const D: usize>(case: &str, tensor: &str) -> Tensor<D> {
     Tensor::from_data(data, &device())
 }
 
-fn lengths(case: &str) -> Lengths {
+fn lengths(case: &str) -> Mask {
     to_lengths(expected(case, "lengths"))
 }
 
@@ -32,33 +33,29 @@ fn assert_close<const D: usize>(case: &str, what: &str, got: Tensor<D>) {
     assert_near(&format!("{case}/{what}"), got, expected(case, what));
 }
 
-/// The states of layers one after another, tensor by tensor: `h`, and `c` if there is one, `[L·D, B, ·]`.
-pub fn join<S: RecurrentState>(states: &[S]) -> Vec<(&'static str, Tensor<3>)> {
-    let tensors: Vec<_> = states.iter().map(RecurrentState::tensors).collect();
-    let of = |k: usize| tensors.iter().map(|of_layer| of_layer[k].clone()).collect();
-    let letters = ["h", "c"].into_iter().take(tensors[0].len()).enumerate();
-    letters
-        .map(|(k, letter)| (letter, Tensor::stack(of(k), 0)))
-        .collect()
+/// The tensors of a state: `h`, and `c` if there is one, `[L·D, B, ·]`.
+pub fn tensors<const D: usize>(state: &impl RecurrentState<D>) -> Vec<(&'static str, Tensor<3>)> {
+    let tensors = state.tensors().into_iter().map(Tensor::unsqueeze);
+    ["h", "c"].into_iter().zip(tensors).collect()
 }
 
-fn check<S: RecurrentState>(case: &str, (y, states): (Tensor<3>, Vec<S>)) {
+fn check<const D: usize>(case: &str, (y, state): (Tensor<3>, impl RecurrentState<D>)) {
     assert_close(case, "y", y);
-    for (letter, state) in join(&states) {
+    for (letter, state) in tensors(&state) {
         assert_close(case, letter, state);
     }
 }
 
-fn check_layer<C: Cell>(case: &str, layer: &Recurrent<C>, lengths: Option<Lengths>) {
+fn check_layer<C: Cell>(case: &str, layer: &Recurrent<C>, lengths: Option<Mask>) {
     let x = expected(case, "x");
     let (y, state) = match lengths {
         Some(lengths) => layer.forward_with_lengths(x, None, lengths),
         None => layer.forward(x, None),
     };
-    check(case, (y, vec![state]));
+    check(case, (y, state));
 }
 
-fn check_stack<C: Cell>(case: &str, stack: &RecurrentStack<C>) {
+fn check_stack<C: Cell<State: StackedState>>(case: &str, stack: &RecurrentStack<C>) {
     let x = expected(case, "x");
     check(case, stack.forward_with_lengths(x, None, lengths(case)));
 }
@@ -237,7 +234,7 @@ fn outputs_are_onnx_runtimes() {
         check_layer(case, &layer, None);
         assert_written(case, |w| layer.to_onnx(w, &onnx_names(case)));
     }
-    fn both<C: Cell>(case: &str, stack: RecurrentStack<C>)
+    fn both<C: Cell<State: StackedState>>(case: &str, stack: RecurrentStack<C>)
     where
         RecurrentStack<C>: Onnx<Names = [OnnxNames]>,
     {
@@ -391,9 +388,8 @@ fn layers_come_back_bit_for_bit() {
     for cell in [gru(), gru_before()] {
         assert_same_module(cell.clone(), burn::nn::Gru::from(cell).into());
     }
-    let both = gru_stack(1, true, true);
-    let burns = burn::nn::BiGru::try_from(both.clone()).unwrap();
-    assert_same_module(both, burns.into());
+    let both = random(BiGruConfig::new(I, H, true).init(&device()));
+    assert_same_module(both.clone(), burn::nn::BiGru::from(both).into());
     pytorch(Recurrent::new(lstm_cell()));
     keras(stack([I, H, 1], false, |_| lstm_cell()));
     onnx(Recurrent::new(lstm_cell()), &nodes[0]);

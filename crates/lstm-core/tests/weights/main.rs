@@ -12,8 +12,8 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData, Tolerance, s};
 use lstm_core::convert::{Keras, Onnx, OnnxNames, PyTorch, PyTorchNames, WeightError, Weights};
 use lstm_core::{
-    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lengths, Lstm, LstmConfig, LstmStack,
-    LstmStackConfig, Padding, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+    BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Mask,
+    Padding, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 use safetensors::SafeTensors;
 use std::path::PathBuf;
@@ -145,17 +145,17 @@ fn rnn_stack(layers: usize) -> RnnStack {
 }
 
 /// The lengths of a case's rows.
-fn lengths(case: &str) -> Lengths {
+fn lengths(case: &str) -> Mask {
     to_lengths(expected(case, "lengths"))
 }
 
-fn to_lengths(lengths: Tensor<1>) -> Lengths {
+fn to_lengths(lengths: Tensor<1>) -> Mask {
     let lengths = lengths.into_data();
     let lengths = lengths.iter::<f32>().map(|length| length as usize);
-    Lengths::from(&lengths.collect::<Vec<_>>())
+    Mask::from(&lengths.collect::<Vec<_>>())
 }
 
-fn check_lstm_stack(case: &str, stack: &LstmStack, lengths: Option<Lengths>) {
+fn check_lstm_stack(case: &str, stack: &LstmStack, lengths: Option<Mask>) {
     let x = expected(case, "x");
     let (y, state) = match lengths {
         Some(lengths) => stack.forward_with_lengths(x, None, lengths),

@@ -1,11 +1,12 @@
 //! Weights that are written here, in PyTorch and Keras themselves (see check_written.py).
 
-use super::family::{gru_cell, join, random, stack};
+use super::family::{gru_cell, random, stack, tensors};
 use super::{committed, device, names};
 use burn::tensor::{Distribution, Tensor, TensorData, s};
 use lstm_core::convert::{Keras, PyTorch, Weights};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmStackConfig, LstmpCellConfig, RecurrentStack,
+    StackedState,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -42,9 +43,9 @@ impl Rows {
         weights
     }
 
-    fn run<C: Cell>(&self, stack: &RecurrentStack<C>) -> Weights {
-        let (y, states) = stack.forward_with_lengths(self.x.clone(), None, &self.lengths);
-        self.results(y, join(&states))
+    fn run<C: Cell<State: StackedState>>(&self, stack: &RecurrentStack<C>) -> Weights {
+        let (y, state) = stack.forward_with_lengths(self.x.clone(), None, &self.lengths);
+        self.results(y, tensors(&state))
     }
 }
 

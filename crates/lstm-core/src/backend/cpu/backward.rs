@@ -75,6 +75,8 @@ struct Walk<'a> {
     /// steps.
     hidden_gradient: Shared<'a>,
     memory_gradient: Shared<'a>,
+    /// What `R` saw of `h`: its gradient, where there is a mask, `[B, padded H]`.
+    seen_gradient: Shared<'a>,
     /// Of each team: the gradients of the gates' sums of a chunk, in panels.
     sums: &'a [Shared<'a>],
     /// Of each team: the gradients with respect to the weights, in panels of the blocks.
@@ -117,6 +119,7 @@ impl Recurrence<'_> {
         let mut memory = Buffer::zeros(states * spec.memory);
         let mut hidden_gradient = Buffer::zeros(states);
         let mut memory_gradient = Buffer::zeros(states * spec.memory);
+        let mut seen_gradient = Buffer::room(states * usize::from(!self.mask.is_empty()));
         let peepholes = with_filling(self.peepholes, hidden);
         let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer> {
             let rows = plan.teams.iter().map(|rows| rows.len());
@@ -144,12 +147,13 @@ impl Recurrence<'_> {
                         recurrent: recurrent.share(),
                         input: transposed_input.share(),
                         output,
-                        kept: Kept::new(self.cell, kept.share_to_read(), sizes),
+                        kept: Kept::new(self.saved(), kept.share_to_read(), sizes),
                         upstream,
                         memory: memory.share(),
                         peepholes: peepholes.share_to_read(),
                         hidden_gradient: hidden_gradient.share(),
                         memory_gradient: memory_gradient.share(),
+                        seen_gradient: seen_gradient.share(),
                         sums: &sums.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         weights: &weights.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         blocks: &blocks,
@@ -373,6 +377,7 @@ impl Walk<'_> {
                     StepBack {
                         rows: rows.len(),
                         units: self.panels.units[panel].clone(),
+                        change: recurrence.change(rows.start, t),
                         kept: self.kept.step(t, rows.start),
                         before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
                         memory: of(&self.memory, spec.memory),
@@ -398,6 +403,11 @@ impl Walk<'_> {
             self.left(member, first, recurrent, &mut scratch.left);
             // (To the rows behind it would add nothing.)
             let count = recurrence.active(rows.start, k).rows(rows.len());
+            let masked = !recurrence.mask.is_empty();
+            let (start, result) = match masked {
+                true => (Start::Zero, &self.seen_gradient),
+                false => (start, &self.hidden_gradient),
+            };
             for panel in self.hidden_panels.of_members[member.place()].clone() {
                 let units = &self.hidden_panels.units[panel];
                 Product {
@@ -407,10 +417,24 @@ impl Walk<'_> {
                     vectors: units.len() / simd.lanes(),
                     panel_row: None,
                     rows: count,
-                    result: self.hidden_gradient.at(rows.start * padded + units.start),
+                    result: result.at(rows.start * padded + units.start),
                     result_row: padded,
                 }
                 .run(simd);
+            }
+            for row in rows.start..rows.start + count * usize::from(masked) {
+                let start = row * padded;
+                let seen = self
+                    .seen_gradient
+                    .read(start + real.start..start + real.end);
+                let mask = recurrence
+                    .mask_of(row)
+                    .into_iter()
+                    .flat_map(|mask| &mask[real.clone()]);
+                let gradient = self.hidden_gradient_of(row, &real);
+                for ((gradient, seen), mask) in gradient.iter_mut().zip(seen).zip(mask) {
+                    *gradient += seen * mask;
+                }
             }
         }
     }
@@ -459,8 +483,9 @@ impl Walk<'_> {
     ) -> Start {
         let recurrence = self.recurrence;
         let upstream = self.upstream.output.zip(k);
-        let direct = recurrence.cell.direct();
-        if upstream.is_none() && recurrence.lengths.is_none() && !direct {
+        let direct = recurrence.cell.direct() || recurrence.change.is_some();
+        let masked = !recurrence.mask.is_empty();
+        if upstream.is_none() && recurrence.lengths.is_none() && !direct && !masked {
             return Start::Zero;
         }
         let takes_part = |row: usize, k| recurrence.active(0, k).has(row);
@@ -558,6 +583,8 @@ impl Walk<'_> {
                 true => &recurrence.hidden[row * hidden..][..hidden],
                 false => &self.output.of(row, sizes.step(k - 1))[..hidden],
             });
+            let mask = recurrence.mask_of(row).into_iter().flatten();
+            h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
         }
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {

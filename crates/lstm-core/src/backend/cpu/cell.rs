@@ -142,13 +142,27 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                         memory: from_fn(|m| V::load(memory(m))),
                     };
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
-                    let (after, saved) = cell.forward(sums, before, peepholes);
+                    let (mut after, saved) = cell.forward(sums, before, peepholes);
+                    let computed = after.memory;
+                    if let Some(change) = step.change {
+                        let mixed = |number, before, after: V| {
+                            change
+                                .load::<V>(row, number, unit)
+                                .mul_add(after - before, before)
+                        };
+                        after.hidden = mixed(0, before.hidden, after.hidden);
+                        for m in 0..M {
+                            after.memory[m] = mixed(1 + m, before.memory[m], after.memory[m]);
+                        }
+                    }
                     for m in 0..M {
                         after.memory[m].store(memory(m));
                     }
                     after.hidden.store(step.hidden.at(row, unit));
                     if let Some(kept) = step.kept {
+                        let zoned = step.change.map(|_| computed);
                         let saved = saved.into_iter().chain(after.memory);
+                        let saved = saved.chain(zoned.into_iter().flatten());
                         for (number, value) in saved.enumerate() {
                             value.store(kept.at(row, number, unit));
                         }
@@ -173,6 +187,11 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         let units = step.units;
+        // Where the states are that the cell gave.
+        let computed = match step.change {
+            Some(_) => K + M,
+            None => K,
+        };
         for row in 0..step.rows {
             if !step.active.has(row) {
                 // SAFETY: the promise of whoever called `Cell::step_back`.
@@ -193,18 +212,38 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                                 _ => step.memory.at(row, m * step.state + unit),
                             })
                         }),
-                        after: from_fn(|m| V::load(step.kept.at(row, K + m, unit))),
+                        after: from_fn(|m| V::load(step.kept.at(row, computed + m, unit))),
                     };
-                    let after = States {
+                    let mut after = States {
                         hidden: V::load(step.hidden.at(row, unit)),
                         memory: from_fn(|m| V::load(grad(m))),
                     };
+                    let zoned = after;
+                    if let Some(change) = step.change {
+                        after.hidden = after.hidden * change.load::<V>(row, 0, unit);
+                        for m in 0..M {
+                            after.memory[m] = after.memory[m] * change.load::<V>(row, 1 + m, unit);
+                        }
+                    }
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
-                    let gradients = cell.backward(saved, peepholes, after);
+                    let mut gradients = cell.backward(saved, peepholes, after);
+                    if step.change.is_some() {
+                        // The rest of the gradient passes the step.
+                        let by_cell = match C::DIRECT {
+                            true => gradients.before.hidden,
+                            false => V::splat(0.0),
+                        };
+                        let before = &mut gradients.before;
+                        before.hidden = by_cell + (zoned.hidden - after.hidden);
+                        for m in 0..M {
+                            before.memory[m] =
+                                before.memory[m] + (zoned.memory[m] - after.memory[m]);
+                        }
+                    }
                     for m in 0..M {
                         gradients.before.memory[m].store(grad(m));
                     }
-                    if C::DIRECT {
+                    if C::DIRECT || step.change.is_some() {
                         gradients.before.hidden.store(step.hidden.at(row, unit));
                     }
                     for s in 0..S {
@@ -250,6 +289,39 @@ impl Rows {
     pub unsafe fn at(self, row: usize, column: usize) -> *mut f32 {
         // SAFETY: the caller's promise.
         unsafe { self.first.add(row * self.row + column) }
+    }
+}
+
+/// What a step's change of each state is multiplied with: `[rows, (1 + M)·H]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Change {
+    /// The numbers, which are only read.
+    pub rows: Rows,
+    /// `H`
+    pub hidden: usize,
+}
+
+impl Change {
+    /// That of state `state`, of neighbouring units; 1 for those that fill the last block.
+    ///
+    /// # Safety
+    ///
+    /// The row must be there.
+    #[inline(always)]
+    unsafe fn load<V: Vector>(self, row: usize, state: usize, unit: usize) -> V {
+        let there = self.hidden.saturating_sub(unit).min(V::LANES);
+        let mut numbers = [1.0; BLOCK];
+        // SAFETY: the caller's promise, and there are that many units; a vector is at most a block.
+        unsafe {
+            if there > 0 {
+                let from = self.rows.at(row, state * self.hidden + unit);
+                if there == V::LANES {
+                    return V::load(from);
+                }
+                numbers[..there].copy_from_slice(std::slice::from_raw_parts(from, there));
+            }
+            V::load(numbers.as_ptr())
+        }
     }
 }
 
@@ -305,6 +377,8 @@ pub(crate) struct Step<'a> {
     pub state: usize,
     /// Read: the peepholes, a row each, from unit 0 on.
     pub peepholes: Rows,
+    /// Read: what the change of the states is multiplied with, if anything.
+    pub change: Option<Change>,
     /// Written: what is to be kept, if anything.
     pub kept: Option<KeptStep>,
     /// The rows that have a step; nothing is written of the others but, perhaps, `hidden`.
@@ -317,6 +391,8 @@ pub(crate) struct StepBack<'a> {
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
+    /// Read: what the change of the states was multiplied with, if anything.
+    pub change: Option<Change>,
     /// Read: what was kept of this step.
     pub kept: KeptStep,
     /// Read: what was kept of the step before, unless this is the first of all, or of a row.
@@ -358,16 +434,16 @@ pub(crate) struct KeptStep {
 }
 
 impl<'a> Kept<'a> {
-    /// How many numbers a cell keeps.
-    pub fn size(cell: &dyn Cell, sizes: Sizes) -> usize {
-        sizes.time * padded(sizes.hidden) * sizes.batch * cell.saved()
+    /// How many numbers there are, with `each` for a unit in a step.
+    pub fn size(each: usize, sizes: Sizes) -> usize {
+        sizes.time * padded(sizes.hidden) * sizes.batch * each
     }
 
-    pub fn new(cell: &dyn Cell, numbers: Shared<'a>, sizes: Sizes) -> Self {
+    pub fn new(each: usize, numbers: Shared<'a>, sizes: Sizes) -> Self {
         Self {
             numbers,
             sizes,
-            each: cell.saved(),
+            each,
         }
     }
 

@@ -31,6 +31,8 @@ struct Walk<'a> {
     packed: Shared<'a>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
     hidden: [Shared<'a>; 2],
+    /// What `R` sees of it: the same, or where there is a mask, masked.
+    seen: [Shared<'a>; 2],
     /// The other states, `[B, M, padded H]`.
     memory: Shared<'a>,
     /// `[P, padded H]`
@@ -51,14 +53,16 @@ impl Recurrence<'_> {
         } = self.sizes;
         let plan = self.plan();
         let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd);
-        let kept_size = Kept::size(self.cell, self.sizes) * usize::from(keep);
+        let kept_size = Kept::size(self.saved(), self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
         let mut packed = Buffer::room(panels.packed_len(&self.spec, self.sizes));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
         let states_of_all = batch * self.spec.memory;
         let mut memory = Buffer::zeros(states_of_all * padded(hidden));
         let peepholes = with_filling(self.peepholes, hidden);
-        let [before, after] = &mut states;
+        let masked = batch * usize::from(!self.mask.is_empty());
+        let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
+        let hidden_states = states.each_mut().map(Buffer::share);
         // SAFETY: the walk writes all rows, units and steps.
         let output = unsafe {
             written(batch * time * hidden, |output| {
@@ -66,11 +70,15 @@ impl Recurrence<'_> {
                     recurrence: self,
                     panels: &panels,
                     packed: packed.share(),
-                    hidden: [before.share(), after.share()],
+                    hidden: hidden_states,
+                    seen: match masked {
+                        0 => hidden_states,
+                        _ => seen.each_mut().map(Buffer::share),
+                    },
                     memory: memory.share(),
                     peepholes: peepholes.share_to_read(),
                     output,
-                    kept: keep.then(|| Kept::new(self.cell, kept.share(), self.sizes)),
+                    kept: keep.then(|| Kept::new(self.saved(), kept.share(), self.sizes)),
                 };
                 plan.run(|member| walk.run(&member));
             })
@@ -105,6 +113,10 @@ impl Walk<'_> {
             let hidden = sizes.hidden;
             scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
             scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
+        }
+        for row in member.rows() {
+            // SAFETY: no other thread has these rows and units.
+            unsafe { self.mask(member, row, 0) };
         }
         member.meet_all();
         let mut sums = Buffer::room(SUMS * PANEL_VECTORS * recurrence.simd.lanes());
@@ -155,7 +167,7 @@ impl Walk<'_> {
                     into: into_x,
                 };
                 let h = Left {
-                    first: before.at(start * padded),
+                    first: self.seen[k % 2].at(start * padded),
                     row: padded,
                     column: 1,
                     depth: hidden,
@@ -197,6 +209,7 @@ impl Walk<'_> {
                                 first: self.peepholes.at(0),
                                 row: padded,
                             },
+                            change: recurrence.change(start, t),
                             kept: self.kept.map(|kept| kept.step(t, start)),
                             active,
                         },
@@ -221,6 +234,31 @@ impl Walk<'_> {
                         .write(units.clone())
                         .copy_from_slice(before.read(units));
                 }
+                self.mask(member, row, (k + 1) % 2);
+            }
+        }
+    }
+
+    /// Masks what `R` sees of a row of `h`, of the member's units, if there is a mask.
+    ///
+    /// # Safety
+    ///
+    /// No other thread may have this row and these units.
+    unsafe fn mask(&self, member: &Member, row: usize, turn: usize) {
+        let hidden = self.recurrence.sizes.hidden;
+        if let Some(mask) = self.recurrence.mask_of(row) {
+            let real = member.real_units(hidden);
+            let start = row * padded(hidden);
+            let units = start + real.start..start + real.end;
+            // SAFETY: the caller's promise; the buffers were made of zeros.
+            let (seen, h) = unsafe {
+                (
+                    self.seen[turn].write(units.clone()),
+                    self.hidden[turn].read(units),
+                )
+            };
+            for ((seen, h), mask) in seen.iter_mut().zip(h).zip(&mask[real]) {
+                *seen = h * mask;
             }
         }
     }

@@ -63,25 +63,35 @@ impl Pointwise<4, 0, 5, 0> for Gru {
 #[derive(Clone, Copy)]
 pub(super) struct GruVariant(pub GruKind);
 
+impl GruVariant {
+    /// The gates `r, z` and the candidate, each with its slope.
+    #[inline(always)]
+    fn gates<V: Vector>(self, [n_x, r, z, n_h]: [V; 4]) -> [(V, V); 3] {
+        let Self(kind) = self;
+        let gate = |function, sum| nonlinearity::of_sum(function, kind.clip_sums, sum);
+        let reset = gate(kind.gate, r);
+        let candidate = gate(kind.candidate, reset.0.mul_add(n_h, n_x));
+        [reset, gate(kind.gate, z), candidate]
+    }
+}
+
 impl Pointwise<4, 0, 5, 0> for GruVariant {
     const DIRECT: bool = true;
 
     #[inline(always)]
     fn forward<V: Vector>(
         self,
-        [n_x, r, z, n_h]: [V; 4],
+        sums: [V; 4],
         before: States<V, 0>,
         _: [V; 0],
     ) -> (States<V, 0>, [V; 5]) {
-        let Self(kind) = self;
-        let (reset, _) = nonlinearity::with_slope(kind.gate, r);
-        let (update, _) = nonlinearity::with_slope(kind.gate, z);
-        let (n, _) = nonlinearity::with_slope(kind.candidate, reset.mul_add(n_h, n_x));
+        let [_, (update, _), (n, _)] = self.gates(sums);
         let h = update.mul_add(before.hidden - n, n);
         let after = States {
-            hidden: clip(kind.clip, h),
+            hidden: clip(self.0.clip, h),
             memory: [],
         };
+        let [n_x, r, z, n_h] = sums;
         (after, [n_x, r, z, n_h, before.hidden])
     }
 
@@ -92,14 +102,11 @@ impl Pointwise<4, 0, 5, 0> for GruVariant {
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 4, 0, 0> {
-        let Self(kind) = self;
         let one = V::splat(1.0);
         let [n_x, r, z, n_h, before] = saved.numbers;
-        let (reset, slope_r) = nonlinearity::with_slope(kind.gate, r);
-        let (update, slope_z) = nonlinearity::with_slope(kind.gate, z);
-        let (n, slope_n) = nonlinearity::with_slope(kind.candidate, reset.mul_add(n_h, n_x));
+        let [(reset, slope_r), (update, slope_z), (n, slope_n)] = self.gates([n_x, r, z, n_h]);
         let h = update.mul_add(before - n, n);
-        let dh = pass_clip(kind.clip, h, grad.hidden);
+        let dh = pass_clip(self.0.clip, h, grad.hidden);
         let dn = dh * (one - update) * slope_n;
         Gradients {
             sums: [

@@ -70,7 +70,13 @@ impl LstmVariant {
         if self.0.open == Some(gate) {
             return (V::splat(1.0), V::splat(0.0));
         }
-        nonlinearity::with_slope(self.0.gate, sum)
+        nonlinearity::of_sum(self.0.gate, self.0.clip_sums, sum)
+    }
+
+    /// The candidate's value and slope.
+    #[inline(always)]
+    fn candidate<V: Vector>(self, sum: V) -> (V, V) {
+        nonlinearity::of_sum(self.0.candidate, self.0.clip_sums, sum)
     }
 
     /// The input and the forget gate, with the slopes by their sums; a coupled forget gate has none.
@@ -101,7 +107,7 @@ impl<const S: usize, const P: usize> Pointwise<S, 1, S, P> for LstmVariant {
             }
         }
         let [(i, _), (f, _)] = self.input_and_forget(sums);
-        let (g, _) = nonlinearity::with_slope(self.0.candidate, sums[S - 2]);
+        let (g, _) = self.candidate(sums[S - 2]);
         let c = clip(self.0.clip, f.mul_add(before, i * g));
         if P > 0 {
             sums[S - 1] = peepholes[P - 1].mul_add(c, sums[S - 1]);
@@ -125,7 +131,7 @@ impl<const S: usize, const P: usize> Pointwise<S, 1, S, P> for LstmVariant {
         let sums = saved.numbers;
         let ([before], [c]) = (saved.before, saved.after);
         let [(i, slope_i), (f, slope_f)] = self.input_and_forget(sums);
-        let (g, slope_g) = nonlinearity::with_slope(self.0.candidate, sums[S - 2]);
+        let (g, slope_g) = self.candidate(sums[S - 2]);
         let (o, slope_o) = self.gate(Gate::Output, sums[S - 1]);
         let (shown, slope_shown) = nonlinearity::with_slope(self.0.shown, c);
 

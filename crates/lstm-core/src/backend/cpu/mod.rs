@@ -18,12 +18,13 @@ mod pool;
 mod product;
 mod rnn;
 mod simd;
+mod slstm;
 mod team;
 mod weights;
 
 pub(crate) use backward::{Upstream, Wanted};
-use cell::Active;
 pub(crate) use cell::Cell;
+use cell::{Active, Change, Rows};
 pub use memory::Buffer;
 pub(crate) use simd::Simd;
 pub(crate) use weights::Weights;
@@ -35,6 +36,7 @@ use gru::{Gru, GruVariant};
 use lstm::{Lstm, LstmVariant};
 use memory::Shared;
 use rnn::{Rnn, RnnVariant};
+use slstm::SLstm;
 use std::ops::Range;
 use team::{Member, Plan};
 use weights::padded;
@@ -105,6 +107,10 @@ pub(crate) struct Recurrence<'a> {
     pub memory: &'a [f32],
     /// `[P·H]`
     pub peepholes: &'a [f32],
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`, or empty.
+    pub mask: &'a [f32],
+    /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, if not with all.
+    pub change: Option<Sequence<'a>>,
     /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
     /// are, and its output is zero.
     pub lengths: Option<&'a [usize]>,
@@ -117,7 +123,7 @@ pub(crate) struct Recurrence<'a> {
 /// The kernels of a cell.
 pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
     match kind {
-        CellKind::Rnn(kind) => match (kind.activation, kind.clip) {
+        CellKind::Rnn(kind) => match (kind.activation, kind.clip.or(kind.clip_sums)) {
             (Nonlinearity::Tanh, None) => Box::new(OfVectors(Rnn::Tanh)),
             (Nonlinearity::Relu, None) => Box::new(OfVectors(Rnn::Relu)),
             _ => Box::new(OfVectors(RnnVariant(kind))),
@@ -134,12 +140,35 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
         }
         CellKind::Gru(GruKind::USUAL) => Box::new(OfVectors(Gru)),
         CellKind::Gru(kind) => Box::new(OfVectors(GruVariant(kind))),
+        CellKind::SLstm(kind) => Box::new(OfVectors(SLstm(kind))),
     }
 }
 
 impl Recurrence<'_> {
     fn plan(&self) -> Plan {
         Plan::new(self.sizes, self.spec.sums(), self.threads)
+    }
+
+    /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.
+    fn saved(&self) -> usize {
+        let zoned = self.change.map_or(0, |_| self.spec.memory);
+        self.cell.saved() + zoned
+    }
+
+    /// The mask of a row, if there is one.
+    fn mask_of(&self, row: usize) -> Option<&[f32]> {
+        self.mask.chunks_exact(self.sizes.hidden).nth(row)
+    }
+
+    /// What a step's change is multiplied with, from row `first` on.
+    fn change(&self, first: usize, t: usize) -> Option<Change> {
+        self.change.map(|change| Change {
+            rows: Rows {
+                first: change.at(first, t).cast_mut(),
+                row: change.row,
+            },
+            hidden: self.sizes.hidden,
+        })
     }
 
     /// The rows, from `first` on, that take part in the step read as number `k`.

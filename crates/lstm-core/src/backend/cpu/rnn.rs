@@ -74,7 +74,7 @@ impl Pointwise<1, 0, 1, 0> for RnnVariant {
         _: States<V, 0>,
         _: [V; 0],
     ) -> (States<V, 0>, [V; 1]) {
-        let (h, _) = nonlinearity::with_slope(self.0.activation, sum);
+        let (h, _) = nonlinearity::of_sum(self.0.activation, self.0.clip_sums, sum);
         (only(clip(self.0.clip, h)), [sum])
     }
 
@@ -85,7 +85,9 @@ impl Pointwise<1, 0, 1, 0> for RnnVariant {
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 1, 0, 0> {
-        let (h, slope) = nonlinearity::with_slope(self.0.activation, saved.numbers[0]);
-        of_sum(pass_clip(self.0.clip, h, grad.hidden) * slope)
+        let Self(kind) = self;
+        let [sum] = saved.numbers;
+        let (h, slope) = nonlinearity::of_sum(kind.activation, kind.clip_sums, sum);
+        of_sum(pass_clip(kind.clip, h, grad.hidden) * slope)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::gru::Gru;
 use super::lstm::{self, Lstm};
+use super::nonlinearity;
 use super::rnn::{self, Rnn};
 use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, Spec};
 use burn_cubecl::cubecl::{self, prelude::*};
@@ -83,35 +84,41 @@ impl Known {
     /// The cell, if it has kernels. (Options are named one by one, so that a new one has to be thought of
     /// here.)
     pub fn of(cell: CellKind) -> Option<Self> {
-        match cell {
+        let (known, functions, clip_sums) = match cell {
             CellKind::Rnn(kind) => {
                 let RnnKind {
-                    activation: _,
+                    activation,
                     clip: _,
+                    clip_sums,
                 } = kind;
-                Some(Self::Rnn(kind))
+                (Self::Rnn(kind), vec![activation], clip_sums)
             }
             CellKind::Lstm(kind) => {
                 let LstmKind {
-                    gate: _,
-                    candidate: _,
-                    shown: _,
+                    gate,
+                    candidate,
+                    shown,
                     clip: _,
+                    clip_sums,
                     coupled: _,
                     open: _,
                     peepholes: _,
                 } = kind;
-                Some(Self::Lstm(kind))
+                (Self::Lstm(kind), vec![gate, candidate, shown], clip_sums)
             }
             CellKind::Gru(kind) => {
                 let GruKind {
-                    gate: _,
-                    candidate: _,
+                    gate,
+                    candidate,
                     clip: _,
+                    clip_sums,
                 } = kind;
-                Some(Self::Gru(kind))
+                (Self::Gru(kind), vec![gate, candidate], clip_sums)
             }
-        }
+            CellKind::SLstm(_) => return None,
+        };
+        let all_known = functions.into_iter().all(nonlinearity::known);
+        (all_known && clip_sums.is_none()).then_some(known)
     }
 
     /// How its weights are packed, and what its kernels save.

@@ -20,6 +20,29 @@ pub struct Sloped<N: Size> {
     pub slope: Vector<f32, N>,
 }
 
+/// Whether there is the function on the GPU.
+pub const fn known(function: Nonlinearity) -> bool {
+    matches!(
+        function,
+        Nonlinearity::Identity
+            | Nonlinearity::Tanh
+            | Nonlinearity::Sigmoid
+            | Nonlinearity::Relu
+            | Nonlinearity::LeakyRelu { .. }
+            | Nonlinearity::ThresholdedRelu { .. }
+            | Nonlinearity::Elu { .. }
+            | Nonlinearity::HardSigmoid { .. }
+            | Nonlinearity::Softsign
+    )
+}
+
+/// Where a function isn't [`known`], which no kernel is compiled for.
+#[cube]
+fn unknown<N: Size>() -> Vector<f32, N> {
+    comptime!(unreachable!("`fits` refuses the cell"));
+    Vector::<f32, N>::new(0.0f32)
+}
+
 /// Whether the value is what is saved for backward.
 pub const fn saves_value(function: Nonlinearity) -> bool {
     matches!(
@@ -55,17 +78,17 @@ pub fn reactivate<N: Size>(saved: Vector<f32, N>, #[comptime] function: Nonlinea
         Nonlinearity::Tanh => one - value * value,
         Nonlinearity::Sigmoid => value * (one - value),
         Nonlinearity::Relu => select_many(value.greater_than(&zero), one, zero),
-        Nonlinearity::LeakyRelu(alpha) => {
-            select_many(saved.greater_than(&zero), one, number::<N>(alpha))
-        }
-        Nonlinearity::ThresholdedRelu(alpha) => {
+        Nonlinearity::LeakyRelu {
+            negative_slope: alpha,
+        } => select_many(saved.greater_than(&zero), one, number::<N>(alpha)),
+        Nonlinearity::ThresholdedRelu { alpha } => {
             select_many(saved.greater_than(&number::<N>(alpha)), one, zero)
         }
-        Nonlinearity::Elu(alpha) => {
+        Nonlinearity::Elu { alpha } => {
             let below = number::<N>(alpha) * saved.min(zero).exp();
             select_many(saved.greater_than(&zero), one, below)
         }
-        Nonlinearity::HardSigmoid(alpha, beta) => {
+        Nonlinearity::HardSigmoid { alpha, beta } => {
             let alpha = number::<N>(alpha);
             let y = alpha * saved + number::<N>(beta);
             let slope = select_many(y.greater_than(&one), zero, alpha);
@@ -75,6 +98,7 @@ pub fn reactivate<N: Size>(saved: Vector<f32, N>, #[comptime] function: Nonlinea
             let scale = one / (one + saved.max(zero - saved));
             scale * scale
         }
+        _ => unknown::<N>(),
     };
     Sloped::<N> { value, slope }
 }
@@ -92,21 +116,22 @@ fn value<N: Size>(x: Vector<f32, N>, #[comptime] function: Nonlinearity) -> Vect
             half + half * (half * x).tanh()
         }
         Nonlinearity::Relu => x.max(zero),
-        Nonlinearity::LeakyRelu(alpha) => {
-            select_many(x.greater_than(&zero), x, number::<N>(alpha) * x)
-        }
-        Nonlinearity::ThresholdedRelu(alpha) => {
+        Nonlinearity::LeakyRelu {
+            negative_slope: alpha,
+        } => select_many(x.greater_than(&zero), x, number::<N>(alpha) * x),
+        Nonlinearity::ThresholdedRelu { alpha } => {
             select_many(x.greater_than(&number::<N>(alpha)), x, zero)
         }
-        Nonlinearity::Elu(alpha) => {
+        Nonlinearity::Elu { alpha } => {
             let below = number::<N>(alpha) * (x.min(zero).exp() - one);
             select_many(x.greater_than(&zero), x, below)
         }
-        Nonlinearity::HardSigmoid(alpha, beta) => {
+        Nonlinearity::HardSigmoid { alpha, beta } => {
             let y = number::<N>(alpha) * x + number::<N>(beta);
             y.max(zero).min(one)
         }
         Nonlinearity::Softsign => x / (one + x.max(zero - x)),
+        _ => unknown::<N>(),
     }
 }
 
@@ -141,6 +166,6 @@ pub fn pass_clip<N: Size>(
 
 #[cube]
 fn number<N: Size>(#[comptime] real: Real) -> Vector<f32, N> {
-    let number = comptime!(real.get());
+    let number = comptime!(real.get() as f32);
     Vector::new(number.runtime())
 }

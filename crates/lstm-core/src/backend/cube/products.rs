@@ -3,7 +3,7 @@
 
 use super::buffers::Sizes;
 use super::operations::SequenceKernels;
-use crate::lengths::steps_of_padding;
+use crate::mask::steps_of_padding;
 use crate::ops::{Each, Inputs, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};

@@ -40,10 +40,17 @@ fn adapter() -> Option<CubeDevice> {
 
 /// Cells of every kind, with few options and with many.
 fn cells() -> Vec<CellKind> {
-    let rnn = |activation, clip| CellKind::Rnn(RnnKind { activation, clip });
+    let rnn = |activation, clip| {
+        let clip_sums = None;
+        CellKind::Rnn(RnnKind {
+            activation,
+            clip,
+            clip_sums,
+        })
+    };
     vec![
         rnn(Nonlinearity::Tanh, None),
-        rnn(Nonlinearity::Elu(1.0.into()), Some(0.9.into())),
+        rnn(Nonlinearity::Elu { alpha: 1.0.into() }, Some(0.9.into())),
         CellKind::Lstm(LstmKind::USUAL),
         CellKind::Lstm(LstmKind {
             clip: Some(0.6.into()),
@@ -134,6 +141,8 @@ impl Case {
             peepholes: self.peepholes.as_ref().map(tensor).into(),
             hidden: tensor(&self.hidden),
             memory: self.memory.as_ref().map(tensor).into(),
+            mask: Maybe::Nothing,
+            change: Maybe::Nothing,
             cell: self.cell,
             reverse: self.reverse,
             lengths: self.lengths.clone(),

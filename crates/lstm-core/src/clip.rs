@@ -1,0 +1,81 @@
+//! Gradient clipping by the norm of all gradients together.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
+
+/// The norm of all of a module's gradients together, `[1]`; none if there are no gradients. It stays on the device.
+pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    struct SumOfSquares<'a> {
+        gradients: &'a GradientsParams,
+        sum: Option<Tensor<1>>,
+    }
+
+    impl ModuleVisitor for SumOfSquares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.get::<D>(param.id) {
+                let square = gradient.square().sum();
+                self.sum = Some(match self.sum.take() {
+                    Some(sum) => sum + square,
+                    None => square,
+                });
+            }
+        }
+    }
+
+    let mut squares = SumOfSquares {
+        gradients,
+        sum: None,
+    };
+    module.visit(&mut squares);
+    squares.sum.map(Tensor::sqrt)
+}
+
+/// Scales all of a module's gradients together so that their [norm](global_norm) is at most `bound` (Pascanu,
+/// Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*). Burn's own clipping bounds the
+/// norm of each tensor by itself, which turns the gradient.
+///
+/// The norm stays on the device: nothing is read back.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use burn::optim::{GradientsParams, SgdConfig};
+/// use lstm_core::{LstmConfig, clip_global_norm};
+///
+/// let device = Device::flex().autodiff();
+/// let lstm = LstmConfig::new(3, 5, true).init(&device);
+/// let mut optimizer = SgdConfig::new().init();
+/// let (output, _) = lstm.forward(Tensor::ones([2, 7, 3], &device), None);
+/// let gradients = GradientsParams::from_grads(output.sum().backward(), &lstm);
+/// let gradients = clip_global_norm(&lstm, gradients, 1.0);
+/// # let norm = lstm_core::global_norm(&lstm, &gradients).unwrap().into_scalar::<f32>();
+/// # assert!((norm - 1.0).abs() < 1e-5);
+/// let lstm = optimizer.step(0.1, lstm, gradients);
+/// ```
+pub fn clip_global_norm(
+    module: &impl Module,
+    gradients: GradientsParams,
+    bound: f64,
+) -> GradientsParams {
+    struct Scale {
+        gradients: GradientsParams,
+        factor: Tensor<1>,
+    }
+
+    impl ModuleVisitor for Scale {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+                let factor = self.factor.clone().cast(gradient.dtype()).reshape([1; D]);
+                self.gradients.register(param.id, gradient * factor);
+            }
+        }
+    }
+
+    let Some(norm) = global_norm(module, &gradients) else {
+        return gradients;
+    };
+    let factor = (norm.recip() * bound).clamp_max(1.0);
+    let mut scale = Scale { gradients, factor };
+    module.visit(&mut scale);
+    scale.gradients
+}

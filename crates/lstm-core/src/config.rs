@@ -1,0 +1,99 @@
+//! Configs that read what other versions, and `burn::nn`, have written.
+
+/// A struct with what Burn's `derive(Config)` makes of it, but for the reading. Options with a default come after
+/// `..`, and what a file doesn't say of them is at that default: it may be older than the option, or from
+/// `burn::nn`, whose one `initializer` stands for both of ours.
+macro_rules! config {
+    (
+        $(#[$attribute:meta])*
+        pub struct $name:ident {
+            $($(#[$required_doc:meta])* pub $required:ident: $required_type:ty,)*
+            ..
+            $($(#[$option_doc:meta])* pub $option:ident: $option_type:ty = $default:expr,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$required_doc])* pub $required: $required_type,)*
+            $($(#[$option_doc])* pub $option: $option_type,)*
+        }
+
+        pastey::paste! {
+            #[allow(clippy::useless_conversion)] // Only activations are converted.
+            impl $name {
+                /// The config with all other options at their defaults.
+                #[allow(clippy::too_many_arguments)]
+                pub fn new($($required: $required_type),*) -> Self {
+                    Self { $($required,)* $($option: $default,)* }
+                }
+
+                $(
+                    $(#[$option_doc])*
+                    pub fn [<with_ $option>](
+                        mut self,
+                        $option: $crate::config::config!(@argument $option $option_type),
+                    ) -> Self {
+                        self.$option = $option.into();
+                        self
+                    }
+                )*
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                #[serde(default)]
+                #[allow(dead_code)] // Not every config has initialisers.
+                struct Read {
+                    $($required: Option<$required_type>,)*
+                    $($option: $option_type,)*
+                    initializer: Option<burn::nn::Initializer>,
+                }
+
+                impl Default for Read {
+                    fn default() -> Self {
+                        Self {
+                            $($required: None,)*
+                            $($option: $default,)*
+                            initializer: None,
+                        }
+                    }
+                }
+
+                let read = Read::deserialize(deserializer)?;
+                let missing = <D::Error as serde::de::Error>::missing_field;
+                Ok(Self {
+                    $($required: read.$required.ok_or_else(|| missing(stringify!($required)))?,)*
+                    $($option: $crate::config::config!(@read $option read),)*
+                })
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(&burn::config::config_to_json(self))
+            }
+        }
+
+        impl burn::config::Config for $name {}
+    };
+    // An activation is given as ours or as Burn's.
+    (@argument gate_activation $type:ty) => { impl Into<$type> };
+    (@argument cell_activation $type:ty) => { impl Into<$type> };
+    (@argument hidden_activation $type:ty) => { impl Into<$type> };
+    (@argument $option:ident $type:ty) => { $type };
+    (@read input_initializer $read:ident) => {
+        $read.initializer.clone().unwrap_or($read.input_initializer)
+    };
+    (@read recurrent_initializer $read:ident) => {
+        $read.initializer.clone().unwrap_or($read.recurrent_initializer)
+    };
+    (@read $option:ident $read:ident) => {
+        $read.$option
+    };
+}
+
+pub(crate) use config;

@@ -1,0 +1,92 @@
+//! Both directions of a sequence (Schuster & Paliwal 1997, Graves & Schmidhuber 2005).
+
+use super::stack::{over, run};
+use super::{
+    Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
+};
+use crate::cell::Cell;
+use crate::mask::Steps;
+use crate::state::StackedState;
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::tensor::{Bool, Device, Tensor};
+
+/// Two [`Recurrent`] layers that read the sequence in both directions, whose outputs stand side by side, `[B, T, 2H]`.
+/// [`BiLstm`](crate::BiLstm) and the like are names of it.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use lstm_core::{Bidirectional, PeepholeLstmCellConfig};
+///
+/// let device = Device::flex();
+/// let cell = || PeepholeLstmCellConfig::new(3, 5).init(&device);
+/// let layer = Bidirectional::new(cell(), cell());
+/// let (output, state) = layer.forward(Tensor::ones([2, 7, 3], &device), None);
+/// assert_eq!(output.dims(), [2, 7, 10]);
+/// assert_eq!(state.cell.dims(), [2, 2, 5]); // forward direction first
+/// ```
+#[derive(Module, Debug)]
+#[module(custom_display)]
+pub struct Bidirectional<C: Cell> {
+    /// The layer that reads from the first step to the last.
+    pub forward: Recurrent<C>,
+    /// The layer that reads from the last step to the first.
+    pub reverse: Recurrent<C>,
+    /// Features of each direction's output, `H`.
+    pub d_hidden: usize,
+    /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+    pub batch_first: bool,
+}
+
+impl<C: Cell> ModuleDisplay for Bidirectional<C> {
+    fn custom_settings(&self) -> Option<DisplaySettings> {
+        display_settings()
+    }
+
+    fn custom_content(&self, content: Content) -> Option<Content> {
+        display(&self.forward.cell, "Bi{}", content)
+    }
+}
+
+impl<C: Cell<State: StackedState>> Bidirectional<C> {
+    /// A batch-first layer of a cell for each direction.
+    pub fn new(forward: C, reverse: C) -> Self {
+        Self {
+            d_hidden: forward.d_output(),
+            forward: Recurrent::new(forward),
+            reverse: Recurrent::new(reverse).with_reverse(true),
+            batch_first: true,
+        }
+    }
+
+    impl_calls!(<C::State as StackedState>::Stacked);
+}
+
+impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
+    type State = <C::State as StackedState>::Stacked;
+
+    fn forward_with(
+        &self,
+        input: Tensor<3>,
+        state: Option<Self::State>,
+        steps: &Steps,
+    ) -> (Tensor<3>, Self::State) {
+        let operation = format!("bi{}", C::NAME);
+        let input = swap_layout(input, self.batch_first);
+        let size = check_input(&operation, &input, self.forward.cell.d_input());
+        steps.check(&operation, size);
+        let layers = [&self.forward, &self.reverse];
+        let (output, state) = run(&operation, &[&layers], None, input, state, over(steps));
+        (swap_layout(output, self.batch_first), state)
+    }
+
+    fn step(&self, _: Tensor<2>, _: Option<Self::State>) -> (Tensor<2>, Self::State) {
+        panic!(
+            "bi{}: a step needs a layer of one direction: the reverse one begins at a sequence's end",
+            C::NAME
+        )
+    }
+
+    fn runs_on_kernels(&self, device: &Device) -> bool {
+        self.forward.runs_on_kernels(device) && self.reverse.runs_on_kernels(device)
+    }
+}

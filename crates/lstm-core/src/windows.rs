@@ -1,0 +1,83 @@
+//! Truncated backpropagation through time over a long stream.
+
+use crate::state::RecurrentState;
+use burn::tensor::{Tensor, s};
+
+/// A long stream, `[B, T, I]`, in windows of so many steps, with the state that is carried from each to the next.
+///
+/// Gradients flow within a window, since the state is detached between two; the weights can be updated after each.
+///
+/// ```
+/// # use burn::tensor::{Device, Tensor};
+/// use burn::optim::{GradientsParams, SgdConfig};
+/// use lstm_core::{LstmConfig, Windows};
+///
+/// let device = Device::flex().autodiff();
+/// let mut lstm = LstmConfig::new(3, 5, true).init(&device);
+/// let mut optimizer = SgdConfig::new().init();
+/// let stream = Tensor::ones([2, 1000, 3], &device);
+///
+/// let mut windows = Windows::new(stream, 100, None);
+/// while let Some((window, state)) = windows.next() {
+///     let (output, state) = lstm.forward(window, state); // [2, 100, 5]
+///     windows.carry(state);
+///     let gradients = GradientsParams::from_grads(output.mean().backward(), &lstm);
+///     lstm = optimizer.step(0.1, lstm, gradients);
+/// }
+/// # assert_eq!(windows.into_state().unwrap().hidden.dims(), [2, 5]);
+/// ```
+///
+/// (A layer's [`truncation`](crate::Recurrent::with_truncation) cuts the gradients of one call in the same places, but
+/// there the graph of the whole sequence is alive until its end.)
+#[derive(Clone, Debug)]
+pub struct Windows<S> {
+    stream: Tensor<3>,
+    steps: usize,
+    read: usize,
+    state: Option<S>,
+}
+
+impl<S> Windows<S> {
+    /// Windows of `steps` steps, the last of which may be shorter, and the state before the first.
+    ///
+    /// # Panics
+    ///
+    /// If `steps` is 0.
+    pub fn new(stream: Tensor<3>, steps: usize, state: Option<S>) -> Self {
+        crate::shape::at_least_one("windows", "steps", steps);
+        Self {
+            stream,
+            steps,
+            read: 0,
+            state,
+        }
+    }
+
+    /// Takes the state after a window, for the next one; without it, that begins anew.
+    pub fn carry<const D: usize>(&mut self, state: S)
+    where
+        S: RecurrentState<D>,
+    {
+        self.state = Some(state.detach());
+    }
+
+    /// The state that was carried last: after the stream, if all windows are read.
+    pub fn into_state(self) -> Option<S> {
+        self.state
+    }
+}
+
+impl<S> Iterator for Windows<S> {
+    /// The window, and the state before it.
+    type Item = (Tensor<3>, Option<S>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [_, time, _] = self.stream.dims();
+        let end = time.min(self.read + self.steps);
+        (self.read < end).then(|| {
+            let window = self.stream.clone().slice(s![.., self.read..end, ..]);
+            self.read = end;
+            (window, self.state.take())
+        })
+    }
+}

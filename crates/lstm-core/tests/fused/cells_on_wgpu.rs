@@ -1,0 +1,297 @@
+//! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
+
+use crate::case::{Random, TOLERANCE_OF_FLOAT16};
+use crate::cells::{Loop, OfParameters, TOLERANCE};
+use burn::module::Module;
+use burn::nn::activation::{
+    ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
+};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lstm_core::{
+    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig, Recurrent,
+    RecurrentState, RnnCellConfig,
+};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+
+/// A layer, with lengths or not: outputs and final state.
+fn run<C: Cell>(
+    layer: &Recurrent<C>,
+    x: &Tensor<3>,
+    state: &C::State,
+    lengths: &Option<Vec<usize>>,
+) -> (Tensor<3>, C::State) {
+    let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
+    match lengths {
+        Some(lengths) => layer.forward_with_lengths(x, state, &lengths[..]),
+        None => layer.forward(x, state),
+    }
+}
+
+/// A case of any cell.
+#[derive(Clone, Debug)]
+struct Case {
+    /// Of its numbers.
+    seed: u64,
+    /// `B, T, I, H`
+    shape: [usize; 4],
+    reverse: bool,
+    lengths: Option<Vec<usize>>,
+}
+
+impl Case {
+    /// Of few shapes, since for each of them products are tuned: the sequence kernels with and
+    /// without lengths, and the step kernels.
+    fn all() -> [Self; 3] {
+        let sequence = Self {
+            seed: 1,
+            shape: [5, 6, 3, 19],
+            reverse: false,
+            lengths: Some(vec![6, 1, 4, 6, 2]),
+        };
+        let other_way = Self {
+            reverse: true,
+            lengths: None,
+            ..sequence.clone()
+        };
+        let steps = Self {
+            shape: [3, 4, 3, 257],
+            reverse: true,
+            lengths: Some(vec![2, 4, 1]),
+            ..sequence.clone()
+        };
+        [sequence, other_way, steps]
+    }
+
+    /// Output, final states and all gradients, on kernels or by the reference loop.
+    fn results<C: Cell>(
+        &self,
+        device: &Device,
+        dtype: DType,
+        on_kernels: bool,
+        cell: impl Fn(usize, usize, &Device) -> C,
+    ) -> Vec<TensorData> {
+        let [b, t, i, h] = self.shape;
+        let device = device.clone().autodiff();
+        let mut draw = Random {
+            rng: ChaCha8Rng::seed_from_u64(self.seed),
+            device: device.clone(),
+            dtype,
+        };
+        let cell = cell(i, h, &device).map(&mut draw);
+        let x = draw.tensor([b, t, i], 1.0).require_grad();
+        let zero = cell.zero_state(b, &device);
+        let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
+        let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
+        let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+        let (y, last) = match on_kernels {
+            true => {
+                let layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
+                assert!(layer.runs_on_kernels(&device));
+                run(&layer, &x, &state, &self.lengths)
+            }
+            false => {
+                let by_loop = Loop { cell: cell.clone() };
+                let layer = Recurrent::new(by_loop).with_reverse(self.reverse);
+                assert!(!layer.runs_on_kernels(&device));
+                run(&layer, &x, &state, &self.lengths)
+            }
+        };
+        let mut results = vec![y.clone().into_data()];
+        let mut loss = (y * of_output).sum();
+        for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
+            results.push(tensor.clone().into_data());
+            loss = loss + (tensor * upstream).sum();
+        }
+        let gradients = loss.backward();
+        results.push(x.grad(&gradients).unwrap().into_data());
+        let of_state = state.tensors().into_iter();
+        results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
+        let mut visitor = OfParameters(&gradients, results);
+        cell.visit(&mut visitor);
+        visitor.1
+    }
+}
+
+/// Compares by the largest element of each tensor, and gives the largest error.
+fn compare(what: &str, got: Vec<TensorData>, want: Vec<TensorData>, tolerance: f32) -> f32 {
+    let mut largest = 0f32;
+    for (number, (got, want)) in got.into_iter().zip(want).enumerate() {
+        assert_eq!(got.shape(), want.shape());
+        let want: Vec<f32> = want.iter().collect();
+        let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
+        for (got, want) in got.iter::<f32>().zip(want) {
+            let error = (got - want).abs() / size;
+            assert!(
+                error <= tolerance,
+                "{what}: number {number} expected {want}, got {got}, of {size}"
+            );
+            largest = largest.max(error);
+        }
+    }
+    largest
+}
+
+/// A wgpu adapter, and the type of the numbers.
+struct On(Device, DType);
+
+/// Compares kernels and reference in a few cases.
+fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C + Copy + Sync) {
+    let (mut largest, On(device, dtype)) = (0f32, on);
+    let tolerance = match dtype {
+        DType::F32 => TOLERANCE,
+        _ => TOLERANCE_OF_FLOAT16,
+    };
+    for case in Case::all() {
+        let got = case.results(device, *dtype, true, cell);
+        let want = case.results(&Device::flex(), DType::F32, false, cell);
+        let what = format!("{name}, {dtype:?}, {case:?}");
+        largest = largest.max(compare(&what, got, want, tolerance));
+    }
+    println!("{name}: largest relative error {largest:.1e}");
+    assert!(largest > 0.0, "{name} doesn't run on kernels");
+}
+
+fn gru(on: &On) {
+    check(on, "gru", |i, h, device| {
+        GruCellConfig::new(i, h).init(device)
+    });
+    check(on, "gru without bias", |i, h, device| {
+        GruCellConfig::new(i, h).with_bias(false).init(device)
+    });
+}
+
+fn gru_with_options(on: &On) {
+    check(on, "gru with options", |i, h, device| {
+        GruCellConfig::new(i, h)
+            .with_clip(Some(0.5))
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
+            .with_hidden_activation(ActivationConfig::Softsign)
+            .init(device)
+    });
+}
+
+fn rnn(on: &On) {
+    for activation in activations() {
+        let name = format!("rnn {activation}").replace(char::is_whitespace, "");
+        check(on, &name, |i, h, device| {
+            RnnCellConfig::new(i, h)
+                .with_hidden_activation(activation.clone())
+                .with_clip(Some(0.9))
+                .init(device)
+        });
+    }
+}
+
+/// Those that no cell has by default. (At a corner a gradient hangs on the last bit of a sum, so there are
+/// few cases of those that have one, and none in float16.)
+fn activations() -> Vec<ActivationConfig> {
+    vec![
+        ActivationConfig::Tanh,
+        ActivationConfig::Sigmoid,
+        ActivationConfig::Softsign,
+        ActivationConfig::Elu(EluConfig::new()),
+        ActivationConfig::LeakyRelu(LeakyReluConfig::new()),
+        ActivationConfig::ThresholdedRelu(ThresholdedReluConfig::new().with_alpha(0.3)),
+        ActivationConfig::HardSigmoid(HardSigmoidConfig::new()),
+        ActivationConfig::Identity,
+    ]
+}
+
+fn lstm_with_options(on: &On) {
+    check(on, "lstm with clip", |i, h, device| {
+        LstmCellConfig::new(i, h).with_clip(Some(0.4)).init(device)
+    });
+    check(on, "lstm with other activations", |i, h, device| {
+        LstmCellConfig::new(i, h)
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
+            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()))
+            .with_hidden_activation(ActivationConfig::Softsign)
+            .init(device)
+    });
+}
+
+fn lstm_coupled(on: &On) {
+    check(on, "lstm coupled", |i, h, device| {
+        LstmCellConfig::new(i, h)
+            .with_input_forget(true)
+            .init(device)
+    });
+}
+
+fn lstm_with_peepholes(on: &On, clip: Option<f64>) {
+    for coupled in [false, true] {
+        let name = format!("lstm with peepholes, coupled {coupled}, clip {clip:?}");
+        check(on, &name, |i, h, device| {
+            let lstm = LstmCellConfig::new(i, h)
+                .with_input_forget(coupled)
+                .with_clip(clip);
+            PeepholeLstmCellConfig::new(lstm).init(device)
+        });
+    }
+}
+
+fn lstm_without_a_gate(on: &On) {
+    for gate in [Gate::Input, Gate::Forget, Gate::Output] {
+        check(on, &format!("lstm without {gate:?}"), |i, h, device| {
+            LstmWithoutGate::new(LstmCellConfig::new(i, h).init(device), gate)
+        });
+    }
+}
+
+/// The kernels for wgpu; skipped as in [`cube`](crate::cube), whose tests these are beside.
+mod on_cube {
+    use super::{DType, On};
+    use crate::cube::adapter;
+
+    fn float32() -> Option<On> {
+        adapter().map(|device| On(device, DType::F32))
+    }
+
+    #[test]
+    fn gru() {
+        let Some(on) = float32() else { return };
+        super::gru(&on);
+        super::gru_with_options(&on);
+    }
+
+    #[test]
+    fn rnn() {
+        let Some(on) = float32() else { return };
+        super::rnn(&on);
+    }
+
+    #[test]
+    fn lstm_with_options() {
+        let Some(on) = float32() else { return };
+        super::lstm_with_options(&on);
+        super::lstm_coupled(&on);
+    }
+
+    #[test]
+    fn lstm_with_peepholes() {
+        let Some(on) = float32() else { return };
+        super::lstm_with_peepholes(&on, Some(0.6));
+    }
+
+    #[test]
+    fn lstm_without_a_gate() {
+        let Some(on) = float32() else { return };
+        super::lstm_without_a_gate(&on);
+    }
+
+    /// Where the adapter has float16: cells without a corner, see [`activations`](super::activations).
+    #[test]
+    fn float16() {
+        let Some(device) = adapter() else { return };
+        if !device.supports_dtype(DType::F16) {
+            println!("skipped float16 on wgpu: the adapter doesn't have it");
+            return;
+        }
+        let on = On(device, DType::F16);
+        super::gru(&on);
+        super::lstm_coupled(&on);
+        super::lstm_with_peepholes(&on, None);
+        super::lstm_without_a_gate(&on);
+    }
+}
