@@ -263,7 +263,7 @@ fn gru() {
     check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
             .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });
@@ -409,7 +409,7 @@ fn lstm_with_options() {
     });
     check("lstm with other activations", &cpu(), |i, h, device| {
         LstmCellConfig::new(i, h)
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
             .with_cell_activation(ActivationConfig::Elu(EluConfig::new()).into())
             .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)

@@ -2,7 +2,6 @@
 
 use crate::case::{Random, TOLERANCE_OF_FLOAT16};
 use crate::cells::{Loop, OfParameters, TOLERANCE};
-use burn::module::Module;
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };

@@ -39,8 +39,12 @@ pub const fn known(function: Nonlinearity) -> bool {
 /// Where a function isn't [`known`], which no kernel is compiled for.
 #[cube]
 fn unknown<N: Size>() -> Vector<f32, N> {
-    comptime!(unreachable!("`fits` refuses the cell"));
+    comptime!(refuse());
     Vector::<f32, N>::new(0.0f32)
+}
+
+fn refuse() {
+    unreachable!("`fits` refuses the cell")
 }
 
 /// Whether the value is what is saved for backward.
