@@ -364,6 +364,17 @@ impl Walk<'_> {
         sizes.depth() + self.second.map_or(0, |_| sizes.hidden)
     }
 
+    /// Copies what the second product read of a row in time step `t`.
+    fn second_read(&self, row: usize, t: usize, read: &mut [f32]) {
+        let kept = self.kept.step(t, row);
+        for (block, read) in read.chunks_mut(BLOCK).enumerate() {
+            // SAFETY: it is the first number that was saved, and nobody writes there.
+            read.copy_from_slice(unsafe {
+                std::slice::from_raw_parts(kept.at(0, 0, block * BLOCK), read.len())
+            });
+        }
+    }
+
     /// Rows times steps that there is room for in a chunk of the member's team.
     fn room(&self, member: &Member) -> usize {
         chunk_rows(member.rows().len(), self.recurrence.sizes.time)
@@ -639,15 +650,12 @@ impl Walk<'_> {
                 true => &recurrence.hidden[row * hidden..][..hidden],
                 false => &self.output.of(row, sizes.step(k - 1))[..hidden],
             });
-            let kept = self.kept.step(sizes.step(k), row);
-            for (block, second) in second.chunks_mut(BLOCK).enumerate() {
-                // SAFETY: it is the first number that was saved, and nobody writes there.
-                second.copy_from_slice(unsafe {
-                    std::slice::from_raw_parts(kept.at(0, 0, block * BLOCK), second.len())
-                });
+            if self.second.is_some() {
+                self.second_read(row, sizes.step(k), second);
             }
-            let mask = recurrence.mask_of(row).into_iter().flatten();
-            h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
+            if let Some(mask) = recurrence.mask_of(row) {
+                h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
+            }
         }
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {

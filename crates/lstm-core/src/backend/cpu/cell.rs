@@ -135,7 +135,10 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 
     unsafe fn step(&self, simd: Simd, step: Step) {
-        simd.run(Forward::<_, S, M, K, P>(self.0, step));
+        match step.change.is_none() && step.second.is_none() {
+            true => simd.run(Forward::<_, S, M, K, P, true>(self.0, step)),
+            false => simd.run(Forward::<_, S, M, K, P, false>(self.0, step)),
+        }
     }
 
     unsafe fn between(&self, simd: Simd, step: Step) {
@@ -147,14 +150,28 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 
     unsafe fn step_back(&self, simd: Simd, step: StepBack) {
-        simd.run(Backward::<_, S, M, K, P>(self.0, step));
+        match step.change {
+            None => simd.run(Backward::<_, S, M, K, P, true>(self.0, step)),
+            Some(_) => simd.run(Backward::<_, S, M, K, P, false>(self.0, step)),
+        }
     }
 }
 
-struct Forward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(C, Step<'a>);
+/// With `PLAIN` without a change and a second product, for which the inner loop then doesn't ask.
+struct Forward<
+    'a,
+    C,
+    const S: usize,
+    const M: usize,
+    const K: usize,
+    const P: usize,
+    const PLAIN: bool,
+>(C, Step<'a>);
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for Forward<'_, C, S, M, K, P>
+impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Forward<'_, C, S, M, K, P, PLAIN>
+where
+    C: Pointwise<S, M, K, P>,
 {
     type Output = ();
 
@@ -162,6 +179,8 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         let units = step.units;
+        let change = step.change.filter(|_| !PLAIN);
+        let second = step.second.filter(|_| !PLAIN);
         for row in 0..step.rows {
             if !step.active.has(row) {
                 continue;
@@ -172,7 +191,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                 unsafe {
                     let mut sums: [V; S] =
                         from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
-                    if let Some(second) = step.second {
+                    if let Some(second) = second {
                         sums[0] = sums[0] + V::load(second.product.at(row, unit));
                     }
                     let memory = |m| step.memory.at(row, m * step.state + unit);
@@ -183,7 +202,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
                     let (mut after, saved) = cell.forward(sums, before, peepholes);
                     let computed = after.memory;
-                    if let Some(change) = step.change {
+                    if let Some(change) = change {
                         let mixed = |number, before, after: V| {
                             change
                                 .load::<V>(row, number, unit)
@@ -199,7 +218,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     }
                     after.hidden.store(step.hidden.at(row, unit));
                     if let Some(kept) = step.kept {
-                        let zoned = step.change.map(|_| computed);
+                        let zoned = change.map(|_| computed);
                         let saved = saved.into_iter().chain(after.memory);
                         let saved = saved.chain(zoned.into_iter().flatten());
                         for (number, value) in saved.enumerate() {
@@ -274,13 +293,21 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 }
 
-struct Backward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(
+/// As [`Forward`].
+struct Backward<
+    'a,
     C,
-    StepBack<'a>,
-);
+    const S: usize,
+    const M: usize,
+    const K: usize,
+    const P: usize,
+    const PLAIN: bool,
+>(C, StepBack<'a>);
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for Backward<'_, C, S, M, K, P>
+impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Backward<'_, C, S, M, K, P, PLAIN>
+where
+    C: Pointwise<S, M, K, P>,
 {
     type Output = ();
 
@@ -288,8 +315,9 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         let units = step.units;
+        let change = step.change.filter(|_| !PLAIN);
         // Where the states are that the cell gave.
-        let computed = match step.change {
+        let computed = match change {
             Some(_) => K + M,
             None => K,
         };
@@ -320,7 +348,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                         memory: from_fn(|m| V::load(grad(m))),
                     };
                     let zoned = after;
-                    if let Some(change) = step.change {
+                    if let Some(change) = change {
                         after.hidden = after.hidden * change.load::<V>(row, 0, unit);
                         for m in 0..M {
                             after.memory[m] = after.memory[m] * change.load::<V>(row, 1 + m, unit);
@@ -328,7 +356,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     }
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
                     let mut gradients = cell.backward(saved, peepholes, after);
-                    if step.change.is_some() {
+                    if change.is_some() {
                         // The rest of the gradient passes the step.
                         let by_cell = match C::DIRECT {
                             true => gradients.before.hidden,
@@ -344,7 +372,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     for m in 0..M {
                         gradients.before.memory[m].store(grad(m));
                     }
-                    if C::DIRECT || step.change.is_some() {
+                    if C::DIRECT || change.is_some() {
                         gradients.before.hidden.store(step.hidden.at(row, unit));
                     }
                     for s in 0..S {

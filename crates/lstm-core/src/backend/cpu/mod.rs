@@ -158,7 +158,8 @@ impl Recurrence<'_> {
 
     /// The mask of a row, if there is one.
     fn mask_of(&self, row: usize) -> Option<&[f32]> {
-        self.mask.chunks_exact(self.sizes.hidden).nth(row)
+        let hidden = self.sizes.hidden;
+        (!self.mask.is_empty()).then(|| &self.mask[row * hidden..][..hidden])
     }
 
     /// What a step's change is multiplied with, from row `first` on.
