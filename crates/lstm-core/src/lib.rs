@@ -72,7 +72,7 @@
 //! | cell | on these kernels |
 //! | --- | --- |
 //! | [`LstmCell`], [`RnnCell`] | with `clip`, `clip_sums`, coupled gates and any [`Nonlinearity`] |
-//! | [`GruCell`] | with the reset gate after the product, with `clip`, `clip_sums` and any [`Nonlinearity`] |
+//! | [`GruCell`] | with the reset gate after the product or before, `clip`, `clip_sums` and any [`Nonlinearity`] |
 //! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //! | [`Zoneout`] | of any of these, in training too |
@@ -87,8 +87,8 @@
 //!
 //! | on the loop | why |
 //! | --- | --- |
-//! | [`GruCell`] with the reset gate first, [`LstmpCell`] | a second product within a step |
-//! | [`RecurrentDropout`] with a mask for each gate | a product with another operand for each gate |
+//! | [`LstmpCell`] | a product between the states and what `R` sees of them, of another size |
+//! | [`RecurrentDropout`] with a mask for each gate, or of a GRU with the reset gate first | a product with another operand for each gate |
 //! | [`LayerNormLstmCell`] | a row's mean and variance between the product and the gates |
 //! | PReLU and SwiGLU as activations | parameters of their own |
 //!

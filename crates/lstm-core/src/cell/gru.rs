@@ -209,10 +209,8 @@ impl Cell for GruCell {
     }
 
     fn kernel(&self) -> Option<Kernel> {
-        if !self.reset_after {
-            return None;
-        }
         let kind = CellKind::Gru(GruKind {
+            reset_first: !self.reset_after,
             gate: self.gate_activation.pointwise()?,
             candidate: self.hidden_activation.pointwise()?,
             clip: self.clip.map(Real::from),
@@ -224,7 +222,9 @@ impl Cell for GruCell {
             Tensor::zeros([width], (&like.device(), like.dtype()))
         };
         let units = self.d_hidden();
-        if self.bias.is_some() || self.candidate_bias.is_some() {
+        if !self.reset_after {
+            kernel.bias = self.bias.iter().map(Param::val).collect();
+        } else if self.bias.is_some() || self.candidate_bias.is_some() {
             let part = |bias: &Option<Param<_>>, width| {
                 bias.as_ref().map_or_else(|| zeros(width), Param::val)
             };

@@ -147,9 +147,11 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         WithMask { state, mask }
     }
 
-    /// None with a mask for each gate.
+    /// None with a mask for each gate, or of a GRU with the reset gate first.
     fn kernel(&self) -> Option<Kernel> {
-        self.cell.kernel().filter(|_| !self.mask_per_gate)
+        let kernel = self.cell.kernel()?;
+        let fits = !self.mask_per_gate && kernel.kind.spec().second.is_none();
+        fits.then_some(kernel)
     }
 
     fn kernel_for(&self, state: &WithMask<C::State>) -> Option<Kernel> {

@@ -10,7 +10,7 @@ pub enum CellKind {
     Rnn(RnnKind),
     /// The LSTM and its variants.
     Lstm(LstmKind),
-    /// The GRU, with the reset gate after the recurrent product.
+    /// The GRU.
     Gru(GruKind),
     /// The LSTM with exponential gates.
     SLstm(SLstmKind),
@@ -65,6 +65,8 @@ impl LstmKind {
 /// The options of a GRU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GruKind {
+    /// Whether the reset gate works before the recurrent product.
+    pub reset_first: bool,
     /// Of the reset and update gates.
     pub gate: Nonlinearity,
     /// Of the candidate.
@@ -78,6 +80,7 @@ pub struct GruKind {
 impl GruKind {
     /// The GRU as most have it, for which there are kernels of its own.
     pub const USUAL: Self = Self {
+        reset_first: false,
         gate: Nonlinearity::Sigmoid,
         candidate: Nonlinearity::Tanh,
         clip: None,
@@ -95,7 +98,8 @@ pub struct SLstmKind {
 /// What a step's nonlinearities see: `S` sums, the first `G_x` of which `x W` goes into, and the last `G_h` of
 /// which `h R` goes into. All lists are in the order of the sums.
 ///
-/// A GRU's candidate has two, since the reset gate works on one of them: its sums are `n_x, r, z, n_h`.
+/// A GRU's candidate has two, since the reset gate works on one of them: its sums are `n_x, r, z, n_h`, and `n, r, z`
+/// where the reset gate comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Which gate in `W` goes into each of the first sums.
@@ -108,6 +112,9 @@ pub struct Spec {
     pub memory: usize,
     /// Peepholes, `P`.
     pub peepholes: usize,
+    /// The gate in `R` that meets what the step makes of `h`, a GRU's `r ⊙ h`, by a second product, which goes into
+    /// the first sum.
+    pub second: Option<usize>,
 }
 
 impl Spec {
@@ -119,6 +126,11 @@ impl Spec {
     /// The first sum that `h R` goes into.
     pub const fn first_recurrent(&self) -> usize {
         self.sums() - self.recurrent_gates.len()
+    }
+
+    /// Gates packed in `R`, `G_h`.
+    pub const fn recurrent_width(&self) -> usize {
+        self.recurrent_gates.len() + self.second.is_some() as usize
     }
 
     /// Whether `x W` and `h R` go into the same sums.
@@ -134,6 +146,7 @@ impl Spec {
             bias: gates,
             memory,
             peepholes,
+            second: None,
         }
     }
 }
@@ -155,12 +168,23 @@ impl CellKind {
                 }
             }
             Self::SLstm(_) => Spec::plain(&[0, 1, 2, 3], 3, 0),
+            Self::Gru(GruKind {
+                reset_first: true, ..
+            }) => Spec {
+                input_gates: &[2, 0, 1],
+                recurrent_gates: &[0, 1],
+                bias: &[2, 0, 1],
+                memory: 0,
+                peepholes: 0,
+                second: Some(2),
+            },
             Self::Gru(_) => Spec {
                 input_gates: &[2, 0, 1],
                 recurrent_gates: &[0, 1, 2],
                 bias: &[2, 0, 1, 3],
                 memory: 0,
                 peepholes: 0,
+                second: None,
             },
         }
     }

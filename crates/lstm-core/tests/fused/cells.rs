@@ -260,6 +260,22 @@ fn gru() {
     check("gru without bias", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h).with_bias(false).init(device)
     });
+    check("gru, reset first", &cpu(), |i, h, device| {
+        let gru = GruCellConfig::new(i, h).with_reset_after(false);
+        gru.init(device)
+    });
+    check("gru with options, reset first", &cpu(), |i, h, device| {
+        GruCellConfig::new(i, h)
+            .with_reset_after(false)
+            .with_clip(Some(0.5))
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
+            .with_hidden_activation(Nonlinearity::Softsign.into())
+            .init(device)
+    });
+    check("gru with zoneout, reset first", &cpu(), |i, h, device| {
+        let gru = GruCellConfig::new(i, h).with_reset_after(false);
+        zoneout(gru.init(device), &[0.3])
+    });
     check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
             .with_clip(Some(0.5))

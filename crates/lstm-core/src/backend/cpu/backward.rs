@@ -8,7 +8,7 @@
 use super::cell::{Kept, Rows, StepBack};
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
-use super::team::{Member, shares};
+use super::team::{BLOCK, Member, shares};
 use super::weights::{Panels, WeightBlock, WeightGradients, columns, padded};
 use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter, with_filling};
 use crate::ops::Spec;
@@ -63,6 +63,9 @@ struct Walk<'a> {
     /// `R` and `W` transposed, in panels.
     recurrent: Shared<'a>,
     input: Shared<'a>,
+    /// The gate of a second product, if there is one, its weights transposed, in panels, and the gradient with
+    /// respect to what it reads, `[B, padded H]`.
+    second: Option<(usize, Shared<'a>, Shared<'a>)>,
     /// See [`Forward`](super::forward::Forward).
     output: Sequence<'a>,
     kept: Kept<'a>,
@@ -81,7 +84,7 @@ struct Walk<'a> {
     sums: &'a [Shared<'a>],
     /// Of each team: the gradients with respect to the weights, in panels of the blocks.
     weights: &'a [Shared<'a>],
-    blocks: &'a [WeightBlock],
+    blocks: &'a [WeightBlock<'a>],
     /// The numbers of all blocks for each unit.
     of_a_unit: usize,
     /// Of each team: the gradients with respect to the peepholes, `[P, padded H]`.
@@ -116,6 +119,9 @@ impl Recurrence<'_> {
         let mut recurrent = Buffer::room(padded(hidden) * width(spec.recurrent_gates));
         let transposed_input = padded(input) * width(spec.input_gates);
         let mut transposed_input = Buffer::room(transposed_input * usize::from(wanted.input));
+        let of_second = usize::from(spec.second.is_some());
+        let mut second = Buffer::room(padded(hidden) * padded(hidden) * of_second);
+        let mut second_gradient = Buffer::zeros(states * of_second);
         let mut memory = Buffer::zeros(states * spec.memory);
         let mut hidden_gradient = Buffer::zeros(states);
         let mut memory_gradient = Buffer::zeros(states * spec.memory);
@@ -146,6 +152,8 @@ impl Recurrence<'_> {
                         input_panels: &input_panels,
                         recurrent: recurrent.share(),
                         input: transposed_input.share(),
+                        second: (spec.second)
+                            .map(|gate| (gate, second.share(), second_gradient.share())),
                         output,
                         kept: Kept::new(self.saved(), kept.share_to_read(), sizes),
                         upstream,
@@ -248,7 +256,7 @@ impl Walk<'_> {
         }
         let chunk = chunk_rows(member.rows().len(), time);
         let mut scratch = Scratch {
-            read: Buffer::room(chunk * sizes.depth()),
+            read: Buffer::room(chunk * self.read_depth()),
             input: Buffer::room(chunk * padded(sizes.input)),
             left: vec![],
         };
@@ -286,13 +294,16 @@ impl Walk<'_> {
             for row in shares(sizes.depth(), member.threads())[member.number()].clone() {
                 let mut before = 0;
                 for block in self.blocks {
-                    if block.rows.contains(&row) {
+                    // What a second product reads meets the same rows of `R`.
+                    let shifted = usize::from(block.rows.start >= sizes.depth()) * hidden;
+                    let place = row + shifted;
+                    if block.rows.contains(&place) && (shifted == 0 || row > sizes.input) {
                         let gates = match row.cmp(&sizes.input) {
                             Ordering::Less => spec.input_gates,
                             Ordering::Equal => &spec.bias[block.sums.clone()],
-                            Ordering::Greater => spec.recurrent_gates,
+                            Ordering::Greater => block.gates,
                         };
-                        let before = before + (row - block.rows.start) * block.sums.len();
+                        let before = before + (place - block.rows.start) * block.sums.len();
                         let row = &self.weight_rows[row];
                         // SAFETY: no other thread has this row.
                         let unpacked = unsafe { row.write(0..row.len()) };
@@ -313,6 +324,7 @@ impl Walk<'_> {
             recurrent_gates,
             ..
         } = self.recurrence.spec;
+        let width = self.recurrence.spec.recurrent_width();
         let mine = |count: usize| (member.number()..count).step_by(member.threads());
         for panel in mine(self.hidden_panels.units.len()) {
             // SAFETY: no other thread has this panel.
@@ -321,8 +333,16 @@ impl Walk<'_> {
                 self.recurrent.write(self.hidden_panels.range(panel, depth))
             };
             let units = self.hidden_panels.units[panel].clone();
+            let recurrent = weights.recurrent;
             self.panels
-                .pack_transposed(recurrent_gates, weights.recurrent, units, packed);
+                .pack_transposed(recurrent_gates, width, recurrent, units.clone(), packed);
+            if let Some((gate, second, _)) = &self.second {
+                let range = self.hidden_panels.range(panel, self.panels.padded());
+                // SAFETY: as above.
+                let packed = unsafe { second.write(range) };
+                self.panels
+                    .pack_transposed(&[*gate], width, recurrent, units, packed);
+            }
         }
         if self.wanted.input {
             for panel in mine(self.input_panels.len()) {
@@ -331,9 +351,27 @@ impl Walk<'_> {
                 // SAFETY: no other thread has this panel.
                 let packed =
                     unsafe { self.input.write(columns.start * depth..columns.end * depth) };
+                let width = input_gates.len();
                 self.panels
-                    .pack_transposed(input_gates, weights.input, columns, packed);
+                    .pack_transposed(input_gates, width, weights.input, columns, packed);
             }
+        }
+    }
+
+    /// Numbers of a row `[x, 1, h]`, and of what a second product reads.
+    fn read_depth(&self) -> usize {
+        let sizes = self.recurrence.sizes;
+        sizes.depth() + self.second.map_or(0, |_| sizes.hidden)
+    }
+
+    /// Copies what the second product read of a row in time step `t`.
+    fn second_read(&self, row: usize, t: usize, read: &mut [f32]) {
+        let kept = self.kept.step(t, row);
+        for (block, read) in read.chunks_mut(BLOCK).enumerate() {
+            // SAFETY: it is the first number that was saved, and nobody writes there.
+            read.copy_from_slice(unsafe {
+                std::slice::from_raw_parts(kept.at(0, 0, block * BLOCK), read.len())
+            });
         }
     }
 
@@ -370,39 +408,65 @@ impl Walk<'_> {
                 self.start_gradient(rows, &real, Some(k), None);
                 self.add_upstream_of_final(rows, &real);
             }
-            for panel in self.panels.of_members[member.place()].clone() {
+            let of_step = |panel: usize| {
                 let width = self.panels.width(panel);
-                recurrence.cell.step_back(
-                    simd,
-                    StepBack {
-                        rows: rows.len(),
-                        units: self.panels.units[panel].clone(),
-                        change: recurrence.change(rows.start, t),
-                        kept: self.kept.step(t, rows.start),
-                        before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
-                        memory: of(&self.memory, spec.memory),
-                        state: padded,
-                        hidden: of(&self.hidden_gradient, 1),
-                        memory_gradient: of(&self.memory_gradient, spec.memory),
-                        peepholes: peepholes(&self.peepholes),
-                        peephole_gradient: peepholes(&self.peephole_gradients[member.team()]),
-                        sums: Rows {
-                            first: sums.at(self.panels.start(panel, room) + first * width),
-                            row: width,
-                        },
-                        active: recurrence.active(rows.start, k),
+                StepBack {
+                    rows: rows.len(),
+                    units: self.panels.units[panel].clone(),
+                    second: self.second.map(|(_, _, gradient)| of(&gradient, 1)),
+                    change: recurrence.change(rows.start, t),
+                    kept: self.kept.step(t, rows.start),
+                    before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
+                    memory: of(&self.memory, spec.memory),
+                    state: padded,
+                    hidden: of(&self.hidden_gradient, 1),
+                    memory_gradient: of(&self.memory_gradient, spec.memory),
+                    peepholes: peepholes(&self.peepholes),
+                    peephole_gradient: peepholes(&self.peephole_gradients[member.team()]),
+                    sums: Rows {
+                        first: sums.at(self.panels.start(panel, room) + first * width),
+                        row: width,
                     },
-                );
+                    active: recurrence.active(rows.start, k),
+                }
+            };
+            let panels = || self.panels.of_members[member.place()].clone();
+            for panel in panels() {
+                recurrence.cell.step_back(simd, of_step(panel));
             }
-            self.clear_filling(member, first..first + rows.len());
+            self.clear_filling(member, first..first + rows.len(), 0);
             member.meet_team();
+            // (To the rows behind it would add nothing.)
+            let count = recurrence.active(rows.start, k).rows(rows.len());
+            if let Some((_, weights, gradient)) = &self.second {
+                let depth = self.panels.padded();
+                self.left(member, first, 0..1, &mut scratch.left);
+                for panel in self.hidden_panels.of_members[member.place()].clone() {
+                    let units = &self.hidden_panels.units[panel];
+                    Product {
+                        start: Start::Zero,
+                        left: &scratch.left,
+                        panel: weights.at(units.start * depth),
+                        vectors: units.len() / simd.lanes(),
+                        panel_row: None,
+                        rows: count,
+                        result: gradient.at(rows.start * padded + units.start),
+                        result_row: padded,
+                    }
+                    .run(simd);
+                }
+                for panel in panels() {
+                    recurrence.cell.between_back(simd, of_step(panel));
+                }
+                // (Others may still read the first sum's.)
+                self.clear_filling(member, first..first + rows.len(), 1);
+                member.meet_team();
+            }
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
             let recurrent = spec.first_recurrent()..spec.sums();
             let depth = recurrent.len() * self.panels.padded();
             self.left(member, first, recurrent, &mut scratch.left);
-            // (To the rows behind it would add nothing.)
-            let count = recurrence.active(rows.start, k).rows(rows.len());
             let masked = !recurrence.mask.is_empty();
             let (start, result) = match masked {
                 true => (Start::Zero, &self.seen_gradient),
@@ -439,7 +503,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Zeroes the gradients of the sums of the units that fill the last block, in some rows of a chunk.
+    /// Zeroes the gradients of the sums, from sum `sum` on, of the units that fill the last block, in some rows of a
+    /// chunk.
     ///
     /// Their weights are zero, but so their sums are NaN after an infinity in the input, and with them
     /// these gradients, which the products with the transposed weights take along: NaN · 0 is NaN.
@@ -447,7 +512,7 @@ impl Walk<'_> {
     /// # Safety
     ///
     /// No other thread may have these rows and units.
-    unsafe fn clear_filling(&self, member: &Member, rows: Range<usize>) {
+    unsafe fn clear_filling(&self, member: &Member, rows: Range<usize>, sum: usize) {
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {
             let units = self.panels.units[panel].len();
@@ -458,8 +523,9 @@ impl Walk<'_> {
             let width = self.panels.width(panel);
             for row in rows.clone() {
                 let start = self.panels.start(panel, room) + row * width;
+                let sums = start + sum * units..start + width;
                 // SAFETY: the caller's promise; `step_back` has written the row.
-                let sums = unsafe { self.sums[member.team()].write(start..start + width) };
+                let sums = unsafe { self.sums[member.team()].write(sums) };
                 let gates = sums.chunks_exact_mut(units);
                 gates.for_each(|gate| gate[real..].fill(0.0));
             }
@@ -565,7 +631,7 @@ impl Walk<'_> {
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let Sizes { input, hidden, .. } = sizes;
-        let depth = sizes.depth();
+        let depth = self.read_depth();
         // SAFETY: it is this thread's.
         let read = unsafe { scratch.read.share().write(0..chunk.len() * depth) };
         for (place, read) in read.chunks_exact_mut(depth).enumerate() {
@@ -576,15 +642,20 @@ impl Walk<'_> {
                 continue;
             }
             let (x, rest) = read.split_at_mut(input);
-            let (one, h) = rest.split_at_mut(1);
+            let (one, rest) = rest.split_at_mut(1);
+            let (h, second) = rest.split_at_mut(hidden);
             one.fill(1.0);
             x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
             h.copy_from_slice(match k == 0 || active.begins(row) {
                 true => &recurrence.hidden[row * hidden..][..hidden],
                 false => &self.output.of(row, sizes.step(k - 1))[..hidden],
             });
-            let mask = recurrence.mask_of(row).into_iter().flatten();
-            h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
+            if self.second.is_some() {
+                self.second_read(row, sizes.step(k), second);
+            }
+            if let Some(mask) = recurrence.mask_of(row) {
+                h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
+            }
         }
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {

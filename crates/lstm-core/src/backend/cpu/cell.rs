@@ -29,6 +29,19 @@ pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const
         peepholes: [V; P],
     ) -> (States<V, M>, [V; K]);
 
+    /// What a [second product](crate::ops::Spec::second) reads, from the sums but the first, and `h` before the step.
+    #[inline(always)]
+    fn between<V: Vector>(self, _sums: [V; S], before: V) -> V {
+        before
+    }
+
+    /// From the gradient with respect to what [`between`](Self::between) gave, those with respect to the second sum
+    /// and to `h` before the step.
+    #[inline(always)]
+    fn between_backward<V: Vector>(self, _saved: [V; K], grad: V) -> (V, V) {
+        (grad, grad)
+    }
+
     /// From the gradients with respect to the states after the step, those with respect to what the step
     /// reads.
     fn backward<V: Vector>(
@@ -81,6 +94,20 @@ pub(crate) trait Cell: Send + Sync {
     /// All pointers must be valid for the sizes given, and nobody else may use what they point to.
     unsafe fn step(&self, simd: Simd, step: Step);
 
+    /// What a second product of the step reads; see [`Step::second`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Cell::step`].
+    unsafe fn between(&self, simd: Simd, step: Step);
+
+    /// Its gradient on the way back; see [`StepBack::second`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Cell::step`].
+    unsafe fn between_back(&self, simd: Simd, step: StepBack);
+
     /// From the gradients with respect to the states after a step, those with respect to the sums and to the
     /// states before it.
     ///
@@ -108,18 +135,43 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 
     unsafe fn step(&self, simd: Simd, step: Step) {
-        simd.run(Forward::<_, S, M, K, P>(self.0, step));
+        match step.change.is_none() && step.second.is_none() {
+            true => simd.run(Forward::<_, S, M, K, P, true>(self.0, step)),
+            false => simd.run(Forward::<_, S, M, K, P, false>(self.0, step)),
+        }
+    }
+
+    unsafe fn between(&self, simd: Simd, step: Step) {
+        simd.run(Between::<_, S, M, K, P>(self.0, step));
+    }
+
+    unsafe fn between_back(&self, simd: Simd, step: StepBack) {
+        simd.run(BetweenBack::<_, S, M, K, P>(self.0, step));
     }
 
     unsafe fn step_back(&self, simd: Simd, step: StepBack) {
-        simd.run(Backward::<_, S, M, K, P>(self.0, step));
+        match step.change {
+            None => simd.run(Backward::<_, S, M, K, P, true>(self.0, step)),
+            Some(_) => simd.run(Backward::<_, S, M, K, P, false>(self.0, step)),
+        }
     }
 }
 
-struct Forward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(C, Step<'a>);
+/// With `PLAIN` without a change and a second product, for which the inner loop then doesn't ask.
+struct Forward<
+    'a,
+    C,
+    const S: usize,
+    const M: usize,
+    const K: usize,
+    const P: usize,
+    const PLAIN: bool,
+>(C, Step<'a>);
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for Forward<'_, C, S, M, K, P>
+impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Forward<'_, C, S, M, K, P, PLAIN>
+where
+    C: Pointwise<S, M, K, P>,
 {
     type Output = ();
 
@@ -127,6 +179,8 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         let units = step.units;
+        let change = step.change.filter(|_| !PLAIN);
+        let second = step.second.filter(|_| !PLAIN);
         for row in 0..step.rows {
             if !step.active.has(row) {
                 continue;
@@ -135,7 +189,11 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::step`.
                 unsafe {
-                    let sums = from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                    let mut sums: [V; S] =
+                        from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                    if let Some(second) = second {
+                        sums[0] = sums[0] + V::load(second.product.at(row, unit));
+                    }
                     let memory = |m| step.memory.at(row, m * step.state + unit);
                     let before = States {
                         hidden: V::load(step.before.at(row, unit)),
@@ -144,7 +202,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
                     let (mut after, saved) = cell.forward(sums, before, peepholes);
                     let computed = after.memory;
-                    if let Some(change) = step.change {
+                    if let Some(change) = change {
                         let mixed = |number, before, after: V| {
                             change
                                 .load::<V>(row, number, unit)
@@ -160,7 +218,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     }
                     after.hidden.store(step.hidden.at(row, unit));
                     if let Some(kept) = step.kept {
-                        let zoned = step.change.map(|_| computed);
+                        let zoned = change.map(|_| computed);
                         let saved = saved.into_iter().chain(after.memory);
                         let saved = saved.chain(zoned.into_iter().flatten());
                         for (number, value) in saved.enumerate() {
@@ -173,13 +231,10 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 }
 
-struct Backward<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(
-    C,
-    StepBack<'a>,
-);
+struct Between<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(C, Step<'a>);
 
 impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for Backward<'_, C, S, M, K, P>
+    Kernel for Between<'_, C, S, M, K, P>
 {
     type Output = ();
 
@@ -187,8 +242,82 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     fn run<V: Vector>(self) {
         let Self(cell, step) = self;
         let units = step.units;
+        let Some(second) = step.second else {
+            return;
+        };
+        for row in (0..step.rows).filter(|row| step.active.has(*row)) {
+            for k in (0..units.len()).step_by(V::LANES) {
+                let unit = units.start + k;
+                // SAFETY: the promise of whoever called `Cell::between`.
+                unsafe {
+                    let sums = from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                    let before = V::load(step.before.at(row, unit));
+                    cell.between(sums, before).store(second.read.at(row, unit));
+                }
+            }
+        }
+    }
+}
+
+struct BetweenBack<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(
+    C,
+    StepBack<'a>,
+);
+
+impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
+    Kernel for BetweenBack<'_, C, S, M, K, P>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(cell, step) = self;
+        let units = step.units;
+        let Some(second) = step.second else {
+            return;
+        };
+        for row in (0..step.rows).filter(|row| step.active.has(*row)) {
+            for k in (0..units.len()).step_by(V::LANES) {
+                let unit = units.start + k;
+                // SAFETY: the promise of whoever called `Cell::between_back`.
+                unsafe {
+                    let saved = from_fn(|number| V::load(step.kept.at(row, number, unit)));
+                    let grad = V::load(second.at(row, unit));
+                    let (sum, hidden) = cell.between_backward(saved, grad);
+                    sum.store(step.sums.at(row, units.len() + k));
+                    let before = step.hidden.at(row, unit);
+                    (V::load(before) + hidden).store(before);
+                }
+            }
+        }
+    }
+}
+
+/// As [`Forward`].
+struct Backward<
+    'a,
+    C,
+    const S: usize,
+    const M: usize,
+    const K: usize,
+    const P: usize,
+    const PLAIN: bool,
+>(C, StepBack<'a>);
+
+impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Backward<'_, C, S, M, K, P, PLAIN>
+where
+    C: Pointwise<S, M, K, P>,
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(cell, step) = self;
+        let units = step.units;
+        let change = step.change.filter(|_| !PLAIN);
         // Where the states are that the cell gave.
-        let computed = match step.change {
+        let computed = match change {
             Some(_) => K + M,
             None => K,
         };
@@ -219,7 +348,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                         memory: from_fn(|m| V::load(grad(m))),
                     };
                     let zoned = after;
-                    if let Some(change) = step.change {
+                    if let Some(change) = change {
                         after.hidden = after.hidden * change.load::<V>(row, 0, unit);
                         for m in 0..M {
                             after.memory[m] = after.memory[m] * change.load::<V>(row, 1 + m, unit);
@@ -227,7 +356,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     }
                     let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
                     let mut gradients = cell.backward(saved, peepholes, after);
-                    if step.change.is_some() {
+                    if change.is_some() {
                         // The rest of the gradient passes the step.
                         let by_cell = match C::DIRECT {
                             true => gradients.before.hidden,
@@ -243,7 +372,7 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
                     for m in 0..M {
                         gradients.before.memory[m].store(grad(m));
                     }
-                    if C::DIRECT || step.change.is_some() {
+                    if C::DIRECT || change.is_some() {
                         gradients.before.hidden.store(step.hidden.at(row, unit));
                     }
                     for s in 0..S {
@@ -290,6 +419,15 @@ impl Rows {
         // SAFETY: the caller's promise.
         unsafe { self.first.add(row * self.row + column) }
     }
+}
+
+/// A second product within a step, from unit 0 on.
+#[derive(Clone, Copy)]
+pub(crate) struct Second {
+    /// What it reads, written by [`Cell::between`].
+    pub read: Rows,
+    /// What it gives, read by [`Cell::step`].
+    pub product: Rows,
 }
 
 /// What a step's change of each state is multiplied with: `[rows, (1 + M)·H]`.
@@ -377,6 +515,8 @@ pub(crate) struct Step<'a> {
     pub state: usize,
     /// Read: the peepholes, a row each, from unit 0 on.
     pub peepholes: Rows,
+    /// What a second product reads and gives, if there is one.
+    pub second: Option<Second>,
     /// Read: what the change of the states is multiplied with, if anything.
     pub change: Option<Change>,
     /// Written: what is to be kept, if anything.
@@ -391,6 +531,8 @@ pub(crate) struct StepBack<'a> {
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
+    /// Read: the gradient with respect to what a second product reads, from unit 0 on, if there is one.
+    pub second: Option<Rows>,
     /// Read: what the change of the states was multiplied with, if anything.
     pub change: Option<Change>,
     /// Read: what was kept of this step.

@@ -1,6 +1,6 @@
 //! A whole sequence, step by step.
 
-use super::cell::{Kept, Rows, Step};
+use super::cell::{Kept, Rows, Second, Step};
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::Member;
@@ -33,6 +33,8 @@ struct Walk<'a> {
     hidden: [Shared<'a>; 2],
     /// What `R` sees of it: the same, or where there is a mask, masked.
     seen: [Shared<'a>; 2],
+    /// The weights of a second product, in panels of one gate, and what it reads and gives, `[B, padded H]` each.
+    second: Option<SecondProduct<'a>>,
     /// The other states, `[B, M, padded H]`.
     memory: Shared<'a>,
     /// `[P, padded H]`
@@ -40,6 +42,16 @@ struct Walk<'a> {
     /// See [`Forward`].
     output: Shared<'a>,
     kept: Option<Kept<'a>>,
+}
+
+/// A second product within a step; see [`Spec::second`](crate::ops::Spec::second).
+#[derive(Clone, Copy)]
+struct SecondProduct<'a> {
+    gate: usize,
+    panels: &'a Panels,
+    packed: Shared<'a>,
+    read: Shared<'a>,
+    product: Shared<'a>,
 }
 
 impl Recurrence<'_> {
@@ -62,6 +74,11 @@ impl Recurrence<'_> {
         let peepholes = with_filling(self.peepholes, hidden);
         let masked = batch * usize::from(!self.mask.is_empty());
         let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
+        let second_panels = Panels::new(&plan, hidden, 1, self.simd);
+        let of_second = usize::from(self.spec.second.is_some()) * padded(hidden);
+        let mut second_packed = Buffer::room(hidden * of_second);
+        let mut second = [(); 2].map(|()| Buffer::zeros(batch * of_second));
+        let [read, product] = second.each_mut().map(Buffer::share);
         let hidden_states = states.each_mut().map(Buffer::share);
         // SAFETY: the walk writes all rows, units and steps.
         let output = unsafe {
@@ -75,6 +92,13 @@ impl Recurrence<'_> {
                         0 => hidden_states,
                         _ => seen.each_mut().map(Buffer::share),
                     },
+                    second: self.spec.second.map(|gate| SecondProduct {
+                        gate,
+                        panels: &second_panels,
+                        packed: second_packed.share(),
+                        read,
+                        product,
+                    }),
                     memory: memory.share(),
                     peepholes: peepholes.share_to_read(),
                     output,
@@ -108,6 +132,16 @@ impl Walk<'_> {
             };
             self.panels.pack(spec, recurrence.weights, panel, packed);
         }
+        if let Some(second) = &self.second {
+            let panels = second.panels;
+            for panel in (member.number()..panels.units.len()).step_by(member.threads()) {
+                // SAFETY: no other thread has this panel.
+                let packed = unsafe { second.packed.write(panels.range(panel, sizes.hidden)) };
+                let matrix = recurrence.weights.recurrent;
+                let width = spec.recurrent_width();
+                panels.pack_rows(matrix, &[second.gate], width, panel, packed);
+            }
+        }
         // SAFETY: no other thread has these rows and units.
         unsafe {
             let hidden = sizes.hidden;
@@ -119,7 +153,14 @@ impl Walk<'_> {
             unsafe { self.mask(member, row, 0) };
         }
         member.meet_all();
-        let mut sums = Buffer::room(SUMS * PANEL_VECTORS * recurrence.simd.lanes());
+        // Until a second product is through all sums must last.
+        let mut sums = Buffer::room(match self.second {
+            None => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
+            Some(_) => {
+                let rows = pieces(member.rows()).next().map_or(0, |rows| rows.len());
+                self.panels.len(rows)
+            }
+        });
         for rows in pieces(member.rows()) {
             for k in 0..sizes.time {
                 self.step(member, rows.clone(), k, sums.share());
@@ -140,13 +181,50 @@ impl Walk<'_> {
         let t = recurrence.sizes.step(k);
         let padded = padded(hidden);
         let spec = &recurrence.spec;
-        let [into_x, into_h] = match spec.together() {
-            true => [Into::All, Into::All],
-            false => [Into::First, Into::Last],
+        let [into_x, into_h] = match (spec.together(), self.second) {
+            (true, _) => [Into::All, Into::All],
+            (false, None) => [Into::First, Into::Last],
+            (false, Some(_)) => [Into::All, Into::Last],
         };
         let [before, after] = [self.hidden[k % 2], self.hidden[(k + 1) % 2]];
-        for panel in self.panels.of_members[member.place()].clone() {
-            let units = &self.panels.units[panel];
+        // What a panel's step reads and writes, from row `start` on.
+        let of_step = |panel: usize, start: usize| {
+            let active = recurrence.active(start, k);
+            let of = |shared: &Shared, states: usize| Rows {
+                first: shared.at(start * states * padded),
+                row: states * padded,
+            };
+            let width = self.panels.width(panel);
+            let place = match self.second {
+                None => 0,
+                Some(_) => self.panels.start(panel, rows.len()) + (start - rows.start) * width,
+            };
+            Step {
+                rows: active.rows(SUMS.min(rows.end - start)),
+                units: self.panels.units[panel].clone(),
+                sums: Rows {
+                    first: sums.at(place),
+                    row: width,
+                },
+                before: of(&before, 1),
+                hidden: of(&after, 1),
+                memory: of(&self.memory, spec.memory),
+                state: padded,
+                peepholes: Rows {
+                    first: self.peepholes.at(0),
+                    row: padded,
+                },
+                second: self.second.map(|second| Second {
+                    read: of(&second.read, 1),
+                    product: of(&second.product, 1),
+                }),
+                change: recurrence.change(start, t),
+                kept: self.kept.map(|kept| kept.step(t, start)),
+                active,
+            }
+        };
+        let panels = || self.panels.of_members[member.place()].clone();
+        for panel in panels() {
             let width = self.panels.width(panel);
             let start = self
                 .panels
@@ -154,9 +232,8 @@ impl Walk<'_> {
                 .start;
             let bias = self.packed.at(start);
             for start in rows.clone().step_by(SUMS) {
-                let active = recurrence.active(start, k);
-                let count = active.rows(SUMS.min(rows.end - start));
-                if count == 0 {
+                let step = of_step(panel, start);
+                if step.rows == 0 {
                     continue;
                 }
                 let x = Left {
@@ -173,14 +250,6 @@ impl Walk<'_> {
                     depth: hidden,
                     into: into_h,
                 };
-                let sums = Rows {
-                    first: sums.at(0),
-                    row: width,
-                };
-                let of = |shared: &Shared, states: usize| Rows {
-                    first: shared.at(start * states * padded),
-                    row: states * padded,
-                };
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in
                 // this step, and in what is written no other thread has these rows and units.
                 unsafe {
@@ -190,30 +259,49 @@ impl Walk<'_> {
                         panel: bias.add(width),
                         vectors: width / recurrence.simd.lanes(),
                         panel_row: None,
-                        rows: count,
-                        result: sums.first,
-                        result_row: sums.row,
+                        rows: step.rows,
+                        result: step.sums.first,
+                        result_row: step.sums.row,
                     }
                     .run(recurrence.simd);
-                    recurrence.cell.step(
-                        recurrence.simd,
-                        Step {
-                            rows: count,
-                            units: units.clone(),
-                            sums,
-                            before: of(&before, 1),
-                            hidden: of(&after, 1),
-                            memory: of(&self.memory, spec.memory),
-                            state: padded,
-                            peepholes: Rows {
-                                first: self.peepholes.at(0),
-                                row: padded,
-                            },
-                            change: recurrence.change(start, t),
-                            kept: self.kept.map(|kept| kept.step(t, start)),
-                            active,
-                        },
-                    );
+                    match self.second {
+                        None => recurrence.cell.step(recurrence.simd, step),
+                        Some(_) => recurrence.cell.between(recurrence.simd, step),
+                    }
+                }
+            }
+        }
+        if let Some(second) = &self.second {
+            member.meet_team();
+            let count = recurrence.active(rows.start, k).rows(rows.len());
+            let start = rows.start * padded;
+            for panel in second.panels.of_members[member.place()].clone() {
+                let units = &second.panels.units[panel];
+                // SAFETY: as above; all have written what is read before they met.
+                unsafe {
+                    Product {
+                        start: Start::Zero,
+                        left: &[Left {
+                            first: second.read.at(start),
+                            row: padded,
+                            column: 1,
+                            depth: hidden,
+                            into: Into::All,
+                        }],
+                        panel: second.packed.at(second.panels.start(panel, hidden)),
+                        vectors: units.len() / recurrence.simd.lanes(),
+                        panel_row: None,
+                        rows: count,
+                        result: second.product.at(start + units.start),
+                        result_row: padded,
+                    }
+                    .run(recurrence.simd);
+                }
+            }
+            for panel in panels() {
+                for start in rows.clone().step_by(SUMS) {
+                    // SAFETY: as above.
+                    unsafe { recurrence.cell.step(recurrence.simd, of_step(panel, start)) };
                 }
             }
         }

@@ -1,6 +1,8 @@
-//! The GRU's pointwise part, with the reset gate after the recurrent product.
+//! The GRU's pointwise part.
 //!
-//! Its sums are `n_x, r, z, n_h`: `x W` goes into the first three, `h R` into the last three.
+//! With the reset gate after the recurrent product its sums are `n_x, r, z, n_h`: `x W` goes into the first three,
+//! `h R` into the last three. With the reset gate first they are `n, r, z`, and `(r ⊙ h) R_n` goes into the first by a
+//! product of its own.
 
 use super::cell::{Gradients, Pointwise, Saved, States};
 use super::math::{sigmoid, tanh};
@@ -114,6 +116,81 @@ impl Pointwise<4, 0, 5, 0> for GruVariant {
                 dn * n_h * slope_r,
                 dh * (before - n) * slope_z,
                 dn * reset,
+            ],
+            before: States {
+                hidden: dh * update,
+                memory: [],
+            },
+            peepholes: [],
+        }
+    }
+}
+
+/// A GRU with the reset gate first. It saves `r ⊙ h`, its sums, and `h` before the step.
+#[derive(Clone, Copy)]
+pub(super) struct ResetFirst(pub GruKind);
+
+impl ResetFirst {
+    /// A gate's value and slope.
+    #[inline(always)]
+    fn gate<V: Vector>(self, sum: V) -> (V, V) {
+        nonlinearity::of_sum(self.0.gate, self.0.clip_sums, sum)
+    }
+
+    /// The candidate's.
+    #[inline(always)]
+    fn candidate<V: Vector>(self, sum: V) -> (V, V) {
+        nonlinearity::of_sum(self.0.candidate, self.0.clip_sums, sum)
+    }
+}
+
+impl Pointwise<3, 0, 5, 0> for ResetFirst {
+    const DIRECT: bool = true;
+
+    #[inline(always)]
+    fn between<V: Vector>(self, [_, r, _]: [V; 3], before: V) -> V {
+        self.gate(r).0 * before
+    }
+
+    #[inline(always)]
+    fn between_backward<V: Vector>(self, [_, _, r, _, before]: [V; 5], grad: V) -> (V, V) {
+        let (reset, slope) = self.gate(r);
+        (grad * before * slope, grad * reset)
+    }
+
+    #[inline(always)]
+    fn forward<V: Vector>(
+        self,
+        [n, r, z]: [V; 3],
+        before: States<V, 0>,
+        _: [V; 0],
+    ) -> (States<V, 0>, [V; 5]) {
+        let (update, candidate) = (self.gate(z).0, self.candidate(n).0);
+        let h = update.mul_add(before.hidden - candidate, candidate);
+        let after = States {
+            hidden: clip(self.0.clip, h),
+            memory: [],
+        };
+        let read = self.gate(r).0 * before.hidden;
+        (after, [read, n, r, z, before.hidden])
+    }
+
+    #[inline(always)]
+    fn backward<V: Vector>(
+        self,
+        saved: Saved<V, 0, 5>,
+        _: [V; 0],
+        grad: States<V, 0>,
+    ) -> Gradients<V, 3, 0, 0> {
+        let [_, n, _, z, before] = saved.numbers;
+        let ((update, slope_z), (candidate, slope_n)) = (self.gate(z), self.candidate(n));
+        let h = update.mul_add(before - candidate, candidate);
+        let dh = pass_clip(self.0.clip, h, grad.hidden);
+        Gradients {
+            sums: [
+                dh * (V::splat(1.0) - update) * slope_n,
+                V::splat(0.0), // the reset gate's comes by the second product
+                dh * (before - candidate) * slope_z,
             ],
             before: States {
                 hidden: dh * update,

@@ -32,7 +32,7 @@ pub(crate) use weights::Weights;
 use crate::nonlinearity::Nonlinearity;
 use crate::ops::{CellKind, GruKind, LstmKind, Spec};
 use cell::OfVectors;
-use gru::{Gru, GruVariant};
+use gru::{Gru, GruVariant, ResetFirst};
 use lstm::{Lstm, LstmVariant};
 use memory::Shared;
 use rnn::{Rnn, RnnVariant};
@@ -139,6 +139,7 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
             }
         }
         CellKind::Gru(GruKind::USUAL) => Box::new(OfVectors(Gru)),
+        CellKind::Gru(kind) if kind.reset_first => Box::new(OfVectors(ResetFirst(kind))),
         CellKind::Gru(kind) => Box::new(OfVectors(GruVariant(kind))),
         CellKind::SLstm(kind) => Box::new(OfVectors(SLstm(kind))),
     }
@@ -157,7 +158,8 @@ impl Recurrence<'_> {
 
     /// The mask of a row, if there is one.
     fn mask_of(&self, row: usize) -> Option<&[f32]> {
-        self.mask.chunks_exact(self.sizes.hidden).nth(row)
+        let hidden = self.sizes.hidden;
+        (!self.mask.is_empty()).then(|| &self.mask[row * hidden..][..hidden])
     }
 
     /// What a step's change is multiplied with, from row `first` on.

@@ -31,7 +31,7 @@ pub(super) enum Into {
     All,
     /// All but the last of four.
     First,
-    /// All but the first of four.
+    /// All but the first of three or four.
     Last,
 }
 
@@ -117,7 +117,10 @@ impl Tile<'_> {
                     ($rows, 2, PLAIN) => simd.run(Sized::<$rows, 2, PLAIN>(self)),
                     ($rows, 3, PLAIN) => simd.run(Sized::<$rows, 3, PLAIN>(self)),
                     ($rows, 4, PLAIN) => simd.run(Sized::<$rows, 4, PLAIN>(self)),
+                    ($rows, 3, SPLIT) => simd.run(Sized::<$rows, 3, SPLIT>(self)),
                     ($rows, 4, SPLIT) => simd.run(Sized::<$rows, 4, SPLIT>(self)),
+                    ($rows, 1, STRIDED) => simd.run(Sized::<$rows, 1, STRIDED>(self)),
+                    ($rows, 2, STRIDED) => simd.run(Sized::<$rows, 2, STRIDED>(self)),
                     ($rows, 3, STRIDED) => simd.run(Sized::<$rows, 3, STRIDED>(self)),)*
                     _ => unreachable!("tiles are no larger"),
                 }
@@ -129,7 +132,7 @@ impl Tile<'_> {
 
 /// All parts go into all vectors, and the panel's rows follow each other.
 const PLAIN: u8 = 0;
-/// Parts go into three of four vectors.
+/// Parts go into some of three or four vectors.
 const SPLIT: u8 = 1;
 /// The panel's rows lie apart.
 const STRIDED: u8 = 2;
@@ -200,8 +203,10 @@ impl<const R: usize, const N: usize, const F: u8> Kernel for Sized<'_, R, N, F> 
         };
         for left in product.left {
             panel = unsafe {
-                if F != SPLIT {
+                if F != SPLIT || left.into == Into::All {
                     add_product::<V, R, N, 0, N>(&mut sums, left, row, panel, panel_row)
+                } else if N == 3 {
+                    add_product::<V, R, N, 1, 2>(&mut sums, left, row, panel, 2 * V::LANES)
                 } else if left.into == Into::First {
                     add_product::<V, R, N, 0, 3>(&mut sums, left, row, panel, 3 * V::LANES)
                 } else {

@@ -91,44 +91,54 @@ impl Panels {
         units.start * of_a_unit..units.end * of_a_unit
     }
 
+    /// The columns `gates` of a matrix `[_, width·H]` that a panel has, row by row; the rest of `packed` is left.
+    pub fn pack_rows<'a>(
+        &self,
+        matrix: &[f32],
+        gates: &[usize],
+        width: usize,
+        panel: usize,
+        packed: &'a mut [f32],
+    ) -> &'a mut [f32] {
+        let units = &self.units[panel];
+        let real = self.real(panel);
+        let sources = matrix.chunks_exact(width * self.hidden);
+        let (rows, rest) = packed.split_at_mut(sources.len() * gates.len() * units.len());
+        for (row, source) in rows
+            .chunks_exact_mut(gates.len() * units.len())
+            .zip(sources)
+        {
+            for (packed, gate) in row.chunks_exact_mut(units.len()).zip(gates) {
+                let (numbers, filling) = packed.split_at_mut(real.len());
+                numbers.copy_from_slice(&source[gate * self.hidden..][real.clone()]);
+                filling.fill(0.0);
+            }
+        }
+        rest
+    }
+
     /// Panel `panel` of [`Weights`]: a row of biases, the rows of `W` and those of `R`, each for the sums it goes
     /// into.
     pub fn pack(&self, spec: &Spec, weights: Weights, panel: usize, packed: &mut [f32]) {
-        let units = &self.units[panel];
-        let real = self.real(panel);
-        let mut rest = packed;
-        for (matrix, gates) in [
-            (weights.bias, spec.bias),
-            (weights.input, spec.input_gates),
-            (weights.recurrent, spec.recurrent_gates),
-        ] {
-            let sources = matrix.chunks_exact(gates.len() * self.hidden);
-            let (rows, others) = rest.split_at_mut(sources.len() * gates.len() * units.len());
-            rest = others;
-            for (row, source) in rows
-                .chunks_exact_mut(gates.len() * units.len())
-                .zip(sources)
-            {
-                for (packed, gate) in row.chunks_exact_mut(units.len()).zip(gates) {
-                    let (numbers, filling) = packed.split_at_mut(real.len());
-                    numbers.copy_from_slice(&source[gate * self.hidden..][real.clone()]);
-                    filling.fill(0.0);
-                }
-            }
-        }
+        let (input, recurrent) = (spec.input_gates, spec.recurrent_gates);
+        let width = spec.recurrent_width();
+        let rest = self.pack_rows(weights.bias, spec.bias, spec.sums(), panel, packed);
+        let rest = self.pack_rows(weights.input, input, input.len(), panel, rest);
+        self.pack_rows(weights.recurrent, recurrent, width, panel, rest);
     }
 
-    /// The rows `rows` of a matrix `[_, G·H]`, transposed: the columns of a panel whose rows are in the
+    /// The rows `rows` of a matrix `[_, width·H]`, transposed: the columns of a panel whose rows are in the
     /// order in which these panels have their columns, of the sums that the matrix goes into. Columns
     /// beyond the last row of the matrix are zero.
     pub fn pack_transposed(
         &self,
         gates: &[usize],
+        width: usize,
         matrix: &[f32],
         rows: Range<usize>,
         packed: &mut [f32],
     ) {
-        let width = gates.len() * self.hidden;
+        let width = width * self.hidden;
         let columns = rows.len();
         let rows = rows.start..rows.end.min(matrix.len() / width);
         packed.fill(0.0);
@@ -188,32 +198,45 @@ fn packed_of_a_unit(spec: &Spec, sizes: Sizes) -> usize {
     spec.sums() + sizes.input * input + sizes.hidden * recurrent
 }
 
-/// Rows of `[x, 1, h]`, and the sums whose gradients are multiplied with them for those of the weights.
+/// Rows of `[x, 1, h]`, behind which there may be what a second product reads, and the sums whose gradients are multiplied with them for those of the weights.
 #[derive(Clone, Debug)]
-pub(super) struct WeightBlock {
+pub(super) struct WeightBlock<'a> {
     pub rows: Range<usize>,
     pub sums: Range<usize>,
+    /// Which gates in `R` those sums have.
+    pub gates: &'a [usize],
 }
 
-impl WeightBlock {
+impl<'a> WeightBlock<'a> {
     /// The blocks of a cell: one where `x W` and `h R` go into the same sums, else one for each, with a row of
     /// ones in both.
-    pub fn of(spec: &Spec, sizes: Sizes) -> Vec<Self> {
+    pub fn of(spec: &'a Spec, sizes: Sizes) -> Vec<Self> {
         let (bias, depth) = (sizes.input, sizes.depth());
         if spec.together() {
             let (rows, sums) = (0..depth, 0..spec.sums());
-            return vec![Self { rows, sums }];
+            let gates = spec.recurrent_gates;
+            return vec![Self { rows, sums, gates }];
         }
-        vec![
+        let mut blocks = vec![
             Self {
                 rows: 0..bias + 1,
                 sums: 0..spec.input_gates.len(),
+                gates: &[],
             },
             Self {
                 rows: bias..depth,
                 sums: spec.first_recurrent()..spec.sums(),
+                gates: spec.recurrent_gates,
             },
-        ]
+        ];
+        if let Some(gate) = &spec.second {
+            blocks.push(Self {
+                rows: depth..depth + sizes.hidden,
+                sums: 0..1,
+                gates: std::slice::from_ref(gate),
+            });
+        }
+        blocks
     }
 
     /// The numbers for each unit.
@@ -259,7 +282,7 @@ impl WeightGradients {
         Self {
             input: vec![0.0; sizes.input * spec.input_gates.len() * hidden],
             bias: vec![0.0; spec.sums() * hidden],
-            recurrent: vec![0.0; hidden * spec.recurrent_gates.len() * hidden],
+            recurrent: vec![0.0; hidden * spec.recurrent_width() * hidden],
         }
     }
 
