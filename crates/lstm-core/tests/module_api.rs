@@ -34,7 +34,7 @@ macro_rules! impl_layer {
     )*};
 }
 
-impl_layer!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, BiGru);
+impl_layer!(BiLstm, LstmStack, BiRnn, BiGru);
 impl_layer!(
     burn::nn::Lstm,
     burn::nn::BiLstm,
@@ -60,7 +60,8 @@ impl<C: Cell> Layer for Recurrent<C> {
         let output = self.forward(input.clone(), None).0;
         let mut state = None;
         for step in input.iter_dim(1) {
-            state = Some(self.step(step.squeeze_dim(1), state));
+            let (_, after) = self.step(step.squeeze_dim(1), state);
+            state = Some(after);
         }
         let last = output.clone().narrow(1, TIME - 1, 1).squeeze_dim(1);
         let streamed = lstm_core::RecurrentState::output(&state.unwrap());
@@ -496,7 +497,7 @@ impl Cell for Gated {
         Tensor::zeros([batch, self.d_output()], options)
     }
 
-    fn step(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
+    fn step_projected(&self, input: Tensor<2>, state: Tensor<2>) -> Tensor<2> {
         let gate = self.gate.val().unsqueeze();
         state * gate.clone() + input * gate
     }

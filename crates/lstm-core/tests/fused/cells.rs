@@ -268,8 +268,8 @@ fn gru() {
         GruCellConfig::new(i, h)
             .with_reset_after(false)
             .with_clip(Some(0.5))
-            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()).into())
-            .with_hidden_activation(Nonlinearity::Softsign.into())
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
+            .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });
     check("gru with zoneout, reset first", &cpu(), |i, h, device| {
@@ -426,7 +426,7 @@ fn lstm_with_options() {
     check("lstm with other activations", &cpu(), |i, h, device| {
         LstmCellConfig::new(i, h)
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
-            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()).into())
+            .with_cell_activation(ActivationConfig::Elu(EluConfig::new()))
             .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
     });

@@ -112,7 +112,11 @@ impl Known {
                     candidate,
                     clip: _,
                     clip_sums,
+                    reset_first,
                 } = kind;
+                if reset_first {
+                    return None;
+                }
                 (Self::Gru(kind), vec![gate, candidate], clip_sums)
             }
             CellKind::SLstm(_) => return None,
