@@ -83,7 +83,7 @@
 //! ReLU, ELU, softsign and the identity as activations.
 //!
 //! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other types and backends,
-//! [`Recurrent`] with resets, one's own cells, and
+//! one's own cells, and
 //!
 //! | on the loop | why |
 //! | --- | --- |

@@ -226,7 +226,10 @@ impl Steps {
         self.check(operation, [batch, time]);
         let (lengths, gaps) = match self.mask.as_ref().map(|mask| &mask.valid) {
             Some(Valid::Lengths(lengths)) => (Some(lengths.clone()), None),
-            Some(Valid::Steps(valid, _)) => prefixes(valid, batch, time),
+            Some(Valid::Steps(valid, _)) => match prefixes(valid, batch, time) {
+                None => (None, Some(valid.clone())),
+                lengths => (lengths, None),
+            },
             None => (None, None),
         };
         let mut rows = Rows {
@@ -243,23 +246,14 @@ impl Steps {
     }
 }
 
-/// The lengths of the rows if each begins with its valid steps, else the mask itself.
-fn prefixes(
-    valid: &Arc<[bool]>,
-    batch: usize,
-    time: usize,
-) -> (Option<Arc<[usize]>>, Option<Arc<[bool]>>) {
+/// The lengths of the rows, if each begins with its valid steps.
+fn prefixes(valid: &[bool], batch: usize, time: usize) -> RowLengths {
     let rows = (0..batch).map(|row| &valid[row * time..(row + 1) * time]);
-    let lengths: Option<_> = rows
-        .map(|row| {
-            let length = row.iter().take_while(|valid| **valid).count();
-            (!row[length..].contains(&true)).then_some(length)
-        })
-        .collect();
-    match lengths {
-        Some(lengths) => (Some(lengths), None),
-        None => (None, Some(valid.clone())),
-    }
+    let lengths = rows.map(|row| {
+        let length = row.iter().take_while(|valid| **valid).count();
+        (!row[length..].contains(&true)).then_some(length)
+    });
+    lengths.collect()
 }
 
 /// What is read of each row of a batch.

@@ -12,7 +12,7 @@ use burn::tensor::{
 use lstm_core::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Cell, Gru, GruCellConfig,
     GruConfig, LayerNormLstmCellConfig, Lstm, LstmCellConfig, LstmConfig, LstmStack,
-    LstmStackConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, Rnn, RnnCellConfig,
+    LstmStackConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, RnnCellConfig,
     RnnConfig, Windows,
 };
 

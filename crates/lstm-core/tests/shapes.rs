@@ -272,7 +272,7 @@ fn lengths() {
     let negative = Tensor::<1, Int>::from_data([2, -1], &device);
     for (got, expected) in [
         (
-            panic_of(|| lstm.forward_with_lengths(x.clone(), None, &[3])),
+            panic_of(|| lstm.forward_with_lengths(x.clone(), None, [3])),
             "lstm: lengths must be [B] = [2], got [1]",
         ),
         (
@@ -284,15 +284,15 @@ fn lengths() {
             "lengths: that of row 1 is negative, -1",
         ),
         (
-            panic_of(|| birnn.forward_with_lengths(x.clone(), None, &[4, 1])),
+            panic_of(|| birnn.forward_with_lengths(x.clone(), None, [4, 1])),
             "birnn: length of row 0 must be from 0 to T = 3, got 4",
         ),
         (
-            panic_of(|| time_first.forward_with_lengths(x.clone(), None, &[1, 2, 3])),
+            panic_of(|| time_first.forward_with_lengths(x.clone(), None, [1, 2, 3])),
             "rnn: length of row 2 must be from 0 to T = 2, got 3",
         ),
         (
-            panic_of(|| stack.forward_with_lengths(x.clone(), None, &[1, 9])),
+            panic_of(|| stack.forward_with_lengths(x.clone(), None, [1, 9])),
             "lstm stack: length of row 1 must be from 0 to T = 3, got 9",
         ),
     ] {

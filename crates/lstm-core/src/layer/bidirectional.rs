@@ -1,6 +1,6 @@
 //! Both directions of a sequence (Schuster & Paliwal 1997, Graves & Schmidhuber 2005).
 
-use super::stack::{over, run};
+use super::stack::run;
 use super::{
     Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
 };
@@ -75,7 +75,9 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
         let size = check_input(&operation, &input, self.forward.cell.d_input());
         steps.check(&operation, size);
         let layers = [&self.forward, &self.reverse];
-        let (output, state) = run(&operation, &[&layers], None, input, state, over(steps));
+        let (output, state) = run(&operation, &[&layers], None, input, state, |layer, x, s| {
+            layer.over(x, s, steps)
+        });
         (swap_layout(output, self.batch_first), state)
     }
 

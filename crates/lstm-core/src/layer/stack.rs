@@ -171,7 +171,9 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
         let layers: Vec<&Recurrent<C>> = self.layers.iter().collect();
         let layers: Vec<_> = layers.chunks(self.directions()).collect();
         let dropout = Some(&self.dropout);
-        let (output, state) = run(&operation, &layers, dropout, input, state, over(steps));
+        let (output, state) = run(&operation, &layers, dropout, input, state, |layer, x, s| {
+            layer.over(x, s, steps)
+        });
         (swap_layout(output, self.batch_first), state)
     }
 
@@ -193,14 +195,17 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
     }
 }
 
-/// How a layer runs over a batch-first sequence, whatever its own layout.
-pub(super) fn over<C: Cell>(
-    steps: &Steps,
-) -> impl Fn(&Recurrent<C>, Tensor<3>, Option<C::State>) -> (Tensor<3>, C::State) {
-    |layer, input, state| {
-        let input = swap_layout(input, layer.batch_first);
-        let (output, state) = layer.forward_with(input, state, steps);
-        (swap_layout(output, layer.batch_first), state)
+impl<C: Cell> Recurrent<C> {
+    /// Runs over a batch-first sequence, whatever the layer's own layout.
+    pub(super) fn over(
+        &self,
+        input: Tensor<3>,
+        state: Option<C::State>,
+        steps: &Steps,
+    ) -> (Tensor<3>, C::State) {
+        let input = swap_layout(input, self.batch_first);
+        let (output, state) = self.forward_with(input, state, steps);
+        (swap_layout(output, self.batch_first), state)
     }
 }
 

@@ -98,7 +98,7 @@ fn lengths_give_what_each_row_gives_by_itself() {
                 let state = random_state(&layer.cell, 3, &device);
                 let given = state.map(|tensor| tensor);
                 let (output, last) =
-                    layer.forward_with_lengths(input.clone(), Some(given), &LENGTHS);
+                    layer.forward_with_lengths(input.clone(), Some(given), LENGTHS);
                 let loss = (output.clone() * random(output.dims(), &device)).sum();
                 let dx = input.grad(&loss.backward()).unwrap();
                 for (row, length) in LENGTHS.into_iter().enumerate() {
@@ -220,7 +220,7 @@ fn lengths_and_resets_give_what_each_row_gives_by_itself() {
                     input.clone(),
                     Some(given),
                     &Steps::default()
-                        .with_mask(&LENGTHS)
+                        .with_mask(LENGTHS)
                         .with_resets(first.clone()),
                 );
                 for (row, length) in LENGTHS.into_iter().enumerate() {
@@ -334,8 +334,8 @@ fn a_cell_in_recurrent_gives_what_its_layer_gives() {
         );
         assert_close("lstm", &y, &want, 1e-6);
         assert_states_close("lstm", &last, &want_last, 1e-6);
-        let (y, last) = any.forward_with_lengths(input.clone(), None, &lengths);
-        let (want, want_last) = layer.forward_with_lengths(input.clone(), None, &lengths);
+        let (y, last) = any.forward_with_lengths(input.clone(), None, lengths);
+        let (want, want_last) = layer.forward_with_lengths(input.clone(), None, lengths);
         assert_close("lstm with lengths", &y, &want, 1e-6);
         assert_states_close("lstm with lengths", &last, &want_last, 1e-6);
 
@@ -345,8 +345,8 @@ fn a_cell_in_recurrent_gives_what_its_layer_gives() {
             ..Rnn::from(rnn.clone())
         };
         let any = Recurrent::new(rnn).with_reverse(reverse);
-        let (y, last) = any.forward_with_lengths(input.clone(), None, &lengths);
-        let (want, want_last) = layer.forward_with_lengths(input, None, &lengths);
+        let (y, last) = any.forward_with_lengths(input.clone(), None, lengths);
+        let (want, want_last) = layer.forward_with_lengths(input, None, lengths);
         assert_close("rnn", &y, &want, 1e-6);
         assert_states_close("rnn", &last, &want_last, 1e-6);
     }
@@ -372,8 +372,8 @@ fn a_stack_of_any_cell_gives_what_the_lstm_stack_gives() {
         assert_close("stack", &states.hidden, &state.hidden, 1e-6);
 
         // Once more from there, each layer from its own state.
-        let (want, state) = of_lstm.forward_with_lengths(input.clone(), Some(state), &lengths);
-        let (output, states) = of_any.forward_with_lengths(input, Some(states), &lengths);
+        let (want, state) = of_lstm.forward_with_lengths(input.clone(), Some(state), lengths);
+        let (output, states) = of_any.forward_with_lengths(input, Some(states), lengths);
         assert_close("stack with lengths", &output, &want, 1e-6);
         assert_close("stack with lengths", &states.cell, &state.cell, 1e-6);
     }
