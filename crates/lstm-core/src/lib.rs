@@ -118,7 +118,7 @@
 //! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
 //! its name here gets the reference loop.
 //!
-//! `optim` brings [`clip_global_norm`], `store` [`convert::load_burn_nn`] and [`convert::half_precision`]; files of
+//! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
 //! weights have features of their own ([`convert`]).
 
 /// The project's README, so that its example is compiled and run.

@@ -432,12 +432,3 @@ pub(crate) fn indices(indices: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     let count = indices.len();
     Tensor::from_data(TensorData::new(indices, [count]), device)
 }
-
-/// Which steps of rows with lengths are padding, `[B, T, 1]`.
-pub(crate) fn steps_of_padding(lengths: &[usize], time: usize) -> TensorData {
-    let rows = lengths.iter();
-    let steps: Vec<bool> = rows
-        .flat_map(|length| (0..time).map(move |t| t >= *length))
-        .collect();
-    TensorData::new(steps, [lengths.len(), time, 1])
-}

@@ -116,9 +116,6 @@ pub enum Nonlinearity {
     Shrink { lambda: Real, bias: Real },
 }
 
-/// [`Nonlinearity::Selu`]'s `alpha` and factor.
-pub(crate) const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];
-
 impl fmt::Display for Nonlinearity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")

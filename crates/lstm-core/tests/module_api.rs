@@ -12,8 +12,8 @@ use burn::tensor::{
 use lstm_core::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Cell, Gru, GruCellConfig,
     GruConfig, LayerNormLstmCellConfig, Lstm, LstmCellConfig, LstmConfig, LstmStack,
-    LstmStackConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, RnnCellConfig,
-    RnnConfig, Windows,
+    LstmStackConfig, LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, RnnCellConfig, RnnConfig,
+    Windows,
 };
 
 const TIME: usize = 7;

@@ -1,4 +1,4 @@
-//! Whole sequences: [`Recurrent`] runs any [`Cell`](crate::Cell) over them, [`Bidirectional`] two of them in both
+//! Whole sequences: [`Recurrent`] runs any [`Cell`] over them, [`Bidirectional`] two of them in both
 //! directions, [`RecurrentStack`] several on each other.
 //!
 //! [`Lstm`], [`Rnn`], [`BiLstm`] and the like are these layers of one cell, drop-in for `burn::nn`'s. The sequences'

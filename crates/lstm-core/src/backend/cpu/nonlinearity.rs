@@ -2,7 +2,10 @@
 
 use super::math::{exp, normal, sigmoid, softplus, tanh};
 use super::simd::Vector;
-use crate::nonlinearity::{Nonlinearity, Real, SELU};
+use crate::nonlinearity::{Nonlinearity, Real};
+
+/// [`Nonlinearity::Selu`]'s `alpha` and factor.
+const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];
 
 /// The function's value and its slope. At a corner the slope is Burn's.
 #[inline(always)]

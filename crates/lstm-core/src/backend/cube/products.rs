@@ -3,11 +3,10 @@
 
 use super::buffers::Sizes;
 use super::operations::SequenceKernels;
-use crate::mask::steps_of_padding;
 use crate::ops::{Each, Inputs, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
-use burn::tensor::{DType, Shape, Slice};
+use burn::tensor::{DType, Shape, Slice, TensorData};
 
 /// A sequence `[B, T, _]` as a matrix `[B·T, _]`.
 fn rows<B: Backend>(sequence: FloatTensor<B>) -> FloatTensor<B> {
@@ -145,4 +144,13 @@ pub fn backward<B: SequenceKernels>(
         hidden: Some(hidden),
         memory: inputs.memory.as_option().map(|_| memory),
     }
+}
+
+/// Which steps of rows with lengths are padding, `[B, T, 1]`.
+fn steps_of_padding(lengths: &[usize], time: usize) -> TensorData {
+    let rows = lengths.iter();
+    let steps: Vec<bool> = rows
+        .flat_map(|length| (0..time).map(move |t| t >= *length))
+        .collect();
+    TensorData::new(steps, [lengths.len(), time, 1])
 }
