@@ -184,8 +184,12 @@ where
             layer.truncation = truncation;
             layer.initial_state = learned_state.then(|| {
                 let zero = cell.zero_state(1, &device).tensors();
-                let learned = zero.iter().map(|zero| draw.tensor([zero.dims()[1]], 0.5));
-                learned.map(Param::from_tensor).collect()
+                // Above zero, since an sLSTM divides by a part of it.
+                let numbers = |zero: &Tensor<2>| draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
+                let learned = zero.iter().map(numbers);
+                learned
+                    .map(|row| Param::from_tensor(row.detach()))
+                    .collect()
             });
             let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
             by_loop.truncation = truncation;
@@ -230,7 +234,9 @@ where
             for (number, (got, want)) in got.into_iter().zip(results(false)).enumerate() {
                 assert_eq!(got.shape(), want.shape());
                 let want: Vec<f32> = want.iter().collect();
-                let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
+                // At least 0.1: a gradient of few elements can be a sum of terms of about 1 that cancel, and has
+                // their rounding.
+                let size = want.iter().fold(0.1f32, |a, b| a.max(b.abs()));
                 for (got, want) in got.iter::<f32>().zip(want) {
                     let error = (got - want).abs() / size;
                     assert!(
