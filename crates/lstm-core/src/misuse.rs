@@ -17,7 +17,7 @@
 ///     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
 ///         Tensor::zeros([batch, self.d_output()], options)
 ///     }
-///     fn step(&self, input: Tensor<2>, _: Tensor<2>) -> Tensor<2> { self.map.forward(input) }
+///     fn step_projected(&self, input: Tensor<2>, _: Tensor<2>) -> Tensor<2> { self.map.forward(input) }
 /// }
 /// ```
 ///
@@ -33,7 +33,7 @@
 ///     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Tensor<2> {
 ///         Tensor::zeros([batch, self.d_output()], options)
 ///     }
-///     fn step(&self, input: Tensor<2>, _: Tensor<2>) -> Tensor<2> { self.map.forward(input) }
+///     fn step_projected(&self, input: Tensor<2>, _: Tensor<2>) -> Tensor<2> { self.map.forward(input) }
 /// }
 /// ```
 mod a_cell_without_a_state {}

@@ -63,7 +63,10 @@ impl<C: Cell> Layer for Recurrent<C> {
             let (_, after) = self.step(step.squeeze_dim(1), state);
             state = Some(after);
         }
-        let last = output.clone().narrow(1, TIME - 1, 1).squeeze_dim(1);
+        let last = output
+            .clone()
+            .narrow(1, output.dims()[1] - 1, 1)
+            .squeeze_dim(1);
         let streamed = lstm_core::RecurrentState::output(&state.unwrap());
         assert_near(&last, &streamed, 1e-5);
         output

@@ -116,7 +116,15 @@ fn configs_of_older_versions_load() {
         let written = written.as_object().unwrap();
         let read = load(written).unwrap();
         for (option, value) in written {
-            assert_eq!(&read[option], value, "{name}: {option}");
+            match value.as_object() {
+                // A cell's config in another's may have options that are newer than the file.
+                Some(value) => {
+                    for (inner, value) in value {
+                        assert_eq!(&read[option][inner], value, "{name}: {option}.{inner}");
+                    }
+                }
+                None => assert_eq!(&read[option], value, "{name}: {option}"),
+            }
         }
         // Without an option, as if it had been added since; what has no default is an error that names it.
         for option in written.keys() {

@@ -15,10 +15,10 @@ use burn::tensor::{Bool, Device, Tensor};
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{Bidirectional, PeepholeLstmCellConfig};
+/// use lstm_core::{Bidirectional, SLstmCellConfig};
 ///
 /// let device = Device::flex();
-/// let cell = || PeepholeLstmCellConfig::new(3, 5).init(&device);
+/// let cell = || SLstmCellConfig::new(3, 5).init(&device);
 /// let layer = Bidirectional::new(cell(), cell());
 /// let (output, state) = layer.forward(Tensor::ones([2, 7, 3], &device), None);
 /// assert_eq!(output.dims(), [2, 7, 10]);

@@ -18,10 +18,10 @@ use burn::tensor::{Bool, Device, Tensor, s};
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
-/// use lstm_core::{LayerNormLstmCellConfig, RecurrentStack};
+/// use lstm_core::{RecurrentStack, SLstmCellConfig};
 ///
 /// let device = Device::flex();
-/// let cell = |d_input| LayerNormLstmCellConfig::new(d_input, 5).init(&device);
+/// let cell = |d_input| SLstmCellConfig::new(d_input, 5).init(&device);
 /// let cells = vec![cell(3), cell(3), cell(10), cell(10)];
 /// let stack = RecurrentStack::bidirectional(cells).with_dropout(0.1);
 /// let input = Tensor::<3>::ones([2, 7, 3], &device);

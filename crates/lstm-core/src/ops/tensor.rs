@@ -22,8 +22,8 @@ pub(crate) fn run<C: Cell>(
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
-    check_devices(operation, &input, &state.tensors());
     let ready = module::ready(operation, cell, &input);
+    check_devices(operation, &input, &state.tensors());
     let (cell, rows) = (ready.as_ref(), reading.rows);
     let (output, state) = match kernels_for(operation, cell, &input, &state, reading) {
         Some(kernel) => {
