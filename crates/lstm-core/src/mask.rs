@@ -396,7 +396,7 @@ impl Rows {
     }
 
     /// Puts into an output `[B, T, H]`, zero where steps are skipped, what is to be there.
-    pub fn pad(&self, output: Tensor<3>) -> Tensor<3> {
+    fn pad(&self, output: Tensor<3>) -> Tensor<3> {
         if self.padding == Padding::Zero || !self.skips() {
             return output;
         }
@@ -416,6 +416,14 @@ impl Rows {
         let sources = indices(sources, &output.device());
         let steps = output.reshape([batch * time, units]);
         steps.select(0, sources).reshape([batch, time, units])
+    }
+}
+
+/// An output `[B, T, H]` with what is to be there where steps are skipped, if any are.
+pub(crate) fn pad(rows: Option<&Rows>, output: Tensor<3>) -> Tensor<3> {
+    match rows {
+        Some(rows) => rows.pad(output),
+        None => output,
     }
 }
 

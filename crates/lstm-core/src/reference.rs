@@ -5,7 +5,7 @@
 //! takes one [`step_projected`](Cell::step_projected) after another. One loop serves all cells.
 
 use crate::cell::Cell;
-use crate::mask::{Mask, Rows, Steps};
+use crate::mask::{self, Mask, Rows, Steps};
 use crate::state::RecurrentState;
 use burn::tensor::{Bool, GradientCheckpointingStrategy, Tensor, s};
 use std::ops::Range;
@@ -151,7 +151,7 @@ fn sequence_of<C: Cell>(
         truncation: None,
     };
     let (output, state) = run(cell, input, state, &reading);
-    (rows.map_or(output.clone(), |rows| rows.pad(output)), state)
+    (mask::pad(rows.as_ref(), output), state)
 }
 
 /// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, by one product.

@@ -31,6 +31,7 @@ pub fn half_precision() -> HalfPrecisionAdapter {
         "LstmCell",
         "RnnCell",
         "GruCell",
+        "SLstmCell",
         "LstmpCell",
         "PeepholeLstmCell",
         "Recurrent", // a learned state

@@ -1,9 +1,7 @@
 //! Both directions of a sequence (Schuster & Paliwal 1997, Graves & Schmidhuber 2005).
 
-use super::stack::run;
-use super::{
-    Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
-};
+use super::stack::Over;
+use super::{Recurrent, RecurrentLayer, display, display_settings, impl_calls};
 use crate::cell::Cell;
 use crate::mask::Steps;
 use crate::state::StackedState;
@@ -70,15 +68,12 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
         state: Option<Self::State>,
         steps: &Steps,
     ) -> (Tensor<3>, Self::State) {
-        let operation = format!("bi{}", C::NAME);
-        let input = swap_layout(input, self.batch_first);
-        let size = check_input(&operation, &input, self.forward.cell.d_input());
-        steps.check(&operation, size);
-        let layers = [&self.forward, &self.reverse];
-        let (output, state) = run(&operation, &[&layers], None, input, state, |layer, x, s| {
-            layer.over(x, s, steps)
-        });
-        (swap_layout(output, self.batch_first), state)
+        let over = Over {
+            operation: &format!("bi{}", C::NAME),
+            layers: &[&[&self.forward, &self.reverse]],
+            dropout: None,
+        };
+        over.sequence(input, self.batch_first, state, steps)
     }
 
     fn step(&self, _: Tensor<2>, _: Option<Self::State>) -> (Tensor<2>, Self::State) {

@@ -297,8 +297,7 @@ configs! {
     /// Configuration of a [`GruStack`]; the options of its layers are [`GruConfig`]'s.
     GruStackConfig -> GruStack;
     {
-        /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`]. Before it there are no
-        /// kernels yet.
+        /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`].
         pub reset_after: bool = true,
         /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
         pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },

@@ -164,17 +164,14 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
         state: Option<Self::State>,
         steps: &Steps,
     ) -> (Tensor<3>, Self::State) {
-        let operation = Self::operation();
-        let input = swap_layout(input, self.batch_first);
-        let size = check_input(&operation, &input, self.layers[0].cell.d_input());
-        steps.check(&operation, size);
-        let layers: Vec<&Recurrent<C>> = self.layers.iter().collect();
+        let layers: Vec<_> = self.layers.iter().collect();
         let layers: Vec<_> = layers.chunks(self.directions()).collect();
-        let dropout = Some(&self.dropout);
-        let (output, state) = run(&operation, &layers, dropout, input, state, |layer, x, s| {
-            layer.over(x, s, steps)
-        });
-        (swap_layout(output, self.batch_first), state)
+        let over = Over {
+            operation: &Self::operation(),
+            layers: &layers,
+            dropout: Some(&self.dropout),
+        };
+        over.sequence(input, self.batch_first, state, steps)
     }
 
     fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State) {
@@ -185,8 +182,12 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
         );
         let layers: Vec<_> = self.layers.iter().collect();
         let layers: Vec<_> = layers.chunks(1).collect();
-        let dropout = Some(&self.dropout);
-        run(&operation, &layers, dropout, input, state, Recurrent::step)
+        let over = Over {
+            operation: &operation,
+            layers: &layers,
+            dropout: Some(&self.dropout),
+        };
+        over.run(input, state, Recurrent::step)
     }
 
     fn runs_on_kernels(&self, device: &Device) -> bool {
@@ -195,61 +196,76 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
     }
 }
 
-impl<C: Cell> Recurrent<C> {
-    /// Runs over a batch-first sequence, whatever the layer's own layout.
-    pub(super) fn over(
-        &self,
-        input: Tensor<3>,
-        state: Option<C::State>,
-        steps: &Steps,
-    ) -> (Tensor<3>, C::State) {
-        let input = swap_layout(input, self.batch_first);
-        let (output, state) = self.forward_with(input, state, steps);
-        (swap_layout(output, self.batch_first), state)
-    }
+/// Layers, each of one or two directions.
+pub(super) struct Over<'a, C: Cell> {
+    pub operation: &'a str,
+    pub layers: &'a [&'a [&'a Recurrent<C>]],
+    /// What is between two layers; none if there is one layer, of both directions.
+    pub dropout: Option<&'a Dropout>,
 }
 
-/// Runs layers, each of one or two directions (both of one layer, if there is no dropout between any), from the input `[B, …, I]` to the last one's output `[B, …, D·H]`, and
-/// all states, `[L·D, B, H]`.
-pub(super) fn run<C: Cell<State: StackedState>, const D: usize>(
-    operation: &str,
-    layers: &[&[&Recurrent<C>]],
-    dropout: Option<&Dropout>,
-    mut input: Tensor<D>,
-    given: Option<<C::State as StackedState>::Stacked>,
-    forward: impl Fn(&Recurrent<C>, Tensor<D>, Option<C::State>) -> (Tensor<D>, C::State),
-) -> (Tensor<D>, <C::State as StackedState>::Stacked) {
-    let (batch, device, dtype) = (input.dims()[0], input.device(), input.dtype());
-    let of_layers = layers.iter().copied().flatten();
-    let like: Vec<C::State> = of_layers
-        .map(|layer| layer.cell.zero_state(batch, (&device, dtype)))
-        .collect();
-    if let Some(given) = &given {
-        let symbols = match dropout {
-            Some(_) => "[L·D, B, H]",
-            None => "[2, B, H]",
-        };
-        check_state(operation, symbols, given, &stack(&like));
+impl<C: Cell<State: StackedState>> Over<'_, C> {
+    /// Runs all layers over a sequence, `[B, T, I]` or `[T, B, I]`, to the last one's output and all states,
+    /// `[L·D, B, H]`.
+    pub fn sequence(
+        &self,
+        input: Tensor<3>,
+        batch_first: bool,
+        state: Option<<C::State as StackedState>::Stacked>,
+        steps: &Steps,
+    ) -> (Tensor<3>, <C::State as StackedState>::Stacked) {
+        let input = swap_layout(input, batch_first);
+        let size = check_input(self.operation, &input, self.layers[0][0].cell.d_input());
+        steps.check(self.operation, size);
+        let (output, state) = self.run(input, state, |layer, input, state| {
+            // Whatever the layer's own layout.
+            let input = swap_layout(input, layer.batch_first);
+            let (output, state) = layer.forward_with(input, state, steps);
+            (swap_layout(output, layer.batch_first), state)
+        });
+        (swap_layout(output, batch_first), state)
     }
-    let mut states = Vec::with_capacity(like.len());
-    for (k, directions) in layers.iter().enumerate() {
-        if let Some(dropout) = dropout.filter(|_| k > 0) {
-            input = dropout.forward(input);
+
+    /// Runs all layers by `forward`, from the input `[B, …, I]` to the last one's output `[B, …, D·H]`, and all
+    /// states, `[L·D, B, H]`.
+    fn run<const D: usize>(
+        &self,
+        mut input: Tensor<D>,
+        given: Option<<C::State as StackedState>::Stacked>,
+        forward: impl Fn(&Recurrent<C>, Tensor<D>, Option<C::State>) -> (Tensor<D>, C::State),
+    ) -> (Tensor<D>, <C::State as StackedState>::Stacked) {
+        let (batch, device, dtype) = (input.dims()[0], input.device(), input.dtype());
+        let of_layers = self.layers.iter().copied().flatten();
+        let like: Vec<C::State> = of_layers
+            .map(|layer| layer.cell.zero_state(batch, (&device, dtype)))
+            .collect();
+        if let Some(given) = &given {
+            let symbols = match self.dropout {
+                Some(_) => "[L·D, B, H]",
+                None => "[2, B, H]",
+            };
+            check_state(self.operation, symbols, given, &stack(&like));
         }
-        let mut outputs = vec![];
-        for layer in *directions {
-            let k = states.len();
-            let state = given.as_ref().map(|given| pick(given, k, &like[k]));
-            let (output, state) = forward(layer, input.clone(), state);
-            outputs.push(output);
-            states.push(state);
+        let mut states = Vec::with_capacity(like.len());
+        for (k, directions) in self.layers.iter().enumerate() {
+            if let Some(dropout) = self.dropout.filter(|_| k > 0) {
+                input = dropout.forward(input);
+            }
+            let mut outputs = vec![];
+            for layer in *directions {
+                let k = states.len();
+                let state = given.as_ref().map(|given| pick(given, k, &like[k]));
+                let (output, state) = forward(layer, input.clone(), state);
+                outputs.push(output);
+                states.push(state);
+            }
+            input = match outputs.len() {
+                1 => outputs.remove(0),
+                _ => side_by_side(outputs),
+            };
         }
-        input = match outputs.len() {
-            1 => outputs.remove(0),
-            _ => side_by_side(outputs),
-        };
+        (input, stack(&states))
     }
-    (input, stack(&states))
 }
 
 /// The outputs of both directions, `[B, …, H]` each, as one, `[B, …, 2H]`.

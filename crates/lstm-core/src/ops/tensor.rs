@@ -3,7 +3,7 @@
 use super::segments::segments;
 use super::{Inputs, RecurrentBackend, RowLengths, packed};
 use crate::cell::{Cell, Kernel};
-use crate::mask::Rows;
+use crate::mask::{self, Rows};
 use crate::module;
 use crate::reference::{self, Reading};
 use crate::shape;
@@ -41,7 +41,7 @@ pub(crate) fn run<C: Cell>(
         }
         None => reference::run(cell, input, state, reading),
     };
-    (rows.map_or(output.clone(), |rows| rows.pad(output)), state)
+    (mask::pad(rows, output), state)
 }
 
 /// The kernels for a cell, if there are any for this input.

@@ -1,7 +1,7 @@
 //! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
 
 use crate::case::{Random, TOLERANCE_OF_FLOAT16};
-use crate::cells::{Loop, OfParameters, TOLERANCE};
+use crate::cells::{Loop, OfParameters, TOLERANCE, compare};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
@@ -112,25 +112,6 @@ impl Case {
     }
 }
 
-/// Compares by the largest element of each tensor, and gives the largest error.
-fn compare(what: &str, got: Vec<TensorData>, want: Vec<TensorData>, tolerance: f32) -> f32 {
-    let mut largest = 0f32;
-    for (number, (got, want)) in got.into_iter().zip(want).enumerate() {
-        assert_eq!(got.shape(), want.shape());
-        let want: Vec<f32> = want.iter().collect();
-        let size = want.iter().fold(1e-2f32, |a, b| a.max(b.abs()));
-        for (got, want) in got.iter::<f32>().zip(want) {
-            let error = (got - want).abs() / size;
-            assert!(
-                error <= tolerance,
-                "{what}: number {number} expected {want}, got {got}, of {size}"
-            );
-            largest = largest.max(error);
-        }
-    }
-    largest
-}
-
 /// A wgpu adapter, and the type of the numbers.
 struct On(Device, DType);
 
@@ -145,7 +126,7 @@ fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C
         let got = case.results(device, *dtype, true, cell);
         let want = case.results(&Device::flex(), DType::F32, false, cell);
         let what = format!("{name}, {dtype:?}, {case:?}");
-        largest = largest.max(compare(&what, got, want, tolerance));
+        largest = largest.max(compare(&what, got, want, tolerance, 1e-2));
     }
     println!("{name}: largest relative error {largest:.1e}");
     assert!(largest > 0.0, "{name} doesn't run on kernels");
