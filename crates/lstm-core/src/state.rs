@@ -88,7 +88,9 @@ impl<const D: usize> RecurrentState<D> for RnnState<D> {
 impl<const D: usize> RecurrentState<D> for LstmState<D> {
     fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         let hidden = f(self.hidden.clone());
-        LstmState::new(f(self.cell.clone()), hidden)
+        let cell = f(self.cell.clone());
+        // (`LstmState::new` asserts equal shapes in debug builds, before those who check them can name the wrong one.)
+        LstmState { cell, hidden }
     }
 }
 
@@ -156,7 +158,8 @@ impl StackedState for LstmState<2> {
 
     fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmState<3> {
         let hidden = next(&mut tensors);
-        LstmState::new(next(&mut tensors), hidden)
+        let cell = next(&mut tensors);
+        LstmState { cell, hidden }
     }
 }
 
