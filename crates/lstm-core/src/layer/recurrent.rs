@@ -219,8 +219,11 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
         let (expected, got) = ([batch, self.cell.d_input()], [batch, features]);
         shape::check(Self::operation(), "input", "[B, I]", expected, got);
         let options = (&input.device(), input.dtype());
-        let given = state.unwrap_or_else(|| self.initial_state(batch, options));
-        let state = self.cell.forward(input, Some(given));
+        let initial = self.initial_state(batch, options);
+        if let Some(state) = &state {
+            check_state(Self::operation(), "[B, H]", state, &initial);
+        }
+        let state = ops::step(Self::operation(), &self.cell, input, state.unwrap_or(initial));
         (state.output(), state)
     }
 

@@ -18,7 +18,7 @@ mod tensor;
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
 pub use cell::Spec;
 pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
-pub(crate) use tensor::{has_kernels_of, run};
+pub(crate) use tensor::{has_kernels_of, run, step};
 
 #[cfg(feature = "wgpu")]
 use burn::backend::fusion::custom::TensorSpec;

@@ -44,6 +44,26 @@ pub(crate) fn run<C: Cell>(
     (mask::pad(rows, output), state)
 }
 
+/// One step of rows `[B, I]`, on kernels if there are any: the state after it.
+pub(crate) fn step<C: Cell>(
+    operation: &str,
+    cell: &C,
+    input: Tensor<2>,
+    state: C::State,
+) -> C::State {
+    if input.dims()[0] == 0 {
+        return state;
+    }
+    let reading = Reading {
+        reverse: false,
+        rows: None,
+        initial: &state,
+        truncation: None,
+    };
+    let before = state.map(|tensor| tensor);
+    run(operation, cell, input.unsqueeze_dim(1), before, &reading, None).1
+}
+
 /// The kernels for a cell, if there are any for this input.
 fn kernels_for<C: Cell>(
     operation: &str,

@@ -191,6 +191,11 @@ where
             let shape = match seed % 4 {
                 0 => [rng.random_range(50..70), 4, 3, rng.random_range(1..40)],
                 1 => [rng.random_range(1..4), 9, 8, rng.random_range(90..140)],
+                // So few that the weights aren't packed.
+                2 => {
+                    let [b, t, i] = [6, 2, 30].map(|most| rng.random_range(1..=most));
+                    [b, t, i, rng.random_range(10..100)]
+                }
                 _ => [17, 12, 20, 50].map(|most| rng.random_range(1..=most)),
             };
             let [b, t, i, h] = shape;

@@ -6,6 +6,7 @@
 //! the cache.
 
 use super::cell::{Kept, Rows, StepBack};
+use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::{BLOCK, Member, shares};
@@ -54,6 +55,8 @@ pub(crate) struct Gradients {
 struct Walk<'a> {
     recurrence: &'a Recurrence<'a>,
     wanted: Wanted,
+    /// Whether the weights, and their gradients, stay [in place](super::in_place).
+    in_place: bool,
     /// The gates' sums, and the weights' gradients.
     panels: &'a Panels,
     /// The gradients of the hidden units.
@@ -111,16 +114,18 @@ impl Recurrence<'_> {
             ..
         } = sizes;
         let plan = self.plan();
-        let panels = Panels::new(&plan, hidden, spec.sums(), self.simd);
-        let hidden_panels = Panels::new(&plan, hidden, 1, self.simd);
+        let in_place = self.in_place();
+        let packs = usize::from(!in_place);
+        let panels = Panels::new(&plan, hidden, spec.sums(), self.simd, in_place);
+        let hidden_panels = Panels::new(&plan, hidden, 1, self.simd, in_place);
         let input_panels: Vec<_> = columns(0..padded(input), PANEL_VECTORS, self.simd).collect();
         let states = batch * padded(hidden);
         let width = |gates: &[usize]| gates.len() * padded(hidden);
-        let mut recurrent = Buffer::room(padded(hidden) * width(spec.recurrent_gates));
-        let transposed_input = padded(input) * width(spec.input_gates);
+        let mut recurrent = Buffer::room(packs * padded(hidden) * width(spec.recurrent_gates));
+        let transposed_input = packs * padded(input) * width(spec.input_gates);
         let mut transposed_input = Buffer::room(transposed_input * usize::from(wanted.input));
         let of_second = usize::from(spec.second.is_some());
-        let mut second = Buffer::room(padded(hidden) * padded(hidden) * of_second);
+        let mut second = Buffer::room(packs * padded(hidden) * padded(hidden) * of_second);
         let mut second_gradient = Buffer::zeros(states * of_second);
         let mut memory = Buffer::zeros(states * spec.memory);
         let mut hidden_gradient = Buffer::zeros(states);
@@ -134,7 +139,8 @@ impl Recurrence<'_> {
         let mut sums = each_team(&|rows| panels.len(chunk_rows(rows, time)));
         let blocks = WeightBlock::of(spec, sizes);
         let of_a_unit: usize = blocks.iter().map(WeightBlock::of_a_unit).sum();
-        let mut weights = each_team(&|_| panels.padded() * of_a_unit * usize::from(wanted.weights));
+        let packed_weights = packs * panels.padded() * of_a_unit * usize::from(wanted.weights);
+        let mut weights = each_team(&|_| packed_weights);
         let mut weight_gradients = WeightGradients::zeros(sizes, spec);
         let mut peephole_gradients: Vec<Buffer> = (plan.teams.iter())
             .map(|_| Buffer::zeros(spec.peepholes * padded(hidden)))
@@ -147,6 +153,7 @@ impl Recurrence<'_> {
                     let walk = Walk {
                         recurrence: self,
                         wanted,
+                        in_place,
                         panels: &panels,
                         hidden_panels: &hidden_panels,
                         input_panels: &input_panels,
@@ -242,7 +249,9 @@ struct Scratch {
 
 impl Walk<'_> {
     fn run(&self, member: &Member) {
-        self.pack(member);
+        if !self.in_place {
+            self.pack(member);
+        }
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let Sizes { time, hidden, .. } = sizes;
@@ -282,7 +291,7 @@ impl Walk<'_> {
             }
         }
         member.meet_all();
-        if self.wanted.weights {
+        if self.wanted.weights && !self.in_place {
             let of_a_unit = self.of_a_unit;
             // SAFETY: all threads have met, and write no more.
             let teams: Vec<&[f32]> = self
@@ -438,11 +447,23 @@ impl Walk<'_> {
             member.meet_team();
             // (To the rows behind it would add nothing.)
             let count = recurrence.active(rows.start, k).rows(rows.len());
-            if let Some((_, weights, gradient)) = &self.second {
+            if let Some((gate, weights, gradient)) = &self.second {
                 let depth = self.panels.padded();
                 self.left(member, first, 0..1, &mut scratch.left);
                 for panel in self.hidden_panels.of_members[member.place()].clone() {
                     let units = &self.hidden_panels.units[panel];
+                    if self.in_place {
+                        let result = of(gradient, 1);
+                        self.hidden_in_place(
+                            member,
+                            first,
+                            Some(*gate),
+                            Start::Zero,
+                            result,
+                            count,
+                        );
+                        continue;
+                    }
                     Product {
                         start: Start::Zero,
                         left: &scratch.left,
@@ -474,6 +495,10 @@ impl Walk<'_> {
             };
             for panel in self.hidden_panels.of_members[member.place()].clone() {
                 let units = &self.hidden_panels.units[panel];
+                if self.in_place {
+                    self.hidden_in_place(member, first, None, start, of(result, 1), count);
+                    continue;
+                }
                 Product {
                     start,
                     left: &scratch.left,
@@ -498,6 +523,85 @@ impl Walk<'_> {
                 let gradient = self.hidden_gradient_of(row, &real);
                 for ((gradient, seen), mask) in gradient.iter_mut().zip(seen).zip(mask) {
                     *gradient += seen * mask;
+                }
+            }
+        }
+    }
+
+    /// The weights of a panel, in place, and the gradients of their sums in a chunk, from row `row` on.
+    fn in_place(&self, member: &Member, panel: usize, row: usize) -> (InPlace<'_>, Rows) {
+        let weights = InPlace {
+            recurrence: self.recurrence,
+            units: self.panels.units[panel].clone(),
+        };
+        let width = self.panels.width(panel);
+        let start = self.panels.start(panel, self.room(member)) + row * width;
+        let sums = Rows {
+            first: self.sums[member.team()].at(start),
+            row: width,
+        };
+        (weights, sums)
+    }
+
+    /// The gradients of the member's hidden units by `R`, or one gate of it, transposed, from those of the sums from row
+    /// `first` of a chunk on.
+    ///
+    /// # Safety
+    ///
+    /// As [`InPlace::hidden_gradient`].
+    unsafe fn hidden_in_place(
+        &self,
+        member: &Member,
+        first: usize,
+        gate: Option<usize>,
+        start: Start,
+        result: Rows,
+        count: usize,
+    ) {
+        let real = member.real_units(self.recurrence.sizes.hidden);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if matches!(start, Start::Zero) {
+                (0..count).for_each(|row| result.at(row, real.start).write_bytes(0, real.len()));
+            }
+            for panel in 0..self.panels.units.len() {
+                let (weights, sums) = self.in_place(member, panel, first);
+                weights.hidden_gradient(gate, sums, real.clone(), result, count);
+            }
+        }
+    }
+
+    /// The weights' gradients from the only chunk there is, of the member's units.
+    fn weights_in_place(&self, member: &Member, read: Rows, count: usize) {
+        let spec = &self.recurrence.spec;
+        let (bias, depth) = (self.recurrence.sizes.input, self.recurrence.sizes.depth());
+        for panel in self.panels.of_members[member.place()].clone() {
+            let (weights, sums) = self.in_place(member, panel, 0);
+            for block in self.blocks {
+                let gates_of = [
+                    (0..bias, spec.input_gates),
+                    (bias..bias + 1, &spec.bias[block.sums.clone()]),
+                    (bias + 1..depth, block.gates),
+                    (depth..self.read_depth(), block.gates),
+                ];
+                for (rows, gates) in gates_of {
+                    if !block.rows.contains(&rows.start) || rows.is_empty() {
+                        continue;
+                    }
+                    // What a second product reads meets the same rows of `R`.
+                    let place = match rows.start < depth {
+                        true => rows.start,
+                        false => bias + 1,
+                    };
+                    let result = &self.weight_rows[place..place + rows.len()];
+                    let read = Rows {
+                        first: read.first.wrapping_add(rows.start),
+                        ..read
+                    };
+                    // SAFETY: no other thread has these units.
+                    unsafe {
+                        weights.weight_gradient(gates, block.sums.start, read, sums, count, result)
+                    };
                 }
             }
         }
@@ -657,6 +761,13 @@ impl Walk<'_> {
                 h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
             }
         }
+        if self.in_place {
+            let read = Rows {
+                first: read.as_mut_ptr(),
+                row: depth,
+            };
+            return self.weights_in_place(member, read, chunk.len());
+        }
         let room = self.room(member);
         for panel in self.panels.of_members[member.place()].clone() {
             let width = self.panels.width(panel);
@@ -706,7 +817,21 @@ impl Walk<'_> {
         let gates = recurrence.spec.input_gates.len();
         self.left(member, mine.start, 0..gates, &mut scratch.left);
         let depth = gates * self.panels.padded();
-        for columns in self.input_panels {
+        if self.in_place {
+            let result = Rows {
+                first: scratch.input.share().at(0),
+                row: padded(input),
+            };
+            // SAFETY: as below.
+            unsafe {
+                (0..mine.len()).for_each(|row| result.clear(row, padded(input)));
+                for panel in 0..self.panels.units.len() {
+                    let (weights, sums) = self.in_place(member, panel, mine.start);
+                    weights.input_gradient(sums, result, mine.len());
+                }
+            }
+        }
+        for columns in self.input_panels.iter().filter(|_| !self.in_place) {
             // SAFETY: all are as large as said, and the result is this thread's.
             unsafe {
                 Product {

@@ -409,6 +409,18 @@ impl Rows {
         unsafe { std::slice::from_raw_parts_mut(self.at(row, 0), count) }.fill(0.0);
     }
 
+    /// The rows from `row` on.
+    ///
+    /// # Safety
+    ///
+    /// It must be there.
+    pub unsafe fn from(self, row: usize) -> Self {
+        let Self { first, row: size } = self;
+        // SAFETY: the caller's promise.
+        let first = unsafe { first.add(row * size) };
+        Self { first, row: size }
+    }
+
     /// Where the number in column `column` of row `row` lies.
     ///
     /// # Safety

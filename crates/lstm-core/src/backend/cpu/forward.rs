@@ -1,6 +1,7 @@
 //! A whole sequence, step by step.
 
 use super::cell::{Kept, Rows, Second, Step};
+use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::Member;
@@ -27,6 +28,8 @@ pub(crate) struct Forward {
 struct Walk<'a> {
     recurrence: &'a Recurrence<'a>,
     panels: &'a Panels,
+    /// Whether the weights stay [in place](super::in_place).
+    in_place: bool,
     /// The weights in panels.
     packed: Shared<'a>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
@@ -64,19 +67,21 @@ impl Recurrence<'_> {
             ..
         } = self.sizes;
         let plan = self.plan();
-        let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd);
+        let in_place = self.in_place();
+        let packs = usize::from(!in_place);
+        let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd, in_place);
         let kept_size = Kept::size(self.saved(), self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
-        let mut packed = Buffer::room(panels.packed_len(&self.spec, self.sizes));
+        let mut packed = Buffer::room(packs * panels.packed_len(&self.spec, self.sizes));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
         let states_of_all = batch * self.spec.memory;
         let mut memory = Buffer::zeros(states_of_all * padded(hidden));
         let peepholes = with_filling(self.peepholes, hidden);
         let masked = batch * usize::from(!self.mask.is_empty());
         let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
-        let second_panels = Panels::new(&plan, hidden, 1, self.simd);
+        let second_panels = Panels::new(&plan, hidden, 1, self.simd, in_place);
         let of_second = usize::from(self.spec.second.is_some()) * padded(hidden);
-        let mut second_packed = Buffer::room(hidden * of_second);
+        let mut second_packed = Buffer::room(packs * hidden * of_second);
         let mut second = [(); 2].map(|()| Buffer::zeros(batch * of_second));
         let [read, product] = second.each_mut().map(Buffer::share);
         let hidden_states = states.each_mut().map(Buffer::share);
@@ -86,6 +91,7 @@ impl Recurrence<'_> {
                 let walk = Walk {
                     recurrence: self,
                     panels: &panels,
+                    in_place,
                     packed: packed.share(),
                     hidden: hidden_states,
                     seen: match masked {
@@ -124,7 +130,8 @@ impl Walk<'_> {
     fn run(&self, member: &Member) {
         let recurrence = self.recurrence;
         let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
-        for panel in (member.number()..self.panels.units.len()).step_by(member.threads()) {
+        let packed = |panels: &Panels| panels.units.len() * usize::from(!self.in_place);
+        for panel in (member.number()..packed(self.panels)).step_by(member.threads()) {
             // SAFETY: no other thread has this panel.
             let packed = unsafe {
                 let range = self.panels.packed_range(spec, sizes, panel);
@@ -134,7 +141,7 @@ impl Walk<'_> {
         }
         if let Some(second) = &self.second {
             let panels = second.panels;
-            for panel in (member.number()..panels.units.len()).step_by(member.threads()) {
+            for panel in (member.number()..packed(panels)).step_by(member.threads()) {
                 // SAFETY: no other thread has this panel.
                 let packed = unsafe { second.packed.write(panels.range(panel, sizes.hidden)) };
                 let matrix = recurrence.weights.recurrent;
@@ -153,10 +160,10 @@ impl Walk<'_> {
             unsafe { self.mask(member, row, 0) };
         }
         member.meet_all();
-        // Until a second product is through all sums must last.
+        // Until a second product is through all sums must last, and weights in place are one panel.
         let mut sums = Buffer::room(match self.second {
-            None => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
-            Some(_) => {
+            None if !self.in_place => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
+            _ => {
                 let rows = pieces(member.rows()).next().map_or(0, |rows| rows.len());
                 self.panels.len(rows)
             }
@@ -226,11 +233,8 @@ impl Walk<'_> {
         let panels = || self.panels.of_members[member.place()].clone();
         for panel in panels() {
             let width = self.panels.width(panel);
-            let start = self
-                .panels
-                .packed_range(spec, recurrence.sizes, panel)
-                .start;
-            let bias = self.packed.at(start);
+            let range = (self.panels).packed_range(spec, recurrence.sizes, panel);
+            let bias = self.packed.at(range.start * usize::from(!self.in_place));
             for start in rows.clone().step_by(SUMS) {
                 let step = of_step(panel, start);
                 if step.rows == 0 {
@@ -253,17 +257,20 @@ impl Walk<'_> {
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in
                 // this step, and in what is written no other thread has these rows and units.
                 unsafe {
-                    Product {
-                        start: Start::Row(bias),
-                        left: &[x, h],
-                        panel: bias.add(width),
-                        vectors: width / recurrence.simd.lanes(),
-                        panel_row: None,
-                        rows: step.rows,
-                        result: step.sums.first,
-                        result_row: step.sums.row,
+                    match self.in_place(panel) {
+                        Some(weights) => weights.sums(x.rows(), h.rows(), step.sums, step.rows),
+                        None => Product {
+                            start: Start::Row(bias),
+                            left: &[x, h],
+                            panel: bias.add(width),
+                            vectors: width / recurrence.simd.lanes(),
+                            panel_row: None,
+                            rows: step.rows,
+                            result: step.sums.first,
+                            result_row: step.sums.row,
+                        }
+                        .run(recurrence.simd),
                     }
-                    .run(recurrence.simd);
                     match self.second {
                         None => recurrence.cell.step(recurrence.simd, step),
                         Some(_) => recurrence.cell.between(recurrence.simd, step),
@@ -279,23 +286,31 @@ impl Walk<'_> {
                 let units = &second.panels.units[panel];
                 // SAFETY: as above; all have written what is read before they met.
                 unsafe {
-                    Product {
-                        start: Start::Zero,
-                        left: &[Left {
-                            first: second.read.at(start),
-                            row: padded,
-                            column: 1,
-                            depth: hidden,
-                            into: Into::All,
-                        }],
-                        panel: second.packed.at(second.panels.start(panel, hidden)),
-                        vectors: units.len() / recurrence.simd.lanes(),
-                        panel_row: None,
-                        rows: count,
-                        result: second.product.at(start + units.start),
-                        result_row: padded,
+                    let read = Left {
+                        first: second.read.at(start),
+                        row: padded,
+                        column: 1,
+                        depth: hidden,
+                        into: Into::All,
+                    };
+                    let product = Rows {
+                        first: second.product.at(start + units.start),
+                        row: padded,
+                    };
+                    match self.in_place(panel) {
+                        Some(weights) => weights.second(second.gate, read.rows(), product, count),
+                        None => Product {
+                            start: Start::Zero,
+                            left: &[read],
+                            panel: second.packed.at(second.panels.start(panel, hidden)),
+                            vectors: units.len() / recurrence.simd.lanes(),
+                            panel_row: None,
+                            rows: count,
+                            result: product.first,
+                            result_row: product.row,
+                        }
+                        .run(recurrence.simd),
                     }
-                    .run(recurrence.simd);
                 }
             }
             for panel in panels() {
@@ -325,6 +340,14 @@ impl Walk<'_> {
                 self.mask(member, row, (k + 1) % 2);
             }
         }
+    }
+
+    /// The weights of a panel, if they stay in place.
+    fn in_place(&self, panel: usize) -> Option<InPlace<'_>> {
+        self.in_place.then(|| InPlace {
+            recurrence: self.recurrence,
+            units: self.panels.units[panel].clone(),
+        })
     }
 
     /// Masks what `R` sees of a row of `h`, of the member's units, if there is a mask.

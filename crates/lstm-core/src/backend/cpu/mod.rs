@@ -3,13 +3,14 @@
 //! A step computes the gates' sums `z V`, with `z = [1, x, h]` and the weights below each other,
 //! `V = [b; W; R]`, panel by panel, and hands each panel to the cell's nonlinearities while it is in
 //! the innermost cache. So nothing but the states, and what the way back needs, is ever written to
-//! memory. [`weights`] says how the weights lie, [`product`] how they are multiplied, [`team`] how
+//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are multiplied, [`team`] how
 //! threads share the work, [`forward`] and [`backward`] walk over the sequence.
 
 mod backward;
 mod cell;
 mod forward;
 mod gru;
+mod in_place;
 mod lstm;
 mod math;
 mod memory;
@@ -147,7 +148,8 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
 
 impl Recurrence<'_> {
     fn plan(&self) -> Plan {
-        Plan::new(self.sizes, self.spec.sums(), self.threads)
+        let gates = self.spec.sums();
+        Plan::new(self.sizes, gates, self.threads, self.in_place())
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.

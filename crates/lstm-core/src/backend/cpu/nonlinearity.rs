@@ -1,19 +1,20 @@
 //! Nonlinearities and bounds of many numbers at once, and their slopes.
 
 use super::math::{exp, normal, sigmoid, softplus, tanh};
-use super::simd::Vector;
+use super::simd::{Function, Vector};
 use crate::nonlinearity::{Nonlinearity, Real};
 
 /// [`Nonlinearity::Selu`]'s `alpha` and factor.
 const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];
 
 /// The function's value and its slope. At a corner the slope is Burn's.
+///
+/// All but the commonest are called out of line: they would else stand in every kernel several times, and take most of
+/// the time that the library takes to build.
 #[inline(always)]
 pub(super) fn with_slope<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
-    let (zero, one) = (V::splat(0.0), V::splat(1.0));
-    let number = |real: Real| V::splat(real.get() as f32);
+    let one = V::splat(1.0);
     match function {
-        Nonlinearity::Identity => (x, one),
         Nonlinearity::Tanh => {
             let y = tanh(x);
             (y, one - y * y)
@@ -22,6 +23,27 @@ pub(super) fn with_slope<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
             let y = sigmoid(x);
             (y, y * (one - y))
         }
+        other => V::call(Other(other), x),
+    }
+}
+
+/// Any other nonlinearity, with its slope.
+struct Other(Nonlinearity);
+
+impl Function for Other {
+    #[inline(always)]
+    fn of<V: Vector>(self, x: V) -> (V, V) {
+        others(self.0, x)
+    }
+}
+
+#[inline(always)]
+fn others<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
+    let (zero, one) = (V::splat(0.0), V::splat(1.0));
+    let number = |real: Real| V::splat(real.get() as f32);
+    match function {
+        Nonlinearity::Tanh | Nonlinearity::Sigmoid => with_slope(function, x),
+        Nonlinearity::Identity => (x, one),
         Nonlinearity::Relu => (x.at_least(zero), one.where_positive(x)),
         Nonlinearity::Relu6 => between(zero, V::splat(6.0), x),
         Nonlinearity::LeakyRelu { negative_slope } => {

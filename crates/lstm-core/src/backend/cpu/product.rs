@@ -4,6 +4,7 @@
 //! that a tile reads it from front to back. A tile of the result is kept in registers over the whole
 //! depth of the product: [`Simd::tile_rows`] rows by the width of a panel.
 
+use super::cell::Rows;
 use super::simd::{Kernel, Simd, Vector};
 
 /// The widest panel, in vectors.
@@ -22,6 +23,16 @@ pub(super) struct Left {
     pub depth: usize,
     /// Which of the result's vectors it goes into.
     pub into: Into,
+}
+
+impl Left {
+    /// Its rows, if their numbers lie side by side.
+    pub fn rows(self) -> Rows {
+        Rows {
+            first: self.first.cast_mut(),
+            row: self.row,
+        }
+    }
 }
 
 /// Which vectors of a panel a part of a product has. The panel's rows hold those vectors only.

@@ -46,6 +46,15 @@ pub(super) trait Vector:
 
     /// 0 where `sign` is at most 0, else `self`: also where `sign` is NaN, as in Burn.
     fn where_positive(self, sign: Self) -> Self;
+
+    /// A function's value, by a call out of line.
+    fn call<F: Function>(function: F, x: Self) -> (Self, Self);
+}
+
+/// A function that is too long to stand wherever it is used. Its body is to be inlined, as a [`Kernel`]'s.
+pub(super) trait Function {
+    /// Two values of it.
+    fn of<V: Vector>(self, x: V) -> (V, V);
 }
 
 /// A kernel: code to be compiled for every instruction set.
@@ -166,7 +175,7 @@ macro_rules! operators {
 }
 
 mod portable {
-    use super::{Add, Div, Mul, Sub, Vector};
+    use super::{Add, Div, Function, Mul, Sub, Vector};
     use std::array::from_fn;
 
     /// 128 bits, which the compiler finds instructions for.
@@ -241,12 +250,17 @@ mod portable {
         fn where_positive(self, sign: Self) -> Self {
             self.zip(sign, |a, sign| if sign <= 0.0 { 0.0 } else { a })
         }
+
+        #[inline(never)]
+        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
+            function.of(x)
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Add, Div, Kernel, Mul, Sub, Vector};
+    use super::{Add, Div, Function, Kernel, Mul, Sub, Vector};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2,fma")]
@@ -334,6 +348,16 @@ mod x86 {
                 _mm256_and_ps(self.0, positive)
             })
         }
+
+        #[inline(always)]
+        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
+            #[inline(never)]
+            #[target_feature(enable = "avx2,fma")]
+            fn call<F: Function>(function: F, x: Eight) -> (Eight, Eight) {
+                function.of(x)
+            }
+            unsafe { call(function, x) }
+        }
     }
 
     impl Vector for Sixteen {
@@ -382,6 +406,16 @@ mod x86 {
                 let positive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(sign.0, _mm512_setzero_ps());
                 _mm512_maskz_mov_ps(positive, self.0)
             })
+        }
+
+        #[inline(always)]
+        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
+            #[inline(never)]
+            #[target_feature(enable = "avx512f")]
+            fn call<F: Function>(function: F, x: Sixteen) -> (Sixteen, Sixteen) {
+                function.of(x)
+            }
+            unsafe { call(function, x) }
         }
     }
 }

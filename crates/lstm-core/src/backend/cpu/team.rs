@@ -23,8 +23,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// A plan for at most `threads` threads; `gates` is the number of packed gates.
-    pub fn new(sizes: Sizes, gates: usize, threads: usize) -> Self {
+    /// A plan for at most `threads` threads; `gates` is the number of packed gates. All are one team where the weights
+    /// stay [in place](super::in_place).
+    pub fn new(sizes: Sizes, gates: usize, threads: usize, in_place: bool) -> Self {
         /// Multiplications of a forward pass that are worth a thread. Measured on two AVX-512 cores,
         /// LSTM forward + backward with Burn's autodiff, one thread against two: 0.082 and 0.084 ms at
         /// B,T,I,H = 8,20,4,32 (0.7 million), 0.139 and 0.120 at 16,20,4,32 (1.5 million), 0.224 and 0.177
@@ -39,7 +40,10 @@ impl Plan {
         let work = sizes.batch * sizes.time * sizes.hidden * gates * depth;
         let threads = threads.min(work / WORTH_A_THREAD).max(1);
         let blocks = sizes.hidden.div_ceil(BLOCK);
-        let teams = threads.min(sizes.batch / WORTH_A_TEAM).max(1);
+        let teams = match in_place {
+            true => 1,
+            false => threads.min(sizes.batch / WORTH_A_TEAM).max(1),
+        };
         Self {
             teams: shares(sizes.batch, teams),
             members: shares(blocks, (threads / teams).min(blocks))

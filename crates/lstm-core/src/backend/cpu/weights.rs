@@ -37,12 +37,17 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    /// Panels with `gates` gates for each of the `hidden` units.
-    pub fn new(plan: &Plan, hidden: usize, gates: usize, simd: Simd) -> Self {
+    /// Panels with `gates` gates for each of the `hidden` units; a single one for each member where the weights stay
+    /// [in place](super::in_place).
+    pub fn new(plan: &Plan, hidden: usize, gates: usize, simd: Simd, in_place: bool) -> Self {
         let (mut units, mut of_members) = (vec![], vec![]);
+        let vectors = match in_place {
+            true => usize::MAX,
+            false => PANEL_VECTORS / gates,
+        };
         for member in &plan.members {
             let before = units.len();
-            units.extend(columns(member.clone(), PANEL_VECTORS / gates, simd));
+            units.extend(columns(member.clone(), vectors, simd));
             of_members.push(before..units.len());
         }
         Self {

@@ -1,0 +1,418 @@
+//! Few rows, few steps: the weights are read where they lie.
+//!
+//! Packing costs about as much as a few passes over the weights. Where there are fewer, in a single step, all that
+//! counts is that each weight is read once and in the order in which it lies. The sums are added up in the order of the
+//! packed product and have the same bits; the gradients differ from those by packed weights in rounding.
+
+use super::Recurrence;
+use super::cell::Rows;
+use super::memory::Shared;
+use super::simd::{Kernel, Simd, Vector};
+use super::team::BLOCK;
+use std::array::from_fn;
+use std::ops::Range;
+
+/// Rows of a batch that go through the weights together.
+const TOGETHER: usize = 4;
+
+impl Recurrence<'_> {
+    /// Whether packing the weights would cost more than it saves.
+    pub(super) fn in_place(&self) -> bool {
+        /// Passes over the weights.
+        const PASSES: usize = 4;
+        self.sizes.batch.div_ceil(TOGETHER) * self.sizes.time <= PASSES
+    }
+}
+
+/// The weights of neighbouring units. Their sums, and the gradients of those, lie in rows `[S, units]`.
+pub(super) struct InPlace<'a> {
+    pub recurrence: &'a Recurrence<'a>,
+    /// The units, those that fill the last block included.
+    pub units: Range<usize>,
+}
+
+impl InPlace<'_> {
+    /// The units without those that fill the last block.
+    fn real(&self) -> usize {
+        self.units.end.min(self.recurrence.sizes.hidden) - self.units.start
+    }
+
+    /// Where these units of some gates lie in a matrix, and their sums, the first of which is number `sum`.
+    fn windows(&self, gates: &[usize], sum: usize) -> Vec<Window> {
+        let windows = gates.iter().zip(sum..).map(|(gate, sum)| Window {
+            column: gate * self.recurrence.sizes.hidden + self.units.start,
+            sum: sum * self.units.len(),
+        });
+        windows.collect()
+    }
+
+    fn of_input(&self) -> Matrix<'_> {
+        let spec = &self.recurrence.spec;
+        Matrix {
+            numbers: self.recurrence.weights.input,
+            width: spec.input_gates.len() * self.recurrence.sizes.hidden,
+            windows: self.windows(spec.input_gates, 0),
+            columns: self.real(),
+        }
+    }
+
+    fn of_recurrent(&self) -> Matrix<'_> {
+        let spec = &self.recurrence.spec;
+        self.recurrent(self.windows(spec.recurrent_gates, spec.first_recurrent()))
+    }
+
+    fn recurrent(&self, windows: Vec<Window>) -> Matrix<'_> {
+        Matrix {
+            numbers: self.recurrence.weights.recurrent,
+            width: self.recurrence.spec.recurrent_width() * self.recurrence.sizes.hidden,
+            windows,
+            columns: self.real(),
+        }
+    }
+
+    /// The sums `b + x W + h R` of `count` rows.
+    ///
+    /// # Safety
+    ///
+    /// All must be valid for the sizes of the recurrence, and nobody else may use the sums.
+    pub unsafe fn sums(&self, x: Rows, h: Rows, sums: Rows, count: usize) {
+        let bias = self.windows(self.recurrence.spec.bias, 0);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for row in 0..count {
+                for window in &bias {
+                    let from = &self.recurrence.weights.bias[window.column..][..self.real()];
+                    let to = sums.at(row, window.sum);
+                    to.copy_from_nonoverlapping(from.as_ptr(), from.len());
+                }
+            }
+            self.of_input().add(self.recurrence.simd, x, sums, count);
+            self.of_recurrent()
+                .add(self.recurrence.simd, h, sums, count);
+            self.clear_filling(&bias, sums, count);
+        }
+    }
+
+    /// The product of `count` rows and a gate of `R` alone, `[units]`.
+    ///
+    /// # Safety
+    ///
+    /// As [`sums`](Self::sums).
+    pub unsafe fn second(&self, gate: usize, read: Rows, product: Rows, count: usize) {
+        let matrix = self.recurrent(self.windows(&[gate], 0));
+        // SAFETY: the caller's promise.
+        unsafe {
+            (0..count).for_each(|row| product.clear(row, self.units.len()));
+            matrix.add(self.recurrence.simd, read, product, count);
+            self.clear_filling(&matrix.windows, product, count);
+        }
+    }
+
+    /// Adds what the gradients of the sums of `count` rows give by `R` transposed to those of the hidden units `lines`,
+    /// or by one gate of it.
+    ///
+    /// # Safety
+    ///
+    /// As [`sums`](Self::sums); what fills the last block has gradients of zero.
+    pub unsafe fn hidden_gradient(
+        &self,
+        gate: Option<usize>,
+        sums: Rows,
+        lines: Range<usize>,
+        result: Rows,
+        count: usize,
+    ) {
+        let matrix = match gate {
+            Some(gate) => self.recurrent(self.windows(&[gate], 0)),
+            None => self.of_recurrent(),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { matrix.add_transposed(self.recurrence.simd, sums, lines, result, count) };
+    }
+
+    /// Adds the gradient of the input, `[count, I]`.
+    ///
+    /// # Safety
+    ///
+    /// As [`hidden_gradient`](Self::hidden_gradient).
+    pub unsafe fn input_gradient(&self, sums: Rows, result: Rows, count: usize) {
+        let (matrix, lines) = (self.of_input(), 0..self.recurrence.sizes.input);
+        // SAFETY: the caller's promise.
+        unsafe { matrix.add_transposed(self.recurrence.simd, sums, lines, result, count) };
+    }
+
+    /// The gradient of these units' columns `gates` of some rows of a matrix, from `count` rows of what they were
+    /// multiplied with, and of the gradients of the sums from number `sum` on.
+    ///
+    /// # Safety
+    ///
+    /// As [`sums`](Self::sums).
+    pub unsafe fn weight_gradient(
+        &self,
+        gates: &[usize],
+        sum: usize,
+        read: Rows,
+        sums: Rows,
+        count: usize,
+        result: &[Shared],
+    ) {
+        self.recurrence.simd.run(Outer {
+            windows: &self.windows(gates, sum),
+            columns: self.real(),
+            read,
+            sums,
+            count,
+            result,
+        });
+    }
+
+    /// Zeroes the sums of units that fill the last block, into which neighbouring weights have gone.
+    ///
+    /// # Safety
+    ///
+    /// As [`sums`](Self::sums).
+    unsafe fn clear_filling(&self, windows: &[Window], sums: Rows, count: usize) {
+        let (real, all) = (self.real(), self.units.len());
+        for row in 0..count {
+            for window in windows {
+                // SAFETY: the caller's promise.
+                unsafe { sums.at(row, window.sum + real).write_bytes(0, all - real) };
+            }
+        }
+    }
+}
+
+/// Some columns of a row-major matrix.
+struct Matrix<'a> {
+    numbers: &'a [f32],
+    /// The matrix' columns.
+    width: usize,
+    windows: Vec<Window>,
+    /// The columns of each window.
+    columns: usize,
+}
+
+/// Neighbouring columns of a matrix, and where their sums lie.
+struct Window {
+    column: usize,
+    sum: usize,
+}
+
+impl Matrix<'_> {
+    /// Adds its product with `count` rows to sums.
+    ///
+    /// # Safety
+    ///
+    /// A row has a number for each of the matrix' rows, and a row of sums whole vectors for each window.
+    unsafe fn add(&self, simd: Simd, left: Rows, sums: Rows, count: usize) {
+        for row in (0..count).step_by(TOGETHER) {
+            // SAFETY: the caller's promise.
+            let (left, sums) = unsafe { (left.from(row), sums.from(row)) };
+            let matrix = self;
+            match count - row {
+                1 => simd.run(Add::<1> { matrix, left, sums }),
+                2 => simd.run(Add::<2> { matrix, left, sums }),
+                3 => simd.run(Add::<3> { matrix, left, sums }),
+                _ => simd.run(Add::<TOGETHER> { matrix, left, sums }),
+            }
+        }
+    }
+
+    /// Adds to each column of the result the product of the rows' sums and one of the rows `lines` of the matrix.
+    ///
+    /// # Safety
+    ///
+    /// As [`add`](Self::add).
+    unsafe fn add_transposed(
+        &self,
+        simd: Simd,
+        sums: Rows,
+        lines: Range<usize>,
+        result: Rows,
+        count: usize,
+    ) {
+        simd.run(Dots {
+            matrix: self,
+            sums,
+            lines,
+            result,
+            count,
+        });
+    }
+
+    /// A vector of each of the `N` rows from `row` on, from `column` of a window on. Beyond the window's end there are
+    /// others' numbers.
+    ///
+    /// # Safety
+    ///
+    /// The column must be within the window.
+    #[inline(always)]
+    unsafe fn load<V: Vector, const N: usize>(
+        &self,
+        row: usize,
+        window: &Window,
+        column: usize,
+    ) -> [V; N] {
+        let first = row * self.width + window.column + column;
+        let last = first + (N - 1) * self.width;
+        if last + V::LANES <= self.numbers.len() {
+            // SAFETY: all lie within, as just asked.
+            return from_fn(|n| unsafe {
+                V::load(self.numbers.as_ptr().add(first + n * self.width))
+            });
+        }
+        from_fn(|n| {
+            let rest = &self.numbers[first + n * self.width..];
+            let rest = &rest[..rest.len().min(V::LANES)];
+            let mut numbers = [0.0; BLOCK];
+            numbers[..rest.len()].copy_from_slice(rest);
+            // SAFETY: a vector is at most a block.
+            unsafe { V::load(numbers.as_ptr()) }
+        })
+    }
+}
+
+/// See [`Matrix::add`]; of `R` rows.
+struct Add<'a, const R: usize> {
+    matrix: &'a Matrix<'a>,
+    left: Rows,
+    sums: Rows,
+}
+
+impl<const R: usize> Kernel for Add<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        /// The matrix' rows between two writes of the sums.
+        const DEPTH: usize = 8;
+        let rows = self.matrix.numbers.len() / self.matrix.width;
+        let whole = rows - rows % DEPTH;
+        for row in (0..whole).step_by(DEPTH) {
+            self.rows::<V, DEPTH>(row);
+        }
+        for row in whole..rows {
+            self.rows::<V, 1>(row);
+        }
+    }
+}
+
+impl<const R: usize> Add<'_, R> {
+    /// Adds the products with `N` rows of the matrix.
+    #[inline(always)]
+    fn rows<V: Vector, const N: usize>(&self, row: usize) {
+        for window in &self.matrix.windows {
+            for column in (0..self.matrix.columns).step_by(V::LANES) {
+                // SAFETY: the promise of whoever called `Matrix::add`.
+                unsafe {
+                    let right: [V; N] = self.matrix.load(row, window, column);
+                    for r in 0..R {
+                        let sums = self.sums.at(r, window.sum + column);
+                        let mut sum = V::load(sums);
+                        for (n, right) in right.into_iter().enumerate() {
+                            sum = V::splat(*self.left.at(r, row + n)).mul_add(right, sum);
+                        }
+                        sum.store(sums);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// See [`Matrix::add_transposed`].
+struct Dots<'a> {
+    matrix: &'a Matrix<'a>,
+    sums: Rows,
+    lines: Range<usize>,
+    result: Rows,
+    count: usize,
+}
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        /// Rows of the matrix at once.
+        const LINES: usize = 4;
+        let whole = self.lines.end - self.lines.len() % LINES;
+        for row in 0..self.count {
+            for line in (self.lines.start..whole).step_by(LINES) {
+                self.lines::<V, LINES>(row, line);
+            }
+            for line in whole..self.lines.end {
+                self.lines::<V, 1>(row, line);
+            }
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn lines<V: Vector, const N: usize>(&self, row: usize, line: usize) {
+        let mut dots = [V::splat(0.0); N];
+        for window in &self.matrix.windows {
+            for column in (0..self.matrix.columns).step_by(V::LANES) {
+                // SAFETY: the promise of whoever called `Matrix::add_transposed`.
+                unsafe {
+                    let sums = V::load(self.sums.at(row, window.sum + column));
+                    let numbers: [V; N] = self.matrix.load(line, window, column);
+                    for n in 0..N {
+                        dots[n] = sums.mul_add(numbers[n], dots[n]);
+                    }
+                }
+            }
+        }
+        for (n, dot) in dots.into_iter().enumerate() {
+            let mut lanes = [0.0; BLOCK];
+            // SAFETY: a vector is at most a block; and the promise of whoever called `Matrix::add_transposed`.
+            unsafe {
+                dot.store(lanes.as_mut_ptr());
+                *self.result.at(row, line + n) += lanes[..V::LANES].iter().sum::<f32>();
+            }
+        }
+    }
+}
+
+/// See [`InPlace::weight_gradient`].
+struct Outer<'a> {
+    windows: &'a [Window],
+    columns: usize,
+    read: Rows,
+    sums: Rows,
+    count: usize,
+    result: &'a [Shared<'a>],
+}
+
+impl Kernel for Outer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (line, result) in self.result.iter().enumerate() {
+            for window in self.windows {
+                for column in (0..self.columns).step_by(V::LANES) {
+                    // SAFETY: the promise of whoever called `InPlace::weight_gradient`.
+                    unsafe {
+                        let mut gradient = V::splat(0.0);
+                        for row in 0..self.count {
+                            let sums = V::load(self.sums.at(row, window.sum + column));
+                            gradient = V::splat(*self.read.at(row, line)).mul_add(sums, gradient);
+                        }
+                        let start = window.column + column;
+                        let end = window.column + self.columns.min(column + V::LANES);
+                        let result = result.write(start..end);
+                        if result.len() == V::LANES {
+                            gradient.store(result.as_mut_ptr());
+                        } else {
+                            let mut lanes = [0.0; BLOCK];
+                            gradient.store(lanes.as_mut_ptr());
+                            result.copy_from_slice(&lanes[..result.len()]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
