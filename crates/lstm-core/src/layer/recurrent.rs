@@ -223,7 +223,12 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
         if let Some(state) = &state {
             check_state(Self::operation(), "[B, H]", state, &initial);
         }
-        let state = ops::step(Self::operation(), &self.cell, input, state.unwrap_or(initial));
+        let state = ops::step(
+            Self::operation(),
+            &self.cell,
+            input,
+            state.unwrap_or(initial),
+        );
         (state.output(), state)
     }
 

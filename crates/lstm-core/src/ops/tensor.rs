@@ -61,7 +61,15 @@ pub(crate) fn step<C: Cell>(
         truncation: None,
     };
     let before = state.map(|tensor| tensor);
-    run(operation, cell, input.unsqueeze_dim(1), before, &reading, None).1
+    run(
+        operation,
+        cell,
+        input.unsqueeze_dim(1),
+        before,
+        &reading,
+        None,
+    )
+    .1
 }
 
 /// The kernels for a cell, if there are any for this input.

@@ -14,6 +14,7 @@ mod case;
 mod dropout;
 mod family;
 mod golden;
+mod options;
 mod stacks;
 mod tensors;
 
@@ -31,7 +32,7 @@ struct Script {
     trials: fn(&[Backend], &Path) -> Vec<Trial>,
 }
 
-const SCRIPTS: [Script; 4] = [
+const SCRIPTS: [Script; 5] = [
     Script {
         name: "generate.py",
         modules: &["numpy", "safetensors", "torch", "jax", "keras"],
@@ -54,6 +55,19 @@ const SCRIPTS: [Script; 4] = [
             "onnxruntime",
         ],
         trials: family::trials,
+    },
+    Script {
+        name: "generate_options.py",
+        modules: &[
+            "numpy",
+            "safetensors",
+            "torch",
+            "jax",
+            "keras",
+            "onnx",
+            "onnxruntime",
+        ],
+        trials: options::trials,
     },
     Script {
         name: "generate_dropout.py",

@@ -73,11 +73,11 @@ impl Run<'_> {
         self.given[name].to(&self.device, self.dtype)
     }
 
-    fn bias(&self, name: &str) -> Option<Tensor<1>> {
+    pub fn bias(&self, name: &str) -> Option<Tensor<1>> {
         self.given.contains_key(name).then(|| self.given(name))
     }
 
-    fn param<const D: usize>(&self, name: &str) -> Param<Tensor<D>> {
+    pub fn param<const D: usize>(&self, name: &str) -> Param<Tensor<D>> {
         Param::from_tensor(self.given(name))
     }
 
@@ -160,7 +160,7 @@ impl Run<'_> {
         }
     }
 
-    fn run<C: Cell>(&self, cell: C, parameters: Vec<(&str, Gradient)>) -> Named {
+    pub fn run<C: Cell>(&self, cell: C, parameters: Vec<(&str, Gradient)>) -> Named {
         self.run_by(cell, parameters, |cell, x, state| {
             let (y, last) = Recurrent::new(cell).forward(x, Some(state));
             (y, last.tensors())
@@ -178,10 +178,10 @@ impl Run<'_> {
         let x = self.given::<3>("x").require_grad();
         let mut leaves = parameters;
         leaves.push(("x", gradient(&x)));
-        let mut names = ["h0", "c0"].into_iter();
+        let mut names = ["h0", "c0", "n0", "m0"].into_iter();
         let zero = cell.zero_state(x.dims()[0], (&self.device, self.dtype));
         let state = zero.map(|_| {
-            let name = names.next().expect("no more than two");
+            let name = names.next().expect("no more than four");
             let tensor = self.given::<2>(name).require_grad();
             leaves.push((name, gradient(&tensor)));
             tensor
@@ -190,7 +190,7 @@ impl Run<'_> {
 
         let mut loss = (y.clone() * self.given("uy")).sum();
         let mut got = Named::from([("y".to_string(), Host::of(y))]);
-        for (name, tensor) in ["hT", "cT"].into_iter().zip(last) {
+        for (name, tensor) in ["hT", "cT", "nT", "mT"].into_iter().zip(last) {
             loss = loss + (tensor.clone() * self.given(&format!("u{name}"))).sum();
             got.insert(name.into(), Host::of(tensor));
         }

@@ -83,7 +83,7 @@ pub fn trials_of<C: GoldenCase>(backends: &[Backend], folder: &Path) -> Vec<Tria
 
 /// The results and gradients among the tensors of a case.
 fn wanted(tensors: Named) -> Named {
-    let results = ["y", "hT", "cT"];
+    let results = ["y", "hT", "cT", "nT", "mT"];
     let tensors = tensors.into_iter();
     tensors
         .filter(|(name, _)| name.starts_with('d') || results.contains(&&name[..]))

@@ -10,6 +10,7 @@ mod differences;
 mod dropout;
 mod family;
 mod golden;
+mod options;
 mod stacks;
 mod tensors;
 
@@ -22,6 +23,7 @@ fn main() {
     let mut trials = golden::trials(&backends, folder);
     trials.extend(stacks::trials(&backends, folder));
     trials.extend(family::trials(&backends, folder));
+    trials.extend(options::trials(&backends, folder));
     trials.extend(dropout::trials(&backends, folder));
     trials.extend(differences::trials(&backends));
     let listing = arguments.list;
