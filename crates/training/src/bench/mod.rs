@@ -1,41 +1,24 @@
 //! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process,
-//! or one of them alone.
+//! or one of them alone: whole sequences here, single steps in [`steps`].
 
-use crate::config::CellName;
-use crate::device::{self, DeviceName};
+mod dtype;
+mod layers;
+pub mod steps;
+
+pub use dtype::DataType;
+pub use layers::{CellKind, Implementation};
+
+use crate::device::{self, Chosen, DeviceName};
 use crate::report;
 use anyhow::{Context, Result, ensure};
-use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use clap::ValueEnum;
+use layers::Layer;
 use serde::Serialize;
 use std::str::FromStr;
 use std::time::Instant;
 
 /// Runs before the clock counts: caches fill, kernels are compiled and tuned.
 const WARM_UP: usize = 3;
-
-/// Whose layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Implementation {
-    /// This workspace's library
-    LstmCore,
-    /// Burn's own layers
-    BurnNn,
-}
-
-impl Implementation {
-    /// Both, in the order of the tables.
-    pub const ALL: [Self; 2] = [Self::LstmCore, Self::BurnNn];
-
-    /// As in the tables and in JSON.
-    fn name(self) -> &'static str {
-        match self {
-            Self::LstmCore => "lstm-core",
-            Self::BurnNn => "burn::nn",
-        }
-    }
-}
 
 /// Sizes of a layer call.
 #[derive(Clone, Copy, Debug)]
@@ -67,31 +50,79 @@ impl FromStr for Shape {
     }
 }
 
+/// The shapes that are timed by default.
+pub fn shapes() -> Vec<Shape> {
+    let shapes = [
+        "32,50,2,64",
+        "64,100,2,128",
+        "32,100,128,256",
+        "64,100,256,512",
+    ];
+    shapes
+        .map(|shape| shape.parse().expect("four sizes"))
+        .to_vec()
+}
+
 /// What is to be timed.
 pub struct Request<'a> {
     /// The sizes.
     pub shapes: &'a [Shape],
-    /// The implementations, timed in turn.
-    pub implementations: &'a [Implementation],
+    /// The implementation to time alone; both, in turn, if `None`.
+    pub implementation: Option<Implementation>,
     /// The cell.
-    pub cell: CellName,
+    pub cell: CellKind,
+    /// The type of weights, inputs and outputs.
+    pub dtype: DataType,
     /// Where.
     pub device: DeviceName,
     /// Runs that the clock counts.
     pub runs: usize,
 }
 
-/// The times of one implementation at one shape, as printed by `--json`.
+/// What was timed, for the record.
 #[derive(Serialize)]
-pub struct Timing {
+struct Subject {
     r#impl: &'static str,
-    cell: CellName,
+    cell: CellKind,
+    dtype: DataType,
     device: String,
     /// The adapter, of wgpu.
     #[serde(skip_serializing_if = "Option::is_none")]
     adapter: Option<Adapter>,
     /// `[B, T, I, H]`
     shape: [usize; 4],
+    /// Whether the layer runs on `lstm-core`'s kernels there; `null` of what isn't its layer.
+    runs_on_kernels: Option<bool>,
+}
+
+impl Subject {
+    /// The first columns of a table.
+    fn cells(&self) -> [String; 2] {
+        let [b, t, i, h] = self.shape;
+        [format!("{b},{t},{i},{h}"), self.r#impl.to_string()]
+    }
+
+    /// The column of a table that says which way the layer goes.
+    fn kernels(&self) -> String {
+        let words = self
+            .runs_on_kernels
+            .map(|yes| if yes { "yes" } else { "no" });
+        words.unwrap_or_default().to_string()
+    }
+}
+
+/// An adapter of wgpu, for the record.
+#[derive(Clone, Serialize)]
+struct Adapter {
+    name: String,
+    driver: Option<String>,
+}
+
+/// The times of one implementation at one shape, as printed by `--json`.
+#[derive(Serialize)]
+pub struct Timing {
+    #[serde(flatten)]
+    subject: Subject,
     /// Median milliseconds of forward without gradients.
     infer_ms: f64,
     infer_ms_min: f64,
@@ -102,137 +133,127 @@ pub struct Timing {
     train_ms_max: f64,
 }
 
-/// An adapter of wgpu, for the record.
-#[derive(Clone, Serialize)]
-struct Adapter {
-    name: String,
-    driver: Option<String>,
+/// The place where a request is served, and which implementations are timed there.
+pub struct Bench<'a> {
+    request: &'a Request<'a>,
+    implementations: Vec<Implementation>,
+    chosen: Chosen,
+    adapter: Option<Adapter>,
 }
 
-/// A layer: the output of a sequence.
-type Layer = Box<dyn Fn(Tensor<3>) -> Tensor<3>>;
+impl<'a> Bench<'a> {
+    /// # Errors
+    ///
+    /// If the device, the type or the layers asked for aren't there.
+    fn new(request: &'a Request) -> Result<Self> {
+        ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
+        let has = |implementation: &Implementation| request.cell.is_in(*implementation);
+        let implementations: Vec<_> = match request.implementation {
+            Some(one) => [one].into_iter().filter(has).collect(),
+            None => Implementation::ALL.into_iter().filter(has).collect(),
+        };
+        let without = || format!("burn::nn has no layer of the cell {}", request.cell.name());
+        ensure!(!implementations.is_empty(), "--impl burn-nn: {}", without());
+        let mut chosen = device::choose(&request.device)?;
+        request.dtype.configure(&mut chosen)?;
+        report::say(&chosen.why);
+        if request.implementation.is_none() && implementations.len() < Implementation::ALL.len() {
+            report::say(&format!("{}: lstm-core's alone is timed", without()));
+        }
+        let adapter = chosen.adapter.as_ref().map(|name| Adapter {
+            name: name.clone(),
+            driver: device::driver(name),
+        });
+        Ok(Self {
+            request,
+            implementations,
+            chosen,
+            adapter,
+        })
+    }
 
-/// An implementation, its layers and their times.
-struct Timed {
-    implementation: Implementation,
-    /// For inference and for training.
-    layers: (Layer, Layer),
-    infer: Vec<f64>,
-    train: Vec<f64>,
+    /// The layers of all implementations, by name, on the device for training.
+    fn layers(&self, shape: Shape) -> Vec<(Implementation, Layer)> {
+        let device = self.chosen.device.clone().autodiff();
+        let sizes = [shape.input, shape.hidden];
+        let layer =
+            |implementation| layers::layer(implementation, self.request.cell, sizes, &device);
+        let each = self.implementations.iter();
+        each.map(|one| (*one, layer(*one))).collect()
+    }
+
+    fn subject(
+        &self,
+        implementation: Implementation,
+        shape: Shape,
+        runs_on_kernels: Option<bool>,
+    ) -> Subject {
+        Subject {
+            r#impl: implementation.name(),
+            cell: self.request.cell,
+            dtype: self.request.dtype,
+            device: self.chosen.name.to_string(),
+            adapter: self.adapter.clone(),
+            shape: [shape.batch, shape.time, shape.input, shape.hidden],
+            runs_on_kernels,
+        }
+    }
 }
 
 /// Times every shape and hands over the timings of its implementations as they come.
-pub fn run(request: &Request, mut each: impl FnMut(Vec<Timing>) -> Result<()>) -> Result<()> {
-    ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
-    let chosen = device::choose(&request.device)?;
-    report::say(&chosen.why);
-    let adapter = chosen.adapter.as_ref().map(|name| Adapter {
-        name: name.clone(),
-        driver: device::driver(name),
-    });
+///
+/// `time` is what is timed: [`sequences`] or [`steps::time`].
+pub fn run<T>(
+    request: &Request,
+    time: fn(&Bench, Shape) -> Result<Vec<T>>,
+    mut each: impl FnMut(Vec<T>) -> Result<()>,
+) -> Result<()> {
+    let bench = Bench::new(request)?;
     for shape in request.shapes {
-        each(time_shape(request, *shape, &chosen, &adapter)?)?;
+        each(time(&bench, *shape)?)?;
     }
     Ok(())
 }
 
-fn time_shape(
-    request: &Request,
-    shape: Shape,
-    chosen: &device::Chosen,
-    adapter: &Option<Adapter>,
-) -> Result<Vec<Timing>> {
-    let Shape {
-        batch,
-        time,
-        input,
-        hidden,
-    } = shape;
-    let device = &chosen.device;
-    let x = Tensor::random([batch, time, input], Distribution::Default, device);
-    let training = device.clone().autodiff();
-    let x_training = Tensor::from_data(x.to_data(), &training);
-    let mut all: Vec<Timed> = (request.implementations.iter())
-        .map(|&implementation| Timed {
-            implementation,
-            layers: layers(implementation, request.cell, [input, hidden], &training),
-            infer: vec![],
-            train: vec![],
-        })
-        .collect();
+/// Times whole sequences, forward alone and forward and backward.
+pub fn sequences(bench: &Bench, shape: Shape) -> Result<Vec<Timing>> {
+    let device = &bench.chosen.device;
+    let sizes = [shape.batch, shape.time, shape.input];
+    let x = Tensor::random(sizes, Distribution::Default, device);
+    let x_training = Tensor::from_data(x.to_data(), &device.clone().autodiff());
+    let layers = bench.layers(shape);
+    let mut times = vec![(vec![], vec![]); layers.len()];
     // In turn, so that a machine that drifts does so for both.
-    for run in 0..WARM_UP + request.runs {
-        for timed in &mut all {
-            let (infer_layer, train_layer) = &timed.layers;
+    for run in 0..WARM_UP + bench.request.runs {
+        for ((_, layer), (infer, train)) in layers.iter().zip(&mut times) {
             let ms = clock(device, || {
-                infer_layer(x.clone());
+                (layer.infer)(x.clone());
             })?;
             let train_ms = clock(device, || {
-                let output = train_layer(x_training.clone());
+                let output = (layer.train)(x_training.clone());
                 output.square().mean().backward();
             })?;
             if run >= WARM_UP {
-                timed.infer.push(ms);
-                timed.train.push(train_ms);
+                infer.push(ms);
+                train.push(train_ms);
             }
         }
     }
-    let timing = |mut timed: Timed| {
-        let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut timed.infer);
-        let [train_ms_min, train_ms, train_ms_max] = spread(&mut timed.train);
-        Timing {
-            r#impl: timed.implementation.name(),
-            cell: request.cell,
-            device: chosen.name.to_string(),
-            adapter: adapter.clone(),
-            shape: [batch, time, input, hidden],
-            infer_ms,
-            infer_ms_min,
-            infer_ms_max,
-            train_ms,
-            train_ms_min,
-            train_ms_max,
-        }
-    };
-    Ok(all.into_iter().map(timing).collect())
-}
-
-/// An implementation's layer for inference and for training.
-fn layers(
-    implementation: Implementation,
-    cell: CellName,
-    [i, h]: [usize; 2],
-    device: &Device,
-) -> (Layer, Layer) {
-    match (implementation, cell) {
-        (Implementation::LstmCore, CellName::Lstm) => {
-            let layer = lstm_core::LstmConfig::new(i, h, true).init(device);
-            both_modes(layer, |layer, x| layer.forward(x, None).0)
-        }
-        (Implementation::LstmCore, CellName::Rnn) => {
-            let layer = lstm_core::RnnConfig::new(i, h, true).init(device);
-            both_modes(layer, |layer, x| layer.forward(x, None).0)
-        }
-        (Implementation::BurnNn, CellName::Lstm) => {
-            let layer = burn::nn::LstmConfig::new(i, h, true).init(device);
-            both_modes(layer, |layer, x| layer.forward(x, None).0)
-        }
-        (Implementation::BurnNn, CellName::Rnn) => {
-            let layer = burn::nn::RnnConfig::new(i, h, true).init(device);
-            both_modes(layer, |layer, x| layer.forward(x, None).0)
-        }
-    }
-}
-
-fn both_modes<M: Module + 'static>(
-    layer: M,
-    forward: fn(&M, Tensor<3>) -> Tensor<3>,
-) -> (Layer, Layer) {
-    let infer = layer.valid();
-    (
-        Box::new(move |x| forward(&infer, x)),
-        Box::new(move |x| forward(&layer, x)),
-    )
+    let timing =
+        |((implementation, layer), (mut infer, mut train)): ((_, Layer), (Vec<_>, Vec<_>))| {
+            let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut infer);
+            let [train_ms_min, train_ms, train_ms_max] = spread(&mut train);
+            Timing {
+                subject: bench.subject(implementation, shape, layer.runs_on_kernels),
+                infer_ms,
+                infer_ms_min,
+                infer_ms_max,
+                train_ms,
+                train_ms_min,
+                train_ms_max,
+            }
+        };
+    Ok(layers.into_iter().zip(times).map(timing).collect())
 }
 
 /// Milliseconds until the device has done the work.
@@ -253,13 +274,13 @@ fn spread(times: &mut [f64]) -> [f64; 3] {
 pub fn table(timings: &[Vec<Timing>]) -> String {
     let compared = timings.iter().all(|shape| shape.len() > 1);
     let header: &[&str] = match compared {
-        true => &["B,T,I,H", "impl", "infer ms", "", "train ms", ""],
-        false => &["B,T,I,H", "impl", "infer ms", "train ms"],
+        true => &["B,T,I,H", "impl", "kernels", "infer ms", "", "train ms", ""],
+        false => &["B,T,I,H", "impl", "kernels", "infer ms", "train ms"],
     };
     let rows = timings.iter().flat_map(|shape| {
         shape.iter().map(move |timing| {
-            let [b, t, i, h] = timing.shape;
-            let mut row = vec![format!("{b},{t},{i},{h}"), timing.r#impl.to_string()];
+            let mut row = timing.subject.cells().to_vec();
+            row.push(timing.subject.kernels());
             for (ms, own) in [
                 (timing.infer_ms, shape[0].infer_ms),
                 (timing.train_ms, shape[0].train_ms),
