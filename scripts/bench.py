@@ -340,6 +340,8 @@ def about(runner):
         "date": datetime.date.today().isoformat(),
         **info,
         "rayon_num_threads": os.environ.get("RAYON_NUM_THREADS"),
+        # Of the minute before, the build's own work included: above 1 or so something else was running.
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "commit": output_of(["git", "describe", "--always", "--dirty"]) or None,
         "rustc": output_of(["rustc", "--version"]),
@@ -531,6 +533,7 @@ def record(info, rows, means, stepped, grown, kept, pictures):
         ("Date", info["date"]),
         ("CPU", f"{machine}; {info['system']}"),
         ("Adapter", adapter_of(info)),
+        ("Load average at the start", None if info["load"] is None else str(info["load"])),
         ("Threads", None if info["adapter"] else f"lstm-core and burn::nn: {threads}"),
         ("Versions", f"{info['rustc']}; {versions(info)}; Python {info['python']}"),
         ("Commit", info["commit"]),
