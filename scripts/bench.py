@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Times the layers side by side with burn::nn's, PyTorch's and JAX's, on the CPU or on a GPU.
+"""Times the layers side by side with burn::nn's, PyTorch's, JAX's and ONNX Runtime's, on the CPU or on a GPU.
 
 Builds the program, then runs for each shape `training bench` and each peer in turn, each in a process
 of its own, for several rounds. Takes the median over the rounds of each one's medians, and says how many
 times as long as lstm-core it takes. Writes a dated record (.md, .json and, with matplotlib, .svg) and
-puts the table into README.md.
+puts the table into README.md. `--steps` adds single steps whose state is carried from call to call.
 
 On the GPU (`--device wgpu`) the peer is PyTorch with cuDNN on the same machine's NVIDIA GPU, with TF32 and
 without; burn::nn and lstm-core run through wgpu. README.md is left alone then.
 
-The peers are optional: `pip install torch jax flax matplotlib`. Those that are missing are skipped, and
-named. Python 3.9 or newer. Close other programs first: they take time from whichever is being timed.
+The peers, which bench_peers.py runs, are optional: `pip install torch jax flax onnxruntime onnx numpy matplotlib`.
+Those that are missing are skipped, and named. ONNX Runtime does inference alone. Python 3.9 or newer.
+Close other programs first: they take time from whichever is being timed.
 """
 
 import argparse
@@ -24,8 +25,23 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+import bench_pictures
+from bench_peers import (
+    ALL_PEERS,
+    CELLS,
+    DTYPES,
+    NOT_INSTALLED,
+    PEERS,
+    STEP_CALLS,
+    STEP_PEERS,
+    TITLES,
+    WARM_UP,
+    positive,
+    shape_argument,
+    sizes,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -42,146 +58,19 @@ GROWTH_HIDDEN = [32, 64, 128, 256, 512, 1024]  # at B=32, T=50, I=H
 GROWTH_THREADS = [1, 2]
 MEMORY_BATCH, MEMORY_INPUT, MEMORY_HIDDEN, MEMORY_TIMES = 64, 2, 256, (100, 400)
 
-PEERS = {"flex": ["torch", "jax"], "wgpu": ["torch-cuda", "torch-cuda-tf32"]}
-ALL_PEERS = [peer for peers in PEERS.values() for peer in peers]
-TITLES = {"torch": "PyTorch", "jax": "JAX", "torch-cuda": "PyTorch, cuDNN", "torch-cuda-tf32": "PyTorch, cuDNN, TF32"}
+STEP_HIDDEN = [64, 128, 256, 512, 1024]  # at B=1, T=1, I=H
+STEP_OWN = ("lstm-core", "layer.step")
+
 MODES = [("infer_ms", "inference"), ("train_ms", "forward + backward")]
+TIMES = ["infer_ms", "train_ms", "step_us"]
 BOTH = "lstm-core and burn::nn"
-WARM_UP = 3
-NOT_INSTALLED = 3  # exit status of a peer's process
 
 
 class Failure(Exception):
     """What happened and what to do, for the user."""
 
 
-class Missing(Exception):
-    """Why a peer can't run here."""
-
-
-# --- the peers, each in a process of its own ---------------------------------------------------------
-
-
-def torch_peer(cell, threads, device="cpu", tf32=False):
-    """PyTorch's version, threads or GPU, and what makes a shape's two functions."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise Missing("PyTorch finds no CUDA device")
-    torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-
-    def wait():
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    def functions(b, t, i, h):
-        net = {"lstm": torch.nn.LSTM, "rnn": torch.nn.RNN}[cell](i, h, batch_first=True).to(device)
-        x = torch.randn(b, t, i, device=device)
-
-        def infer():
-            with torch.no_grad():
-                net(x)
-            wait()
-
-        def train():
-            net.zero_grad(set_to_none=True)
-            (net(x)[0] ** 2).mean().backward()
-            wait()
-
-        return infer, train
-
-    about = {"version": torch.__version__, "threads": torch.get_num_threads()}
-    if device == "cuda":
-        cudnn = torch.backends.cudnn.version()
-        about = {"version": torch.__version__, "gpu": torch.cuda.get_device_name(), "cudnn": cudnn, "tf32": tf32}
-    return about, functions
-
-
-def jax_peer(cell, threads):
-    """JAX's version, and what makes a shape's two functions."""
-    import flax
-    import jax
-    from flax import nnx
-
-    if threads:
-        raise Failure("--threads is for torch; JAX has no such setting")
-
-    def functions(b, t, i, h):
-        kind = {"lstm": nnx.OptimizedLSTMCell, "rnn": nnx.SimpleCell}[cell]
-        net = nnx.RNN(kind(i, h, rngs=nnx.Rngs(0)))
-        x = jax.random.normal(jax.random.key(0), (b, t, i))
-        forward = nnx.jit(lambda net, x: net(x))
-        gradients = nnx.jit(nnx.value_and_grad(lambda net, x: (net(x) ** 2).mean()))
-
-        def infer():
-            jax.block_until_ready(forward(net, x))
-
-        def train():
-            jax.block_until_ready(gradients(net, x))
-
-        return infer, train
-
-    return {"version": jax.__version__, "flax": flax.__version__}, functions
-
-
-def clock(work, runs):
-    """The median, least and greatest milliseconds, after some runs that warm up."""
-    times = []
-    for _ in range(WARM_UP + runs):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1e3)
-    times = times[WARM_UP:]
-    return statistics.median(times), min(times), max(times)
-
-
-def be_peer(args):
-    """Prints a line of JSON about the peer, and one per shape."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    try:
-        make = {
-            "torch": torch_peer,
-            "jax": jax_peer,
-            "torch-cuda": lambda *of: torch_peer(*of, "cuda"),
-            "torch-cuda-tf32": lambda *of: torch_peer(*of, "cuda", tf32=True),
-        }
-        about, functions = make[args.peer](args.cell, args.threads)
-    except (ImportError, Missing) as error:
-        print(error, file=sys.stderr)
-        return NOT_INSTALLED
-    print(json.dumps({"impl": args.peer, **about}), flush=True)
-    for shape in args.shape:
-        line = {"impl": args.peer, "cell": args.cell, "shape": sizes(shape)}
-        for (key, _), work in zip(MODES, functions(*sizes(shape))):
-            line[key], line[f"{key}_min"], line[f"{key}_max"] = clock(work, args.runs)
-        print(json.dumps(line), flush=True)
-    return 0
-
-
 # --- running -----------------------------------------------------------------------------------------
-
-
-def sizes(shape):
-    return [int(size) for size in shape.split(",")]
-
-
-def shape_argument(text):
-    try:
-        good = len(sizes(text)) == 4 and min(sizes(text)) >= 1
-    except ValueError:
-        good = False
-    if not good:
-        raise argparse.ArgumentTypeError(f"expected four sizes B,T,I,H of at least 1, got {text}")
-    return text
-
-
-def positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text}")
-    return int(text)
 
 
 def note(text):
@@ -247,7 +136,7 @@ class Runner:
         self.peers, self.skipped = {}, {}
         self.adapter = None
         for peer in PEERS[args.device]:
-            status, lines, errors, _ = child(self.peer_command(peer, 1, []))
+            status, lines, errors, _ = child(self.peer_command(peer, 1))
             if status == NOT_INSTALLED:
                 self.skipped[peer] = f"not here ({errors.splitlines()[-1]})"
                 note(f"skipped: {peer}, {self.skipped[peer]}")
@@ -257,50 +146,57 @@ class Runner:
             else:
                 self.peers[peer] = lines[0]
 
-    def peer_command(self, peer, runs, shapes, threads=None):
-        command = [sys.executable, str(Path(__file__).resolve()), "--peer", peer]
-        command += ["--cell", self.args.cell, "--runs", str(runs)]
-        return command + (["--threads", str(threads)] if threads else []) + shapes
+    def peer_command(self, peer, runs, *options):
+        script = Path(__file__).resolve().with_name("bench_peers.py")
+        return [sys.executable, str(script), peer, *self.what(runs), *options]
 
-    def own_command(self, runs, shape, implementation=None):
-        command = [self.program, "bench", "--device", self.args.device, "--json", "--cell", self.args.cell]
-        command += ["--runs", str(runs), "--shapes", shape]
-        return command + (["--impl", implementation] if implementation else [])
+    def own_command(self, runs, *options):
+        return [self.program, "bench", "--device", self.args.device, "--json", *self.what(runs), *options]
 
-    def lines(self, name, shape, runs, threads=None, measure=False):
+    def what(self, runs):
+        return ["--cell", self.args.cell, "--dtype", self.args.dtype, "--runs", str(runs)]
+
+    def lines(self, name, shape, runs, threads=None, measure=False, step=False):
         """Times a shape with `both` (lstm-core and burn::nn), one of them, or a peer."""
         environment = {}
+        options = ["--shapes", shape, *(["--step"] if step else [])]
         if name in ALL_PEERS:
-            command = self.peer_command(name, runs, [shape], threads)
+            options += ["--threads", str(threads)] if threads else []
+            command = self.peer_command(name, runs, *options)
         else:
-            command = self.own_command(runs, shape, None if name == "both" else name.replace("::", "-"))
+            options += [] if name == "both" else ["--impl", name.replace("::", "-")]
+            command = self.own_command(runs, *options)
             environment = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
         status, lines, errors, peak = child(command, environment, measure)
         if status != 0:
             raise Failure(f"{name} failed at {shape}, exit status {status}; nothing is written. It said:\n{errors}")
         return [line for line in lines if "shape" in line], peak
 
-    def timed(self, names, shapes, threads=None):
+    def timed(self, names, shapes, threads=None, step=False):
         """The implementations in turn at each shape, round after round: the medians of the rounds."""
-        rounds = {}
+        rounds, kernels = {}, {}
         for number in range(self.args.rounds):
             for shape in shapes:
                 for name in names:
                     at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
                     note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
-                    for line in self.lines(name, shape, self.args.runs, threads)[0]:
+                    for line in self.lines(name, shape, self.args.runs, threads, step=step)[0]:
                         self.adapter = line.get("adapter", self.adapter)
-                        each = rounds.setdefault((shape, line["impl"]), {key: [] for key, _ in MODES})
-                        for key, _ in MODES:
-                            each[key].append(line[key])
+                        place = (shape, line["impl"], line.get("call"))
+                        kernels[place] = line.get("runs_on_kernels")
+                        for key in TIMES:
+                            if key in line:
+                                rounds.setdefault(place, {}).setdefault(key, []).append(line[key])
         return [
             {
                 "impl": impl,
+                **({"call": call} if call else {}),
                 "shape": sizes(shape),
-                **{key: statistics.median(each[key]) for key, _ in MODES},
-                **{f"{key}_rounds": each[key] for key, _ in MODES},
+                "runs_on_kernels": kernels[shape, impl, call],
+                **{key: statistics.median(found) for key, found in each.items()},
+                **{f"{key}_rounds": found for key, found in each.items()},
             }
-            for (shape, impl), each in rounds.items()
+            for (shape, impl, call), each in rounds.items()
         ]
 
 
@@ -316,13 +212,13 @@ def compare(runner, groups):
             timed = runner.timed(["both", *runner.peers], [shape])
             own = next(row for row in timed if row["impl"] == "lstm-core")
             for row in timed:
-                ratios = {key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES}
+                ratios = {key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES if key in row}
                 rows.append({"group": group, **row, **ratios})
     return rows
 
 
 def geometric_means(rows):
-    """Of the ratios, over each group and over all shapes."""
+    """Of the ratios, over each group and over all shapes; of an implementation those that it has."""
     groups = list(dict.fromkeys(row["group"] for row in rows))
     scopes = [(group, [group]) for group in groups] + ([("all", groups)] if len(groups) > 1 else [])
     means = []
@@ -331,9 +227,26 @@ def geometric_means(rows):
             of = [row for row in rows if row["impl"] == impl and row["group"] in within]
             mean = {"shapes": scope, "count": len(of), "impl": impl}
             for key in ("infer_ratio", "train_ratio"):
-                mean[key] = math.exp(statistics.fmean(math.log(row[key]) for row in of))
+                if all(key in row for row in of):
+                    mean[key] = geometric_mean(row[key] for row in of)
             means.append(mean)
     return means
+
+
+def geometric_mean(values):
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def steps(runner):
+    """Single steps with carried state, with how many times as long as the layer's step each call takes."""
+    note("single steps")
+    rows = []
+    for h in STEP_HIDDEN:
+        peers = [peer for peer in STEP_PEERS if peer in runner.peers]
+        timed = runner.timed(["both", *peers], [f"1,1,{h},{h}"], step=True)
+        own = next(row for row in timed if (row["impl"], row["call"]) == STEP_OWN)
+        rows += [{**row, "step_ratio": row["step_us"] / own["step_us"]} for row in timed]
+    return rows
 
 
 def implementations(rows):
@@ -343,7 +256,7 @@ def implementations(rows):
 def growth(runner):
     """How the times of lstm-core and PyTorch grow with the steps, the units and the threads."""
     names = ["lstm-core"] + [peer for peer in ("torch",) if peer in runner.peers]
-    gates = {"lstm": 4, "rnn": 1}[runner.args.cell]
+    gates = {"lstm": 4, "rnn": 1, "gru": 3}[runner.args.cell]
     note("growth with T")
     times = runner.timed(names, [f"32,{t},128,256" for t in GROWTH_TIMES])
     for row in times:
@@ -427,6 +340,8 @@ def about(runner):
         "date": datetime.date.today().isoformat(),
         **info,
         "rayon_num_threads": os.environ.get("RAYON_NUM_THREADS"),
+        # Of the minute before, the build's own work included: above 1 or so something else was running.
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "commit": output_of(["git", "describe", "--always", "--dirty"]) or None,
         "rustc": output_of(["rustc", "--version"]),
@@ -436,6 +351,7 @@ def about(runner):
         "adapter": None,
         "skipped": runner.skipped,
         "cell": runner.args.cell,
+        "dtype": runner.args.dtype,
         "rounds": runner.args.rounds,
         "runs": runner.args.runs,
         "command": command_line(runner.args),
@@ -446,10 +362,10 @@ def command_line(args):
     """How to get the record again; without the folder, which is this machine's."""
     parts = ["python3 scripts/bench.py"]
     parts += ["--shapes " + " ".join(args.shapes)] if args.shapes else []
-    for name, default in (("device", "flex"), ("cell", "lstm"), ("rounds", 3), ("runs", 15)):
+    for name, default in (("device", "flex"), ("cell", "lstm"), ("dtype", "f32"), ("rounds", 3), ("runs", 15)):
         if getattr(args, name) != default:
             parts.append(f"--{name} {getattr(args, name)}")
-    parts += [f"--{name}" for name in ("growth", "memory") if getattr(args, name)]
+    parts += [f"--{name}" for name in ("steps", "growth", "memory") if getattr(args, name)]
     return " ".join(parts)
 
 
@@ -468,6 +384,11 @@ def times(ratio):
     return f"× {ratio:.2f}"
 
 
+def told(row, key, form):
+    """What a row has under a key, or nothing where its implementation hasn't."""
+    return form(row[key]) if key in row else ""
+
+
 def markdown(header, rows, names=1):
     """A table whose columns after the first `names` are numbers."""
     marks = [" --- " if k < names else " ---: " for k in range(len(header))]
@@ -480,10 +401,10 @@ def comparison_table(rows):
         [
             joined(row["shape"]),
             row["impl"],
-            number(row["infer_ms"]),
-            times(row["infer_ratio"]),
-            number(row["train_ms"]),
-            times(row["train_ratio"]),
+            told(row, "infer_ms", number),
+            told(row, "infer_ratio", times),
+            told(row, "train_ms", number),
+            told(row, "train_ratio", times),
         ]
         for row in rows
     ]
@@ -492,15 +413,32 @@ def comparison_table(rows):
 
 def means_table(means):
     cells = [
-        [f"{mean['shapes']} ({mean['count']})", mean["impl"], times(mean["infer_ratio"]), times(mean["train_ratio"])]
+        [f"{mean['shapes']} ({mean['count']})", mean["impl"], told(mean, "infer_ratio", times), told(mean, "train_ratio", times)]
         for mean in means
         if mean["impl"] != "lstm-core"
     ]
     return markdown(["shapes", "implementation", "inference", "forward + backward"], cells, 2)
 
 
+def steps_text(found, picture):
+    hidden = list(dict.fromkeys(row["shape"][3] for row in found))
+    cells = []
+    for impl, call in dict.fromkeys((row["impl"], row["call"]) for row in found):
+        of = {row["shape"][3]: row for row in found if (row["impl"], row["call"]) == (impl, call)}
+        mean = geometric_mean(of[h]["step_ratio"] for h in hidden)
+        cells.append([TITLES.get(impl, impl), call, *(f"{of[h]['step_us']:,.1f}" for h in hidden), times(mean)])
+    return [
+        "## Single steps",
+        f"B=1, T=1, I=H; microseconds a call whose state is the one the call before gave, medians of {STEP_CALLS} calls a "
+        "run. × is the geometric mean of how many times as long as lstm-core's `layer.step`. `layer.forward` has T=1. The "
+        "peers are called from Python; ONNX Runtime by `run`, and with its tensors bound, so that none is copied.",
+        markdown(["implementation", "call", *(f"H={h}" for h in hidden), "×"], cells, 2),
+        *([f"![Microseconds of a step against H]({picture})"] if picture else []),
+    ]
+
+
 def growth_text(found, cell):
-    gates = {"lstm": "4H", "rnn": "H"}[cell]
+    gates = {"lstm": "4H", "rnn": "H", "gru": "3H"}[cell]
     steps = [
         [
             str(row["shape"][1]),
@@ -586,7 +524,7 @@ def adapter_of(info):
     return name + (" — computes on the CPU: this shows launches saved, not a GPU's speed" if software else "")
 
 
-def record(info, rows, means, grown, kept, picture):
+def record(info, rows, means, stepped, grown, kept, pictures):
     """The record as a page."""
     machine = f"{info['cpu']}, {info['cores']} cores" + (f", {info['vectors']}" if info.get("vectors") else "")
     own = info["rayon_num_threads"]
@@ -595,6 +533,7 @@ def record(info, rows, means, grown, kept, picture):
         ("Date", info["date"]),
         ("CPU", f"{machine}; {info['system']}"),
         ("Adapter", adapter_of(info)),
+        ("Load average at the start", None if info["load"] is None else str(info["load"])),
         ("Threads", None if info["adapter"] else f"lstm-core and burn::nn: {threads}"),
         ("Versions", f"{info['rustc']}; {versions(info)}; Python {info['python']}"),
         ("Commit", info["commit"]),
@@ -605,13 +544,16 @@ def record(info, rows, means, grown, kept, picture):
         f"# {info['cell'].upper()} layers {'through wgpu' if info['adapter'] else 'on the CPU'}, {info['date']}",
         "\n".join(f"- {name}: {value}" for name, value in facts if value),
         f"Medians over {info['rounds']} round{'s'[: info['rounds'] - 1]} of the median of {info['runs']} runs, in turn, each in a process of its "
-        "own (lstm-core and burn::nn share one and take turns in it). Float32. Inference is forward without "
+        f"own (lstm-core and burn::nn share one and take turns in it). {DTYPES[info['dtype']].capitalize()}. Inference is forward without "
         "gradients; backward is of mean(output²), for all weights. × is how many times as long as lstm-core.",
     ]
-    parts += [f"![How many times as long as lstm-core]({picture})"] if picture else []
+    loops = [row["impl"] for row in rows if row["runs_on_kernels"] is False]
+    parts += ["lstm-core has no kernels for this here: its layer runs step by step."] if loops else []
+    parts += [f"![How many times as long as lstm-core]({pictures['ratios']})"] if "ratios" in pictures else []
     for group in dict.fromkeys(row["group"] for row in rows):
         parts += [f"## Shapes: {group}", comparison_table([row for row in rows if row["group"] == group])]
     parts += ["## Geometric means of ×", means_table(means)]
+    parts += steps_text(stepped, pictures.get("steps")) if stepped else []
     parts += growth_text(grown, info["cell"]) if grown else []
     parts += memory_text(kept) if kept else []
     return "\n\n".join(parts) + "\n"
@@ -621,15 +563,16 @@ def readme_block(info, rows, means, name, picture):
     """One row per shape: milliseconds of lstm-core, and × of the others."""
     others = [impl for impl in implementations(rows) if impl != "lstm-core"]
     header = ["B,T,I,H"]
-    for _, mode in MODES:
-        header += [f"{mode}, ms", *(TITLES.get(impl, impl) for impl in others)]
+    having = {key: [impl for impl in others if any(row["impl"] == impl and key in row for row in rows)] for key, _ in MODES}
+    for key, mode in MODES:
+        header += [f"{mode}, ms", *(TITLES.get(impl, impl) for impl in having[key])]
     cells = []
 
     def line(label, own, of):
         row = [label]
-        for key in ("infer", "train"):
-            row.append(number(own[f"{key}_ms"]) if own else "")
-            row += [times(of[impl][f"{key}_ratio"]) for impl in others]
+        for key, impls in having.items():
+            row.append(number(own[key]) if own else "")
+            row += [times(of[impl][key.replace("_ms", "_ratio")]) for impl in impls]
         cells.append(row)
 
     for group in dict.fromkeys(row["group"] for row in rows):
@@ -674,67 +617,6 @@ def write(path, data):
         raise
 
 
-def plot(info, rows):
-    """The ratios as an SVG, or nothing without matplotlib."""
-    try:
-        import matplotlib
-
-        matplotlib.use("svg")
-        from matplotlib import pyplot
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-    except ImportError as error:
-        note(f"skipped: the plot, matplotlib is not installed ({error})")
-        return None
-    import io
-
-    pyplot.rcParams.update({"font.size": 12, "svg.hashsalt": "bench"})
-    others = [impl for impl in implementations(rows) if impl != "lstm-core"]
-    shapes = list(dict.fromkeys((row["group"], joined(row["shape"])) for row in rows))
-    colours = {"burn::nn": "#d95f02", "torch": "#7570b3", "jax": "#1b9e77"}
-    colours |= {"torch-cuda": "#7570b3", "torch-cuda-tf32": "#e7298a"}
-    labels = {peer: f"{TITLES[peer]} {of['version'].split('+')[0]}" for peer, of in info["peers"].items()}
-    labels["burn::nn"] = f"burn::nn {info['burn']}"
-    figure, axes = pyplot.subplots(2, 1, figsize=(max(6, 1.15 * len(shapes) + 1), 8), sharex=True, facecolor="white")
-    width = 0.8 / len(others)
-    for axis, (key, mode) in zip(axes, [("infer_ratio", "inference"), ("train_ratio", "forward + backward")]):
-        axis.set_yscale("log")
-        for k, impl in enumerate(others):
-            at = {(row["group"], joined(row["shape"])): row[key] for row in rows if row["impl"] == impl}
-            places = [place + (k - (len(others) - 1) / 2) * width for place in range(len(shapes))]
-            heights = [at[shape] for shape in shapes]
-            bars = [height - 1 for height in heights]
-            axis.bar(places, bars, width, bottom=1, color=colours[impl], label=labels[impl], zorder=2)
-            for place, height in zip(places, heights):
-                above = height >= 1
-                axis.annotate(
-                    f"{height:.1f}" if height < 9.95 else f"{height:.0f}",
-                    (place, height),
-                    xytext=(0, 2 if above else -2),
-                    textcoords="offset points",
-                    ha="center",
-                    va="bottom" if above else "top",
-                    fontsize=10,
-                )
-        axis.axhline(1, color="black", linewidth=1.2, zorder=3)
-        axis.set_ylabel(f"× lstm-core's time,\n{mode}")
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.grid(axis="y", color="#dddddd", zorder=0)
-        axis.margins(y=0.12)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    axes[0].legend(ncols=len(others), frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    names = [shape + ("\nnot tuned for" if group == OTHER_GROUP else "") for group, shape in shapes]
-    axes[1].set_xticks(range(len(shapes)), names, rotation=35, ha="right", rotation_mode="anchor")
-    axes[1].set_xlabel("B,T,I,H; the line at 1 is lstm-core, above it is slower")
-    figure.tight_layout()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="svg", facecolor="white", metadata={"Date": None})
-    pyplot.close(figure)
-    return picture.getvalue()
-
-
 # --- the command line --------------------------------------------------------------------------------
 
 
@@ -752,9 +634,11 @@ def arguments():
     parser.add_argument(
         "--device", choices=list(PEERS), default="flex", help="the CPU (flex), or a GPU through wgpu, beside PyTorch with cuDNN [default: flex]"
     )
-    parser.add_argument("--cell", choices=["lstm", "rnn"], default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
+    parser.add_argument("--cell", choices=CELLS, default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
+    parser.add_argument("--dtype", choices=DTYPES, default="f32", help="the type of weights, inputs and outputs [default: f32]")
     parser.add_argument("--rounds", type=positive, default=3, help="how often each implementation has its turn [default: 3]")
     parser.add_argument("--runs", type=positive, default=15, help=f"runs that count in a turn, after {WARM_UP} that warm up [default: 15]")
+    parser.add_argument("--steps", action="store_true", help="also time single steps with carried state, at several H")
     parser.add_argument("--growth", action="store_true", help="also measure how lstm-core and PyTorch grow with T, H and threads")
     parser.add_argument("--memory", action="store_true", help="also measure what a step keeps in memory; Linux and macOS")
     parser.add_argument(
@@ -762,34 +646,26 @@ def arguments():
         type=Path,
         default=ROOT / "assets",
         metavar="DIR",
-        help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn, bench-wgpu-… for "
-        "--device wgpu); a record of the "
+        help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn, bench-cpu-bf16-… for "
+        "--dtype bf16, bench-wgpu-… for --device wgpu); a record of the "
         "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
     )
     parser.add_argument("--no-readme", action="store_true", help="leave README.md alone")
-    peer = parser.add_argument_group("what it runs itself as, a process for each peer")
-    peer.add_argument("--peer", choices=ALL_PEERS, help="time this one at the SHAPEs and print lines of JSON")
-    peer.add_argument("--threads", type=positive, help="torch.set_num_threads, with --peer torch")
-    peer.add_argument("shape", nargs="*", type=shape_argument, metavar="SHAPE", help="B,T,I,H, with --peer")
     args = parser.parse_args()
-    if not args.peer and (args.shape or args.threads):
-        parser.error("SHAPE and --threads go with --peer; without it, give the shapes after --shapes")
-    if args.device == "wgpu" and (args.growth or args.memory):
-        parser.error("--growth and --memory measure the CPU: leave them out, or --device wgpu")
+    if args.device == "wgpu" and (args.steps or args.growth or args.memory):
+        parser.error("--steps, --growth and --memory measure the CPU: leave them out, or --device wgpu")
     return args
 
 
 def main():
     args = arguments()
-    if args.peer:
-        return be_peer(args)
     defaults = {
         "flex": {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES},
         "wgpu": {DEFAULT_GROUP: GPU_SHAPES},
     }
     groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults[args.device]
     in_assets = args.out.resolve() == ROOT / "assets"
-    readme = not (args.no_readme or args.shapes) and (args.device, args.cell) == ("flex", "lstm") and in_assets
+    readme = not (args.no_readme or args.shapes) and (args.device, args.cell, args.dtype) == ("flex", "lstm", "f32") and in_assets
     # What can be wrong is found out before the clock runs for minutes.
     if readme:
         with_block(README.read_text(encoding="utf-8"), "")
@@ -800,6 +676,9 @@ def main():
     info["adapter"] = runner.adapter
     means = geometric_means(rows)
     print(comparison_table(rows), means_table(means), sep="\n\n", flush=True)
+    stepped = steps(runner) if args.steps else None
+    if stepped:
+        print("", *steps_text(stepped, None), sep="\n\n", flush=True)
     grown = growth(runner) if args.growth else None
     if grown:
         print("", *growth_text(grown, args.cell), sep="\n\n", flush=True)
@@ -808,17 +687,23 @@ def main():
         print("", *memory_text(kept), sep="\n\n", flush=True)
 
     where = {"flex": "cpu", "wgpu": "wgpu"}[args.device]
-    name = f"bench-{where}-{'rnn-' if args.cell == 'rnn' else ''}{info['date']}"
-    found = {"about": info, "comparison": rows, "geometric_means": means, "growth": grown, "memory": kept}
-    drawn = plot(info, rows)
-    picture = f"{name}.svg" if drawn else None
+    kind = "".join(f"{what}-" for what, usual in ((args.cell, "lstm"), (args.dtype, "f32")) if what != usual)
+    name = f"bench-{where}-{kind}{info['date']}"
+    found = {"about": info, "comparison": rows, "geometric_means": means, "steps": stepped, "growth": grown, "memory": kept}
     files = {args.out / f"{name}.json": json.dumps(found, indent=1) + "\n"}
-    if drawn:
-        files[args.out / picture] = drawn
-    files[args.out / f"{name}.md"] = record(info, rows, means, grown, kept, picture)
+    try:
+        drawn = {"ratios": (f"{name}.svg", bench_pictures.ratios(info, rows))}
+        if stepped:
+            drawn["steps"] = (f"{name}-steps.svg", bench_pictures.steps(info, stepped))
+    except ImportError as error:
+        note(f"skipped: the plots, matplotlib is not installed ({error})")
+        drawn = {}
+    pictures = {what: file for what, (file, _) in drawn.items()}
+    files.update({args.out / file: data for file, data in drawn.values()})
+    files[args.out / f"{name}.md"] = record(info, rows, means, stepped, grown, kept, pictures)
     if readme:
         # Read again: it may have been edited in the meantime.
-        block = readme_block(info, rows, means, name, picture)
+        block = readme_block(info, rows, means, name, pictures.get("ratios"))
         files[README] = with_block(README.read_text(encoding="utf-8"), block)
     for path, data in files.items():
         write(path, data)

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bench::{Implementation, Shape};
+use crate::bench::{CellKind, DataType, Implementation, Shape};
 use crate::config::{CellName, ForgetBias, Init, Optimizer, Overrides, defaults_by_task};
 use crate::device::DeviceName;
 use crate::sweep::plan::PRESETS;
@@ -290,28 +290,33 @@ pub struct ServeArgs {
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Sizes to time: batch, time steps, input features, hidden units
-    #[arg(
-        long,
-        value_name = "B,T,I,H",
-        num_args = 1..,
-        default_values = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
-    )]
+    /// Sizes to time: batch, time steps, input features, hidden units [default: four from 32,50,2,64 to
+    /// 64,100,256,512; with --step 1,1,H,H for H from 64 to 1024]
+    #[arg(long, value_name = "B,T,I,H", num_args = 1..)]
     pub shapes: Vec<Shape>,
 
-    /// Time one implementation alone [default: both, in turn]
+    /// Time single steps with carried state, in microseconds a call: the layer's `step` and `forward` with
+    /// T = 1, and the cell's `forward`
+    #[arg(long)]
+    pub step: bool,
+
+    /// Time one implementation alone [default: both, in turn, where both have the cell]
     #[arg(long = "impl", value_enum)]
     pub implementation: Option<Implementation>,
 
     /// The cell
     #[arg(long, value_enum, default_value = "lstm")]
-    pub cell: CellName,
+    pub cell: CellKind,
+
+    /// The type of weights, inputs and outputs
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: DataType,
 
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceName,
 
-    /// Runs that count, after three that warm up; medians are printed
+    /// Runs that count, after three that warm up, of 100 calls each with --step; medians are printed
     #[arg(long, default_value_t = 15)]
     pub runs: usize,
 

@@ -37,6 +37,7 @@ use cli::{
 };
 use config::{Cells, Overrides, Settings};
 use run::Show;
+use serde::Serialize;
 use std::process::ExitCode;
 
 /// Keeps freed memory at hand. The system's allocator on Linux gives large tensors back and asks for
@@ -213,18 +214,38 @@ fn serve(args: &ServeArgs) -> Result<()> {
 }
 
 fn bench(args: BenchArgs) -> Result<ExitCode> {
+    match args.step {
+        true => timed(
+            &args,
+            bench::steps::shapes,
+            bench::steps::time,
+            bench::steps::table,
+        ),
+        false => timed(&args, bench::shapes, bench::sequences, bench::table),
+    }
+}
+
+/// Times what is asked for and prints it.
+fn timed<T: Serialize>(
+    args: &BenchArgs,
+    usual: fn() -> Vec<bench::Shape>,
+    time: fn(&bench::Bench, bench::Shape) -> Result<Vec<T>>,
+    table: fn(&[Vec<T>]) -> String,
+) -> Result<ExitCode> {
+    let shapes = match args.shapes.is_empty() {
+        true => usual(),
+        false => args.shapes.clone(),
+    };
     let request = bench::Request {
-        shapes: &args.shapes,
-        implementations: match &args.implementation {
-            Some(one) => std::slice::from_ref(one),
-            None => &bench::Implementation::ALL,
-        },
+        shapes: &shapes,
+        implementation: args.implementation,
         cell: args.cell,
-        device: args.device,
+        dtype: args.dtype,
+        device: args.device.clone(),
         runs: args.runs,
     };
     let mut all = vec![];
-    bench::run(&request, |timings| {
+    bench::run(&request, time, |timings| {
         if args.json {
             for timing in &timings {
                 report::print(&serde_json::to_string(timing)?)?;
@@ -234,7 +255,7 @@ fn bench(args: BenchArgs) -> Result<ExitCode> {
         Ok(())
     })?;
     if !args.json {
-        report::print(&bench::table(&all))?;
+        report::print(&table(&all))?;
     }
     Ok(ExitCode::SUCCESS)
 }

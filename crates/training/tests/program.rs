@@ -456,12 +456,7 @@ fn bench_times_both_implementations_or_one_alone() {
         (&["--impl", "lstm-core"], &["lstm-core"]),
         (&["--impl", "burn-nn", "--cell", "rnn"], &["burn::nn"]),
     ] {
-        let json = output(&[&small[..], choice, &["--json"]].concat());
-        assert_success(&json);
-        let lines: Vec<Value> = text(&json.stdout)
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
+        let lines = bench_lines(&[&small[..], choice].concat());
         let names: Vec<_> = lines.iter().map(|line| &line["impl"]).collect();
         assert_eq!(names, [expected, expected].concat());
         assert_eq!(lines[0]["shape"], serde_json::json!([2, 3, 2, 4]));
@@ -469,6 +464,8 @@ fn bench_times_both_implementations_or_one_alone() {
             for number in ["infer_ms", "train_ms"] {
                 assert!(line[number].as_f64().unwrap() > 0.0, "{number} in {line}");
             }
+            let kernels = (line["impl"] == "lstm-core").then_some(true);
+            assert_eq!(line["runs_on_kernels"], serde_json::json!(kernels));
         }
 
         let table = output(&[&small[..], choice].concat());
@@ -483,6 +480,105 @@ fn bench_times_both_implementations_or_one_alone() {
     let usage = output(&["bench", "--impl", "keras"]);
     assert_eq!(usage.status.code(), Some(2));
     assert!(text(&usage.stderr).contains("lstm-core, burn-nn"));
+}
+
+/// What `training bench … --json` prints.
+fn bench_lines(args: &[&str]) -> Vec<Value> {
+    let done = output(&[args, &["--json"]].concat());
+    assert_success(&done);
+    let lines = text(&done.stdout);
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    lines.collect()
+}
+
+#[test]
+fn bench_times_every_cell_and_says_whether_it_runs_on_kernels() {
+    let small = [
+        "bench", "--device", "flex", "--runs", "1", "--shapes", "2,3,2,4",
+    ];
+    for (cell, kernels, in_burn_nn) in [
+        ("lstm", true, true),
+        ("rnn", true, true),
+        ("gru", true, true),
+        ("gru-reset-first", true, false),
+        ("slstm", true, false),
+        ("peephole-lstm", true, false),
+        ("coupled-lstm", true, false),
+        ("lstm-without-forget-gate", true, false),
+        ("lstmp", false, false),
+        ("layer-norm-lstm", false, false),
+        ("zoneout-lstm", true, false),
+        ("recurrent-dropout-lstm", true, false),
+    ] {
+        let lines = bench_lines(&[&small[..], &["--cell", cell]].concat());
+        assert_eq!(lines.len(), 1 + usize::from(in_burn_nn), "{cell}");
+        assert_eq!(lines[0]["cell"], cell);
+        assert_eq!(lines[0]["runs_on_kernels"], kernels, "{cell}");
+    }
+    let table = output(&[&small[..], &["--cell", "slstm"]].concat());
+    assert!(text(&table.stderr).contains("burn::nn has no layer of the cell slstm"));
+    assert_error(
+        &[&small[..], &["--cell", "slstm", "--impl", "burn-nn"]].concat(),
+        "--impl burn-nn: burn::nn has no layer of the cell slstm",
+    );
+}
+
+#[test]
+fn bench_times_data_types_that_the_device_has() {
+    let small = ["bench", "--runs", "1", "--shapes", "2,3,2,4", "--dtype"];
+    for dtype in ["f32", "f64", "f16", "bf16"] {
+        let lines = bench_lines(&[&small[..], &[dtype, "--device", "flex"]].concat());
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert_eq!(line["dtype"], dtype);
+        }
+    }
+    assert_error(
+        &[&small[..], &["bf16", "--device", "ndarray"]].concat(),
+        "--dtype bf16: ndarray has f32, f64",
+    );
+}
+
+#[test]
+fn bench_times_single_steps() {
+    let small = [
+        "bench", "--device", "flex", "--runs", "1", "--step", "--shapes",
+    ];
+    for cell in ["lstm", "rnn", "gru", "lstmp"] {
+        let lines = bench_lines(&[&small[..], &["1,1,3,4", "2,1,5,6", "--cell", cell]].concat());
+        let calls: Vec<_> = (lines.iter())
+            .filter(|line| line["shape"] == serde_json::json!([2, 1, 5, 6]))
+            .map(|line| {
+                (
+                    line["impl"].as_str().unwrap(),
+                    line["call"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let own = ["layer.step", "layer.forward", "cell.forward"].map(|call| ("lstm-core", call));
+        let of_burn = (cell != "lstmp").then_some(("burn::nn", "layer.forward"));
+        assert_eq!(calls, [&own[..], of_burn.as_slice()].concat(), "{cell}");
+        for line in &lines {
+            assert!(line["step_us"].as_f64().unwrap() > 0.0, "{line}");
+            let of_layer = line["impl"] == "lstm-core" && line["call"] != "cell.forward";
+            let kernels = of_layer.then_some(cell != "lstmp");
+            assert_eq!(
+                line["runs_on_kernels"],
+                serde_json::json!(kernels),
+                "{line}"
+            );
+        }
+    }
+    let table = output(&[&small[..], &["1,1,3,4"]].concat());
+    assert_success(&table);
+    assert!(text(&table.stdout).contains("layer.step"));
+
+    assert_error(
+        &[&small[..], &["1,2,3,4"]].concat(),
+        "--step: T must be 1, got 2",
+    );
 }
 
 #[test]

@@ -1,0 +1,316 @@
+//! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process,
+//! or one of them alone: whole sequences here, single steps in [`steps`].
+
+mod dtype;
+mod layers;
+pub mod steps;
+
+pub use dtype::DataType;
+pub use layers::{CellKind, Implementation};
+
+use crate::device::{self, Chosen, DeviceName};
+use crate::report;
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Distribution, Tensor};
+use layers::Layer;
+use serde::Serialize;
+use std::str::FromStr;
+use std::time::Instant;
+
+/// Runs before the clock counts: caches fill, kernels are compiled and tuned.
+const WARM_UP: usize = 3;
+
+/// Sizes of a layer call.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    batch: usize,
+    time: usize,
+    input: usize,
+    hidden: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
+        match sizes.as_deref() {
+            Ok([batch, time, input, hidden]) if !text.split(',').any(|size| size == "0") => {
+                Ok(Self {
+                    batch: *batch,
+                    time: *time,
+                    input: *input,
+                    hidden: *hidden,
+                })
+            }
+            _ => Err(format!(
+                "expected four sizes B,T,I,H of at least 1, got {text}"
+            )),
+        }
+    }
+}
+
+/// The shapes that are timed by default.
+pub fn shapes() -> Vec<Shape> {
+    let shapes = [
+        "32,50,2,64",
+        "64,100,2,128",
+        "32,100,128,256",
+        "64,100,256,512",
+    ];
+    shapes
+        .map(|shape| shape.parse().expect("four sizes"))
+        .to_vec()
+}
+
+/// What is to be timed.
+pub struct Request<'a> {
+    /// The sizes.
+    pub shapes: &'a [Shape],
+    /// The implementation to time alone; both, in turn, if `None`.
+    pub implementation: Option<Implementation>,
+    /// The cell.
+    pub cell: CellKind,
+    /// The type of weights, inputs and outputs.
+    pub dtype: DataType,
+    /// Where.
+    pub device: DeviceName,
+    /// Runs that the clock counts.
+    pub runs: usize,
+}
+
+/// What was timed, for the record.
+#[derive(Serialize)]
+struct Subject {
+    r#impl: &'static str,
+    cell: CellKind,
+    dtype: DataType,
+    device: String,
+    /// The adapter, of wgpu.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter: Option<Adapter>,
+    /// `[B, T, I, H]`
+    shape: [usize; 4],
+    /// Whether the layer runs on `lstm-core`'s kernels there; `null` of what isn't its layer.
+    runs_on_kernels: Option<bool>,
+}
+
+impl Subject {
+    /// The first columns of a table.
+    fn cells(&self) -> [String; 2] {
+        let [b, t, i, h] = self.shape;
+        [format!("{b},{t},{i},{h}"), self.r#impl.to_string()]
+    }
+
+    /// The column of a table that says which way the layer goes.
+    fn kernels(&self) -> String {
+        let words = self
+            .runs_on_kernels
+            .map(|yes| if yes { "yes" } else { "no" });
+        words.unwrap_or_default().to_string()
+    }
+}
+
+/// An adapter of wgpu, for the record.
+#[derive(Clone, Serialize)]
+struct Adapter {
+    name: String,
+    driver: Option<String>,
+}
+
+/// The times of one implementation at one shape, as printed by `--json`.
+#[derive(Serialize)]
+pub struct Timing {
+    #[serde(flatten)]
+    subject: Subject,
+    /// Median milliseconds of forward without gradients.
+    infer_ms: f64,
+    infer_ms_min: f64,
+    infer_ms_max: f64,
+    /// Median milliseconds of forward and backward of mean(output²).
+    train_ms: f64,
+    train_ms_min: f64,
+    train_ms_max: f64,
+}
+
+/// The place where a request is served, and which implementations are timed there.
+pub struct Bench<'a> {
+    request: &'a Request<'a>,
+    implementations: Vec<Implementation>,
+    chosen: Chosen,
+    adapter: Option<Adapter>,
+}
+
+impl<'a> Bench<'a> {
+    /// # Errors
+    ///
+    /// If the device, the type or the layers asked for aren't there.
+    fn new(request: &'a Request) -> Result<Self> {
+        ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
+        let has = |implementation: &Implementation| request.cell.is_in(*implementation);
+        let implementations: Vec<_> = match request.implementation {
+            Some(one) => [one].into_iter().filter(has).collect(),
+            None => Implementation::ALL.into_iter().filter(has).collect(),
+        };
+        let without = || format!("burn::nn has no layer of the cell {}", request.cell.name());
+        ensure!(!implementations.is_empty(), "--impl burn-nn: {}", without());
+        let mut chosen = device::choose(&request.device)?;
+        request.dtype.configure(&mut chosen)?;
+        report::say(&chosen.why);
+        if request.implementation.is_none() && implementations.len() < Implementation::ALL.len() {
+            report::say(&format!("{}: lstm-core's alone is timed", without()));
+        }
+        let adapter = chosen.adapter.as_ref().map(|name| Adapter {
+            name: name.clone(),
+            driver: device::driver(name),
+        });
+        Ok(Self {
+            request,
+            implementations,
+            chosen,
+            adapter,
+        })
+    }
+
+    /// The layers of all implementations, by name, on the device for training.
+    fn layers(&self, shape: Shape) -> Vec<(Implementation, Layer)> {
+        let device = self.chosen.device.clone().autodiff();
+        let sizes = [shape.input, shape.hidden];
+        let layer =
+            |implementation| layers::layer(implementation, self.request.cell, sizes, &device);
+        let each = self.implementations.iter();
+        each.map(|one| (*one, layer(*one))).collect()
+    }
+
+    fn subject(
+        &self,
+        implementation: Implementation,
+        shape: Shape,
+        runs_on_kernels: Option<bool>,
+    ) -> Subject {
+        Subject {
+            r#impl: implementation.name(),
+            cell: self.request.cell,
+            dtype: self.request.dtype,
+            device: self.chosen.name.to_string(),
+            adapter: self.adapter.clone(),
+            shape: [shape.batch, shape.time, shape.input, shape.hidden],
+            runs_on_kernels,
+        }
+    }
+}
+
+/// Times every shape and hands over the timings of its implementations as they come.
+///
+/// `time` is what is timed: [`sequences`] or [`steps::time`].
+pub fn run<T>(
+    request: &Request,
+    time: fn(&Bench, Shape) -> Result<Vec<T>>,
+    mut each: impl FnMut(Vec<T>) -> Result<()>,
+) -> Result<()> {
+    let bench = Bench::new(request)?;
+    for shape in request.shapes {
+        each(time(&bench, *shape)?)?;
+    }
+    Ok(())
+}
+
+/// Times whole sequences, forward alone and forward and backward.
+pub fn sequences(bench: &Bench, shape: Shape) -> Result<Vec<Timing>> {
+    let device = &bench.chosen.device;
+    let sizes = [shape.batch, shape.time, shape.input];
+    let x = Tensor::random(sizes, Distribution::Default, device);
+    let x_training = Tensor::from_data(x.to_data(), &device.clone().autodiff());
+    let layers = bench.layers(shape);
+    let mut times = vec![(vec![], vec![]); layers.len()];
+    // In turn, so that a machine that drifts does so for both.
+    for run in 0..WARM_UP + bench.request.runs {
+        for ((_, layer), (infer, train)) in layers.iter().zip(&mut times) {
+            let ms = clock(device, || {
+                (layer.infer)(x.clone());
+            })?;
+            let train_ms = clock(device, || {
+                let output = (layer.train)(x_training.clone());
+                output.square().mean().backward();
+            })?;
+            if run >= WARM_UP {
+                infer.push(ms);
+                train.push(train_ms);
+            }
+        }
+    }
+    let timing =
+        |((implementation, layer), (mut infer, mut train)): ((_, Layer), (Vec<_>, Vec<_>))| {
+            let [infer_ms_min, infer_ms, infer_ms_max] = spread(&mut infer);
+            let [train_ms_min, train_ms, train_ms_max] = spread(&mut train);
+            Timing {
+                subject: bench.subject(implementation, shape, layer.runs_on_kernels),
+                infer_ms,
+                infer_ms_min,
+                infer_ms_max,
+                train_ms,
+                train_ms_min,
+                train_ms_max,
+            }
+        };
+    Ok(layers.into_iter().zip(times).map(timing).collect())
+}
+
+/// Milliseconds until the device has done the work.
+fn clock(device: &Device, work: impl FnOnce()) -> Result<f64> {
+    let start = Instant::now();
+    work();
+    device.sync().context("the device failed")?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Least, median and greatest.
+fn spread(times: &mut [f64]) -> [f64; 3] {
+    times.sort_by(f64::total_cmp);
+    [times[0], times[times.len() / 2], times[times.len() - 1]]
+}
+
+/// The timings as a table; where there are two, with how many times as long `burn::nn` takes.
+pub fn table(timings: &[Vec<Timing>]) -> String {
+    let compared = timings.iter().all(|shape| shape.len() > 1);
+    let header: &[&str] = match compared {
+        true => &["B,T,I,H", "impl", "kernels", "infer ms", "", "train ms", ""],
+        false => &["B,T,I,H", "impl", "kernels", "infer ms", "train ms"],
+    };
+    let rows = timings.iter().flat_map(|shape| {
+        shape.iter().map(move |timing| {
+            let mut row = timing.subject.cells().to_vec();
+            row.push(timing.subject.kernels());
+            for (ms, own) in [
+                (timing.infer_ms, shape[0].infer_ms),
+                (timing.train_ms, shape[0].train_ms),
+            ] {
+                row.push(format!("{ms:.2}"));
+                if compared {
+                    row.push(format!("× {:.1}", ms / own));
+                }
+            }
+            row
+        })
+    });
+    report::table(header, rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_four_sizes() {
+        let shape: Shape = "32,50,2,64".parse().unwrap();
+        assert_eq!((shape.batch, shape.hidden), (32, 64));
+        for bad in ["", "1,2,3", "1,2,3,4,5", "1,2,0,4", "a,b,c,d", "1,2,3,-4"] {
+            assert!(bad.parse::<Shape>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spread_is_sorted() {
+        assert_eq!(spread(&mut [3.0, 1.0, 2.0]), [1.0, 2.0, 3.0]);
+    }
+}

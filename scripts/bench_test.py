@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""What bench.py makes of times, without timing anything."""
+
+import unittest
+
+import bench
+import bench_pictures
+
+
+def row(impl, infer, train=None, group=bench.DEFAULT_GROUP):
+    """A row of the comparison; lstm-core takes 2 and 8 ms."""
+    found = {"impl": impl, "group": group, "shape": [1, 2, 3, 4], "infer_ms": infer, "infer_ratio": infer / 2}
+    return found if train is None else {**found, "train_ms": train, "train_ratio": train / 8}
+
+
+ROWS = [row("lstm-core", 2, 8), row("torch", 4, 4), row("onnxruntime", 3)]
+
+
+class Tables(unittest.TestCase):
+    def test_inference_alone_leaves_the_other_cells_empty(self):
+        last = bench.comparison_table(ROWS).splitlines()[-1]
+        self.assertEqual(last, "| 1,2,3,4 | onnxruntime | 3.00 | × 1.50 |  |  |")
+        last = bench.means_table(bench.geometric_means(ROWS)).splitlines()[-1]
+        self.assertEqual(last, "| default (1) | onnxruntime | × 1.50 |  |")
+
+    def test_the_readme_has_a_column_for_what_was_timed(self):
+        about = {"date": "today", "cpu": "CPU", "cores": 2, "burn": "0", "rounds": 1, "peers": {}, "skipped": {}}
+        block = bench.readme_block(about, ROWS, bench.geometric_means(ROWS), "name", None).splitlines()
+        self.assertEqual(block[0], "| B,T,I,H | inference, ms | PyTorch | ONNX Runtime | forward + backward, ms | PyTorch |")
+        self.assertEqual(block[2], "| 1,2,3,4 | 2.00 | × 2.00 | × 1.50 | 8.00 | × 0.50 |")
+        self.assertEqual(block[3], "| geometric mean, default |  | × 2.00 | × 1.50 |  | × 0.50 |")
+
+    def test_means_are_geometric(self):
+        rows = [*ROWS, row("lstm-core", 2, 8, "b"), row("torch", 16, 8, "b"), row("onnxruntime", 2, group="b")]
+        means = {(mean["shapes"], mean["impl"]): mean for mean in bench.geometric_means(rows)}
+        self.assertAlmostEqual(means["all", "torch"]["infer_ratio"], 4)
+        self.assertAlmostEqual(means["b", "torch"]["train_ratio"], 1)
+        self.assertNotIn("train_ratio", means["all", "onnxruntime"])
+
+    def test_steps_are_a_row_for_each_call(self):
+        def step(impl, call, h, us):
+            return {"impl": impl, "call": call, "shape": [1, 1, h, h], "step_us": us, "step_ratio": us / 10}
+
+        rows = [step(*bench.STEP_OWN, 64, 10), step("torch", "cell", 64, 20)]
+        rows += [step(*bench.STEP_OWN, 128, 10), step("torch", "cell", 128, 80)]
+        table = bench.steps_text(rows, None)[2].splitlines()
+        self.assertEqual(table[0], "| implementation | call | H=64 | H=128 | × |")
+        self.assertEqual(table[-1], "| PyTorch | cell | 20.0 | 80.0 | × 4.00 |")
+
+
+class Pictures(unittest.TestCase):
+    def test_names_are_moved_apart_around_their_middle(self):
+        places = bench_pictures.spread([0, 0.1, 5], 1)
+        for place, expected in zip(places, [-0.45, 0.55, 5]):
+            self.assertAlmostEqual(place, expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
