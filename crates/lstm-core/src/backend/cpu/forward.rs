@@ -1,9 +1,10 @@
 //! A whole sequence, step by step.
 
 use super::cell::{Kept, Rows, Second, Step};
+use super::cores::Taken;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
-use super::team::Member;
+use super::team::{Member, Plan, Work};
 use super::weights::{Panels, padded};
 use super::{Recurrence, Sizes, gather, pieces, scatter, with_filling};
 use std::ops::Range;
@@ -57,13 +58,22 @@ struct SecondProduct<'a> {
 impl Recurrence<'_> {
     /// All steps, one after the other; `keep` what the way back needs.
     pub fn forward(&self, keep: bool) -> Forward {
+        let plan = self.plan(self.threads);
+        let taken = plan.take();
+        let plan = match taken.threads() == plan.threads() {
+            true => plan,
+            false => self.plan(taken.threads()),
+        };
+        self.forward_as(plan, taken, keep)
+    }
+
+    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, keep: bool) -> Forward {
         let Sizes {
             batch,
             time,
             hidden,
             ..
         } = self.sizes;
-        let plan = self.plan();
         let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd);
         let kept_size = Kept::size(self.saved(), self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
@@ -104,7 +114,7 @@ impl Recurrence<'_> {
                     output,
                     kept: keep.then(|| Kept::new(self.saved(), kept.share(), self.sizes)),
                 };
-                plan.run(|member| walk.run(&member));
+                plan.run(taken, &walk);
             })
         };
         let state = |state: &mut Buffer, count| {
@@ -120,39 +130,50 @@ impl Recurrence<'_> {
     }
 }
 
-impl Walk<'_> {
-    fn run(&self, member: &Member) {
+impl Work for Walk<'_> {
+    fn tasks(&self) -> [usize; 2] {
+        let of_second = self.second.map_or(0, |second| second.panels.units.len());
+        [self.panels.units.len() + of_second, 0]
+    }
+
+    /// Packs a panel.
+    fn prepare(&self, task: usize) {
         let recurrence = self.recurrence;
         let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
-        for panel in (member.number()..self.panels.units.len()).step_by(member.threads()) {
+        let Some(panel) = task.checked_sub(self.panels.units.len()) else {
             // SAFETY: no other thread has this panel.
             let packed = unsafe {
-                let range = self.panels.packed_range(spec, sizes, panel);
+                let range = self.panels.packed_range(spec, sizes, task);
                 self.packed.write(range)
             };
-            self.panels.pack(spec, recurrence.weights, panel, packed);
+            return self.panels.pack(spec, recurrence.weights, task, packed);
+        };
+        if let Some(SecondProduct {
+            panels,
+            packed,
+            gate,
+            ..
+        }) = &self.second
+        {
+            // SAFETY: no other thread has this panel.
+            let packed = unsafe { packed.write(panels.range(panel, sizes.hidden)) };
+            let matrix = recurrence.weights.recurrent;
+            panels.pack_rows(matrix, &[*gate], spec.recurrent_width(), panel, packed);
         }
-        if let Some(second) = &self.second {
-            let panels = second.panels;
-            for panel in (member.number()..panels.units.len()).step_by(member.threads()) {
-                // SAFETY: no other thread has this panel.
-                let packed = unsafe { second.packed.write(panels.range(panel, sizes.hidden)) };
-                let matrix = recurrence.weights.recurrent;
-                let width = spec.recurrent_width();
-                panels.pack_rows(matrix, &[second.gate], width, panel, packed);
+    }
+
+    fn walk(&self, member: &Member) -> Option<()> {
+        let recurrence = self.recurrence;
+        let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
+        if member.leads() {
+            // SAFETY: no other thread has these rows, before the team meets.
+            unsafe {
+                let hidden = sizes.hidden;
+                scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
+                scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
+                member.rows().for_each(|row| self.mask(0..hidden, row, 0));
             }
         }
-        // SAFETY: no other thread has these rows and units.
-        unsafe {
-            let hidden = sizes.hidden;
-            scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
-            scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
-        }
-        for row in member.rows() {
-            // SAFETY: no other thread has these rows and units.
-            unsafe { self.mask(member, row, 0) };
-        }
-        member.meet_all();
         // Until a second product is through all sums must last.
         let mut sums = Buffer::room(match self.second {
             None => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
@@ -161,16 +182,31 @@ impl Walk<'_> {
                 self.panels.len(rows)
             }
         });
+        let mut first = true;
         for rows in pieces(member.rows()) {
             for k in 0..sizes.time {
-                self.step(member, rows.clone(), k, sums.share());
-                member.meet_team();
+                if !first {
+                    member.meet()?;
+                }
+                first = false;
+                self.step(member, rows.clone(), k, sums.share())?;
             }
         }
+        Some(())
     }
 
+    fn finish(&self, _task: usize) {}
+}
+
+impl Walk<'_> {
     /// The step read as number `k`, of the member's units.
-    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) {
+    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) -> Option<()> {
+        if !member.present() {
+            return match self.second {
+                None => Some(()),
+                Some(_) => member.meet_as_we_are(),
+            };
+        }
         let recurrence = self.recurrence;
         let Sizes {
             time,
@@ -223,7 +259,7 @@ impl Walk<'_> {
                 active,
             }
         };
-        let panels = || self.panels.of_members[member.place()].clone();
+        let panels = || member.panels(self.panels);
         for panel in panels() {
             let width = self.panels.width(panel);
             let start = self
@@ -272,10 +308,11 @@ impl Walk<'_> {
             }
         }
         if let Some(second) = &self.second {
-            member.meet_team();
+            // (The sums are each member's own.)
+            member.meet_as_we_are()?;
             let count = recurrence.active(rows.start, k).rows(rows.len());
             let start = rows.start * padded;
-            for panel in second.panels.of_members[member.place()].clone() {
+            for panel in member.panels(second.panels) {
                 let units = &second.panels.units[panel];
                 // SAFETY: as above; all have written what is read before they met.
                 unsafe {
@@ -322,20 +359,20 @@ impl Walk<'_> {
                         .write(units.clone())
                         .copy_from_slice(before.read(units));
                 }
-                self.mask(member, row, (k + 1) % 2);
+                self.mask(real.clone(), row, (k + 1) % 2);
             }
         }
+        Some(())
     }
 
-    /// Masks what `R` sees of a row of `h`, of the member's units, if there is a mask.
+    /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask.
     ///
     /// # Safety
     ///
     /// No other thread may have this row and these units.
-    unsafe fn mask(&self, member: &Member, row: usize, turn: usize) {
+    unsafe fn mask(&self, real: Range<usize>, row: usize, turn: usize) {
         let hidden = self.recurrence.sizes.hidden;
         if let Some(mask) = self.recurrence.mask_of(row) {
-            let real = member.real_units(hidden);
             let start = row * padded(hidden);
             let units = start + real.start..start + real.end;
             // SAFETY: the caller's promise; the buffers were made of zeros.

@@ -8,6 +8,7 @@
 
 mod backward;
 mod cell;
+mod cores;
 mod forward;
 mod gru;
 mod lstm;
@@ -146,8 +147,9 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
 }
 
 impl Recurrence<'_> {
-    fn plan(&self) -> Plan {
-        Plan::new(self.sizes, self.spec.sums(), self.threads)
+    /// A plan for at most `threads` threads.
+    fn plan(&self, threads: usize) -> Plan {
+        Plan::new(self.sizes, self.spec.sums(), threads)
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.
@@ -192,20 +194,19 @@ fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..rows.end.min(start + ROWS))
 }
 
-/// Copies a member's rows and units of `states` states side by side, `[B, states·H]`, to
+/// Copies a team's rows of `states` states side by side, `[B, states·H]`, to
 /// `[B, states, padded H]`.
 ///
 /// # Safety
 ///
-/// No other thread may have these rows and units of `to`.
+/// No other thread may have these rows of `to`.
 unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, member: &Member) {
-    let real = member.real_units(hidden);
     for row in member.rows() {
         for state in row * states..(row + 1) * states {
             let start = state * padded(hidden);
             // SAFETY: the caller's promise.
-            let to = unsafe { to.write(start + real.start..start + real.end) };
-            to.copy_from_slice(&from[state * hidden..][real.clone()]);
+            let to = unsafe { to.write(start..start + hidden) };
+            to.copy_from_slice(&from[state * hidden..][..hidden]);
         }
     }
 }
