@@ -1,6 +1,8 @@
 //! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process,
 //! or one of them alone.
 
+pub mod busy;
+
 use crate::config::CellName;
 use crate::device::{self, DeviceName};
 use crate::report;
@@ -9,6 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use clap::ValueEnum;
 use serde::Serialize;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -44,6 +47,18 @@ pub struct Shape {
     time: usize,
     input: usize,
     hidden: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            batch,
+            time,
+            input,
+            hidden,
+        } = self;
+        write!(f, "{batch},{time},{input},{hidden}")
+    }
 }
 
 impl FromStr for Shape {

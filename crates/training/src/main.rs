@@ -216,6 +216,7 @@ fn bench(args: BenchArgs) -> Result<ExitCode> {
     let request = bench::Request {
         shapes: &args.shapes,
         implementations: match &args.implementation {
+            _ if args.busy => &[bench::Implementation::LstmCore],
             Some(one) => std::slice::from_ref(one),
             None => &bench::Implementation::ALL,
         },
@@ -223,6 +224,13 @@ fn bench(args: BenchArgs) -> Result<ExitCode> {
         device: args.device,
         runs: args.runs,
     };
+    if args.busy {
+        match &args.role {
+            Some(role) => bench::busy::play(role, &request)?,
+            None => bench::busy::run(request.shapes, args.json)?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut all = vec![];
     bench::run(&request, |timings| {
         if args.json {

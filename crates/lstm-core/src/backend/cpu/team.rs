@@ -44,8 +44,6 @@ pub(super) struct Plan {
     pub teams: Vec<Range<usize>>,
     /// The units of each member of a team that all have joined. With fewer, a member has those of several.
     pub members: Vec<Range<usize>>,
-    /// The most members that are worth it.
-    most: usize,
     /// Multiplications of a forward pass.
     work: usize,
     #[cfg(test)]
@@ -66,37 +64,37 @@ impl Plan {
         /// and 260 at 64,100,256,512.
         const WORTH_A_TEAM: usize = 3;
         /// Multiplications of a member in a step that are worth a meeting.
-        const WORTH_A_MEETING: usize = 16_000;
+        const WORTH_A_MEETING: usize = 8_000;
         let depth = sizes.input + sizes.hidden;
         let step = sizes.batch * sizes.hidden * gates * depth;
         let work = step * sizes.time;
         let threads = threads.min(work / WORTH_A_THREAD).max(1);
         let blocks = sizes.hidden.div_ceil(BLOCK);
         let teams = threads.min(sizes.batch / WORTH_A_TEAM).max(1);
-        let members = (threads / teams).min(blocks).min(Team::MOST);
+        let worth = (step / teams / WORTH_A_MEETING).max(1);
+        let members = (threads / teams).min(blocks).min(Team::MOST).min(worth);
         Self {
             teams: shares(sizes.batch, teams),
             members: shares(blocks, members)
                 .into_iter()
                 .map(|blocks| blocks.start * BLOCK..blocks.end * BLOCK)
                 .collect(),
-            most: members.min(step / teams / WORTH_A_MEETING).max(1),
             work,
             #[cfg(test)]
             script: None,
         }
     }
 
-    /// The most threads that are worth it.
+    /// The threads that it has work for.
     pub fn threads(&self) -> usize {
-        self.teams.len() * self.most
+        self.teams.len() * self.members.len()
     }
 
     /// Takes threads for it.
     pub fn take(&self) -> Taken {
         /// Multiplications of a forward pass that take about 8 ms with one thread.
         const LONG: usize = 400_000_000;
-        let ties = match self.most {
+        let ties = match self.members.len() {
             2.. => Ties::Meetings,
             _ if self.work < LONG => Ties::Rows,
             _ => Ties::LongRows,
@@ -138,7 +136,7 @@ impl Plan {
             broken: AtomicBool::new(false),
         });
         let helpers = pool::call(taken.threads() - 1, &call);
-        let patience = Patience::new();
+        let patience = Patience::new(&call.plan);
         let others = helpers.len();
         for phase in [Phase::Prepare, Phase::Walk, Phase::Finish] {
             if let Phase::Walk = phase {
@@ -305,7 +303,7 @@ impl Call {
     fn join(&self, number: usize) {
         let team = &self.teams[number];
         let seat = team.seats.fetch_add(1, Ordering::Relaxed) + 1;
-        if seat >= self.plan.most {
+        if seat >= self.plan.members.len() {
             return;
         }
         let bit = 1 << seat;
@@ -344,13 +342,13 @@ impl Job for Call {
         if let Some(script) = &self.plan.script {
             script.before_helping();
         }
-        let patience = Patience::new();
+        let patience = Patience::new(&self.plan);
         let all_done = |tasks: &Tasks| wait_until(|| tasks.all_done(), |_| {});
         self.helped.store(true, Ordering::Relaxed);
         all_done(self.work_off(Phase::Prepare, &patience));
         self.work_off(Phase::Walk, &patience);
         let teams = self.teams.len();
-        if self.plan.most > 1 {
+        if self.plan.members.len() > 1 {
             let first = self.joining.fetch_add(1, Ordering::Relaxed);
             (first..first + teams).for_each(|team| self.join(team % teams));
         }
@@ -411,29 +409,38 @@ impl Team {
 /// How long a thread has waited for others.
 struct Patience {
     start: Instant,
+    /// The most that it waits.
+    most: Duration,
     waited: Cell<Duration>,
-    /// Whether that was ever longer than they saved it.
+    /// Whether it ever waited too long.
     held_up: Cell<bool>,
 }
 
 impl Patience {
-    fn new() -> Self {
+    fn new(plan: &Plan) -> Self {
+        /// A quarter of what a call takes with one thread, by its multiplications: 26 in a nanosecond at B,T,I,H =
+        /// 1,200,64,128, on a core with AVX-512; more rows are faster. The clock alone doesn't tell, since it also
+        /// runs while this thread itself has no core.
+        const MULTIPLICATIONS: usize = 100;
         Self {
             start: Instant::now(),
+            most: Duration::from_nanos((plan.work / MULTIPLICATIONS) as u64),
             waited: Cell::new(Duration::ZERO),
             held_up: Cell::new(false),
         }
     }
 
-    /// Waits until `ready` for `others`, and says so when it takes too long.
+    /// Waits until `ready` for `others`. Says so when that takes longer, together with all waits before, than others
+    /// have saved.
     fn wait_until(&self, others: usize, too_long: impl Fn(), ready: impl Fn() -> bool) {
         /// Interrupts take no longer.
         const NOTHING: Duration = Duration::from_micros(50);
         let waited = self.waited.get();
         wait_until(ready, |now| {
-            self.waited.set(waited + now);
-            let worked = self.start.elapsed().saturating_sub(self.waited.get());
-            if self.waited.get() > NOTHING + worked * others as u32 {
+            let waited = waited + now;
+            self.waited.set(waited);
+            let saved = self.start.elapsed().saturating_sub(waited) * others as u32;
+            if waited > NOTHING + saved.min(self.most) {
                 self.held_up.set(true);
                 too_long();
             }
@@ -709,7 +716,6 @@ mod tests {
             members: units
                 .map(|blocks| blocks.start * BLOCK..blocks.end * BLOCK)
                 .collect(),
-            most: members,
             script: Some(Arc::new(script)),
             ..whole
         }
