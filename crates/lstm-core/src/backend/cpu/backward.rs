@@ -306,20 +306,22 @@ impl Work for Walk<'_> {
         }
     }
 
+    fn begin(&self, leader: &Member) {
+        let recurrence = self.recurrence;
+        let (states, hidden) = (recurrence.spec.memory, recurrence.sizes.hidden);
+        // SAFETY: no other thread has these rows, before the team meets.
+        unsafe {
+            scatter(recurrence.memory, states, hidden, &self.memory, leader);
+            if let Some(upstream) = self.upstream.memory {
+                scatter(upstream, states, hidden, &self.memory_gradient, leader);
+            }
+        }
+    }
+
     fn walk(&self, member: &Member) -> Option<()> {
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
-        let Sizes { time, hidden, .. } = sizes;
-        let states = recurrence.spec.memory;
-        if member.leads() {
-            // SAFETY: no other thread has these rows, before the team meets.
-            unsafe {
-                scatter(recurrence.memory, states, hidden, &self.memory, member);
-                if let Some(upstream) = self.upstream.memory {
-                    scatter(upstream, states, hidden, &self.memory_gradient, member);
-                }
-            }
-        }
+        let time = sizes.time;
         let chunk = chunk_rows(member.rows().len(), time);
         let mut scratch = Scratch {
             read: Buffer::room(chunk * self.read_depth()),

@@ -162,18 +162,19 @@ impl Work for Walk<'_> {
         }
     }
 
+    fn begin(&self, leader: &Member) {
+        let recurrence = self.recurrence;
+        let (states, hidden) = (recurrence.spec.memory, recurrence.sizes.hidden);
+        // SAFETY: no other thread has these rows, before the team meets.
+        unsafe {
+            scatter(recurrence.hidden, 1, hidden, &self.hidden[0], leader);
+            scatter(recurrence.memory, states, hidden, &self.memory, leader);
+            leader.rows().for_each(|row| self.mask(0..hidden, row, 0));
+        }
+    }
+
     fn walk(&self, member: &Member) -> Option<()> {
         let recurrence = self.recurrence;
-        let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
-        if member.leads() {
-            // SAFETY: no other thread has these rows, before the team meets.
-            unsafe {
-                let hidden = sizes.hidden;
-                scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
-                scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
-                member.rows().for_each(|row| self.mask(0..hidden, row, 0));
-            }
-        }
         // Until a second product is through all sums must last.
         let mut sums = Buffer::room(match self.second {
             None => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
@@ -184,7 +185,7 @@ impl Work for Walk<'_> {
         });
         let mut first = true;
         for rows in pieces(member.rows()) {
-            for k in 0..sizes.time {
+            for k in 0..recurrence.sizes.time {
                 if !first {
                     member.meet()?;
                 }

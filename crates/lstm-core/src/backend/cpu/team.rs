@@ -11,11 +11,15 @@
 //!
 //! - Work is claimed, not assigned: the weights to be packed, the teams, the rows of the weights' gradients. Who
 //!   calls claims as well, until nothing is left. A helper that comes late, or not at all, costs nothing.
-//! - A team is led by one thread, which starts alone. Others join it when they come, between two steps, and then do
-//!   their part of each. If the leader has waited for them longer than they have saved it, the one that came last
-//!   leaves, and the next time all do: the leader does what is left of the walk alone. So a call takes at most as
-//!   long as with one thread, and twice until a core is given back (for teams of two: once).
+//! - A team is led by one thread. Others join it when they come, between two steps, and then do their part of each.
+//!   If the leader has waited for them longer than they have saved it, the one that came last leaves, and the next
+//!   time all do: the leader does what is left of the walk alone. So a call takes little longer than with one
+//!   thread, and twice until another program gives a core back (once in teams of two, and once more where a helper
+//!   has a team of its own).
 //! - After a call that was held up, others take one thread for a while; see [`cores`](super::cores).
+//!
+//! Before, all members waited at each step for whichever had no core: with nine other programs on two cores, 3 s for
+//! a call that takes 3 ms with one thread.
 //!
 //! Which thread does what changes no number. Only the cut into teams and units can: the products of the way back
 //! add up in that order. So that cut is made by the sizes and the number of threads that there may be, not by how
@@ -63,8 +67,10 @@ impl Plan {
         /// members against two teams: 7.8 and 8.9 ms at 4,200,64,256, 11.4 and 11.3 at 6,200,64,256, 273
         /// and 260 at 64,100,256,512.
         const WORTH_A_TEAM: usize = 3;
-        /// Multiplications of a member in a step that are worth a meeting.
-        const WORTH_A_MEETING: usize = 8_000;
+        /// Multiplications of a member in a step that are worth a meeting, which takes half a microsecond. Measured on
+        /// two AVX-512 cores, inference, B = 1, one thread and two: 0.40 and 0.41 ms at T,I,H = 500,48,48 (LSTM, 9,200
+        /// of a member), 0.70 and 0.83 at 1000,96,96 (RNN, 9,200), 0.67 and 0.56 at 500,64,64 (LSTM, 16,400).
+        const WORTH_A_MEETING: usize = 12_000;
         let depth = sizes.input + sizes.hidden;
         let step = sizes.batch * sizes.hidden * gates * depth;
         let work = step * sizes.time;
@@ -113,7 +119,9 @@ impl Plan {
             (0..first).for_each(|task| work.prepare(task));
             for team in 0..self.teams.len() {
                 // (Alone it never leaves.)
-                _ = work.walk(&Member::new(&self, team, 0, None));
+                let member = Member::new(&self, team, 0, None);
+                work.begin(&member);
+                _ = work.walk(&member);
             }
             return (0..last).for_each(|task| work.finish(task));
         }
@@ -124,14 +132,14 @@ impl Plan {
             work,
             prepare: Tasks::new(first),
             walks: Tasks {
-                next: AtomicUsize::new(1),
+                claimed: AtomicU64::new(1),
                 ..Tasks::new(self.teams.len())
             },
             finish: Tasks::new(last),
             teams: self.teams.iter().map(|_| Team::default()).collect(),
             plan: self,
             joining: AtomicUsize::new(0),
-            helped: AtomicBool::new(false),
+            arrived: AtomicUsize::new(0),
             panic: Mutex::new(None),
             broken: AtomicBool::new(false),
         });
@@ -142,12 +150,12 @@ impl Plan {
             if let Phase::Walk = phase {
                 call.lead(0, &patience);
             }
-            let tasks = call.work_off(phase, &patience);
+            let tasks = call.work_off(phase, false, &patience);
             patience.wait_until(others, || {}, || tasks.all_done());
         }
         pool::put_back(helpers);
         let held_up = patience.held_up.get();
-        if held_up || call.helped.load(Ordering::Relaxed) {
+        if held_up || call.arrived.load(Ordering::Relaxed) > 0 {
             taken.report(held_up);
         }
         let panic = call.panic.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,6 +182,9 @@ pub(super) trait Work: Sync {
     /// A task before the walk.
     fn prepare(&self, task: usize);
 
+    /// What the leader does alone before the walk of its team.
+    fn begin(&self, leader: &Member);
+
     /// A member's part of its team's walk: the same sequence of meetings for all. Nothing but returning may follow
     /// a meeting that gives `None`.
     #[must_use]
@@ -196,8 +207,8 @@ struct Call {
     teams: Vec<Team>,
     /// Which team the next helper joins, if it can.
     joining: AtomicUsize,
-    /// Whether a helper did anything.
-    helped: AtomicBool,
+    /// Helpers that have come.
+    arrived: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     broken: AtomicBool,
 }
@@ -214,10 +225,12 @@ enum Phase {
     Finish,
 }
 
-/// Tasks to be claimed, each once.
+/// Tasks to be claimed, each once: by who calls from the first on, and by helpers from the last, so that each packs
+/// what it will need itself.
 struct Tasks {
     count: usize,
-    next: AtomicUsize,
+    /// How many are claimed from the first on, and in the upper half, from the last.
+    claimed: AtomicU64,
     done: AtomicUsize,
 }
 
@@ -225,17 +238,23 @@ impl Tasks {
     fn new(count: usize) -> Self {
         Self {
             count,
-            next: AtomicUsize::new(0),
+            claimed: AtomicU64::new(0),
             done: AtomicUsize::new(0),
         }
     }
 
-    fn claim(&self) -> Option<usize> {
-        if self.next.load(Ordering::Relaxed) >= self.count {
-            return None;
-        }
-        let task = self.next.fetch_add(1, Ordering::Relaxed);
-        (task < self.count).then_some(task)
+    fn claim(&self, helper: bool) -> Option<usize> {
+        let halves = |claimed: u64| (claimed as u32 as usize, (claimed >> 32) as usize);
+        let next = |claimed: u64| {
+            let (first, last) = halves(claimed);
+            let one = if helper { 1 << 32 } else { 1 };
+            (first + last < self.count).then_some(claimed + one)
+        };
+        let claimed = self
+            .claimed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let (first, last) = halves(claimed.ok()?);
+        Some(if helper { self.count - 1 - last } else { first })
     }
 
     /// What was done before, all may read after.
@@ -246,13 +265,13 @@ impl Tasks {
 
 impl Call {
     /// Does tasks until none is left to claim.
-    fn work_off(&self, phase: Phase, patience: &Patience) -> &Tasks {
+    fn work_off(&self, phase: Phase, helper: bool, patience: &Patience) -> &Tasks {
         let tasks = match phase {
             Phase::Prepare => &self.prepare,
             Phase::Walk => &self.walks,
             Phase::Finish => &self.finish,
         };
-        while let Some(task) = tasks.claim() {
+        while let Some(task) = tasks.claim(helper) {
             match phase {
                 Phase::Prepare => self.guarded(|work| work.prepare(task)),
                 Phase::Walk => {
@@ -291,12 +310,35 @@ impl Call {
         };
         let member = Member::new(&self.plan, number, 0, Some(meeting));
         // (It never leaves, unless a member panicked.)
-        self.guarded(|work| _ = work.walk(&member));
+        self.guarded(|work| {
+            work.begin(&member);
+            self.let_in_at_once(&member, team);
+            _ = work.walk(&member);
+        });
         let others = self.plan.members.len() - 1;
         patience.wait_until(others, || {}, || team.inside.load(Ordering::Acquire) == 0);
         // (Not before: one that was let in at the last meeting may not know it yet.)
         team.state.store(Team::OVER, Ordering::Relaxed);
         self.walks.done.fetch_add(1, Ordering::Release);
+    }
+
+    /// Starts a team with those that have come already: as they have helped to pack, they are at the door by now, or in
+    /// a moment.
+    fn let_in_at_once(&self, leader: &Member, team: &Team) {
+        /// A few microseconds.
+        const SPINS: usize = 100;
+        let teams = self.teams.len();
+        let expected = (self.arrived.load(Ordering::Relaxed) + 1).saturating_sub(teams) / teams;
+        let expected = expected.min(self.plan.members.len() - 1);
+        for _ in 0..SPINS {
+            if team.knocking.load(Ordering::Relaxed).count_ones() as usize >= expected {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        let crew = team.next(Team::LEADER, 0);
+        leader.go_on(crew.into());
+        team.state.store(crew.into(), Ordering::Release);
     }
 
     /// Joins a team, if there is a place left.
@@ -344,9 +386,9 @@ impl Job for Call {
         }
         let patience = Patience::new(&self.plan);
         let all_done = |tasks: &Tasks| wait_until(|| tasks.all_done(), |_| {});
-        self.helped.store(true, Ordering::Relaxed);
-        all_done(self.work_off(Phase::Prepare, &patience));
-        self.work_off(Phase::Walk, &patience);
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+        all_done(self.work_off(Phase::Prepare, true, &patience));
+        self.work_off(Phase::Walk, true, &patience);
         let teams = self.teams.len();
         if self.plan.members.len() > 1 {
             let first = self.joining.fetch_add(1, Ordering::Relaxed);
@@ -354,7 +396,7 @@ impl Job for Call {
         }
         if self.finish.count > 0 {
             all_done(&self.walks);
-            self.work_off(Phase::Finish, &patience);
+            self.work_off(Phase::Finish, true, &patience);
         }
     }
 }
@@ -519,11 +561,6 @@ impl<'a> Member<'a> {
         self.plan.teams[self.team].clone()
     }
 
-    /// Whether it is the first of its team: there from the start, and to the end.
-    pub fn leads(&self) -> bool {
-        self.seat == 0
-    }
-
     /// Whether it takes part in what comes before the next meeting: its walk has come to where it joined.
     pub fn present(&self) -> bool {
         self.behind.get() == 0
@@ -628,7 +665,10 @@ impl<'a> Member<'a> {
                         team.late.store(true, Ordering::Relaxed);
                     };
                     patience.wait_until(others, too_long, ready);
-                    team.late.store(false, Ordering::Relaxed);
+                    // (A store for nothing would cost a meeting a tenth of its time.)
+                    if team.late.load(Ordering::Relaxed) {
+                        team.late.store(false, Ordering::Relaxed);
+                    }
                 }
             }
             self.go_on(state());
@@ -657,13 +697,13 @@ mod tests {
     /// What happens to the threads of a call.
     #[derive(Debug, Default)]
     pub(in super::super) struct Script {
-        /// Helpers that the leader waits for at its first meeting, so that they do join.
+        /// Helpers that come at the leader's first meeting, where it waits for them, so that they do join.
         helpers: u32,
         /// Seats, and the meetings that each comes late to.
         late: Vec<(usize, u32)>,
         /// A seat that panics before a meeting.
         panics: Option<(usize, u32)>,
-        /// Whether helpers stay away until `released`.
+        /// Whether helpers stay away until all is over.
         away: bool,
         released: AtomicBool,
         /// Members that left their team before its walk was through.
@@ -678,13 +718,14 @@ mod tests {
         }
 
         pub fn before_helping(&self) {
-            if self.away {
+            if self.away || self.helpers > 0 {
                 until(|| self.released.load(Ordering::Relaxed));
             }
         }
 
-        pub fn before_meeting(&self, seat: usize, round: u32, team: &Team) {
+        pub(super) fn before_meeting(&self, seat: usize, round: u32, team: &Team) {
             if (seat, round) == (0, 1) {
+                self.released.store(!self.away, Ordering::Relaxed);
                 until(|| team.knocking.load(Ordering::Relaxed).count_ones() >= self.helpers);
             }
             if self.late.contains(&(seat, round)) {
@@ -783,7 +824,7 @@ mod tests {
             threads: 1,
         };
         let mut left = 0;
-        let mut plan = || {
+        let plan = || {
             let plan = plan(SIZES, teams, MEMBERS, script());
             (plan.clone(), plan.script.expect("it has one"))
         };
@@ -929,6 +970,8 @@ mod tests {
         fn prepare(&self, task: usize) {
             self.do_task(0, task);
         }
+
+        fn begin(&self, _leader: &Member) {}
 
         fn walk(&self, _member: &Member) -> Option<()> {
             Some(())
