@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bench::{CellKind, DataType, Implementation, Shape};
+use crate::bench::{CellKind, DataType, Implementation, Shape, busy};
 use crate::config::{CellName, ForgetBias, Init, Optimizer, Overrides, defaults_by_task};
 use crate::device::DeviceName;
 use crate::sweep::plan::PRESETS;
@@ -323,6 +323,15 @@ pub struct BenchArgs {
     /// Print a line of JSON per layer and shape on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
+
+    /// Time lstm-core's layers while other processes spin on all cores, beside the idle machine and one thread:
+    /// medians and 99th percentiles
+    #[arg(long, conflicts_with_all = ["implementation", "step"])]
+    pub busy: bool,
+
+    /// What a process that `--busy` starts is to do
+    #[arg(long, hide = true, requires = "busy")]
+    pub role: Option<busy::Role>,
 }
 
 #[cfg(test)]

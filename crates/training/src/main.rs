@@ -238,12 +238,22 @@ fn timed<T: Serialize>(
     };
     let request = bench::Request {
         shapes: &shapes,
-        implementation: args.implementation,
+        implementation: match args.busy {
+            true => Some(bench::Implementation::LstmCore),
+            false => args.implementation,
+        },
         cell: args.cell,
         dtype: args.dtype,
         device: args.device.clone(),
         runs: args.runs,
     };
+    if args.busy {
+        match &args.role {
+            Some(role) => bench::busy::play(role, &request)?,
+            None => bench::busy::run(request.shapes, args.json)?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut all = vec![];
     bench::run(&request, time, |timings| {
         if args.json {

@@ -1,6 +1,7 @@
 //! `training bench`: the layers of `lstm-core` and of `burn::nn`, timed in turn in one process,
 //! or one of them alone: whole sequences here, single steps in [`steps`].
 
+pub mod busy;
 mod dtype;
 mod layers;
 pub mod steps;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Distribution, Tensor};
 use layers::Layer;
 use serde::Serialize;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Instant;
 
@@ -27,6 +29,18 @@ pub struct Shape {
     time: usize,
     input: usize,
     hidden: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            batch,
+            time,
+            input,
+            hidden,
+        } = self;
+        write!(f, "{batch},{time},{input},{hidden}")
+    }
 }
 
 impl FromStr for Shape {

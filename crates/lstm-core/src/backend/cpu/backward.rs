@@ -6,10 +6,11 @@
 //! the cache.
 
 use super::cell::{Kept, Rows, StepBack};
+use super::cores::Taken;
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
-use super::team::{BLOCK, Member, shares};
+use super::team::{BLOCK, Member, Plan, Work};
 use super::weights::{Panels, WeightBlock, WeightGradients, columns, padded};
 use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter, with_filling};
 use crate::ops::Spec;
@@ -105,6 +106,21 @@ impl Recurrence<'_> {
         kept: &Buffer,
         wanted: Wanted,
     ) -> Gradients {
+        // (The cut makes a difference; see `team`.)
+        let plan = self.plan(self.threads);
+        let taken = plan.take();
+        self.backward_as(plan, taken, upstream, output, kept, wanted)
+    }
+
+    pub(super) fn backward_as(
+        &self,
+        plan: Plan,
+        taken: Taken,
+        upstream: Upstream,
+        output: Sequence,
+        kept: &Buffer,
+        wanted: Wanted,
+    ) -> Gradients {
         let (spec, sizes) = (&self.spec, self.sizes);
         let Sizes {
             batch,
@@ -113,7 +129,6 @@ impl Recurrence<'_> {
             hidden,
             ..
         } = sizes;
-        let plan = self.plan();
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
         let panels = Panels::new(&plan, hidden, spec.sums(), self.simd, in_place);
@@ -179,7 +194,7 @@ impl Recurrence<'_> {
                         input_gradient,
                         weight_rows: &weight_gradients.rows(sizes),
                     };
-                    plan.run(|member| walk.run(&member));
+                    plan.run(taken, &walk);
                 },
             )
         };
@@ -247,29 +262,94 @@ struct Scratch {
     left: Vec<Left>,
 }
 
-impl Walk<'_> {
-    fn run(&self, member: &Member) {
-        if !self.in_place {
-            self.pack(member);
+/// Rows of the weights' gradients that are one task.
+const ROWS_OF_A_TASK: usize = 8;
+
+impl Work for Walk<'_> {
+    fn tasks(&self) -> [usize; 2] {
+        if self.in_place {
+            return [0, 0];
         }
+        let of_input = match self.wanted.input {
+            true => self.input_panels.len(),
+            false => 0,
+        };
+        let rows = self.recurrence.sizes.depth() * usize::from(self.wanted.weights);
+        let panels = self.hidden_panels.units.len() + of_input;
+        [panels, rows.div_ceil(ROWS_OF_A_TASK)]
+    }
+
+    /// Transposes weights: those of a panel.
+    fn prepare(&self, task: usize) {
+        let weights = self.recurrence.weights;
+        let Spec {
+            input_gates,
+            recurrent_gates,
+            ..
+        } = self.recurrence.spec;
+        let width = self.recurrence.spec.recurrent_width();
+        if let Some(panel) = task.checked_sub(self.hidden_panels.units.len()) {
+            let columns = self.input_panels[panel].clone();
+            let depth = input_gates.len() * self.panels.padded();
+            // SAFETY: no other thread has this panel.
+            let packed = unsafe { self.input.write(columns.start * depth..columns.end * depth) };
+            let width = input_gates.len();
+            return self
+                .panels
+                .pack_transposed(input_gates, width, weights.input, columns, packed);
+        }
+        // SAFETY: no other thread has this panel.
+        let packed = unsafe {
+            let depth = recurrent_gates.len() * self.panels.padded();
+            self.recurrent.write(self.hidden_panels.range(task, depth))
+        };
+        let units = self.hidden_panels.units[task].clone();
+        let recurrent = weights.recurrent;
+        self.panels
+            .pack_transposed(recurrent_gates, width, recurrent, units.clone(), packed);
+        if let Some((gate, second, _)) = &self.second {
+            let range = self.hidden_panels.range(task, self.panels.padded());
+            // SAFETY: as above.
+            let packed = unsafe { second.write(range) };
+            self.panels
+                .pack_transposed(&[*gate], width, recurrent, units, packed);
+        }
+    }
+
+    fn begin(&self, leader: &Member) {
         let recurrence = self.recurrence;
-        let sizes = recurrence.sizes;
-        let Sizes { time, hidden, .. } = sizes;
-        let states = recurrence.spec.memory;
-        // SAFETY: no other thread has these rows and units.
+        let (states, hidden) = (recurrence.spec.memory, recurrence.sizes.hidden);
+        // SAFETY: no other thread has these rows, before the team meets.
         unsafe {
-            scatter(recurrence.memory, states, hidden, &self.memory, member);
+            scatter(
+                recurrence.memory,
+                states,
+                hidden,
+                &self.memory,
+                leader.rows(),
+            );
             if let Some(upstream) = self.upstream.memory {
-                scatter(upstream, states, hidden, &self.memory_gradient, member);
+                scatter(
+                    upstream,
+                    states,
+                    hidden,
+                    &self.memory_gradient,
+                    leader.rows(),
+                );
             }
         }
+    }
+
+    fn walk(&self, member: &Member) -> Option<()> {
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let time = sizes.time;
         let chunk = chunk_rows(member.rows().len(), time);
         let mut scratch = Scratch {
             read: Buffer::room(chunk * self.read_depth()),
             input: Buffer::room(chunk * padded(sizes.input)),
             left: vec![],
         };
-        member.meet_all();
         let mut first = true;
         for rows in pieces(member.rows()) {
             let steps = steps_of_chunk(rows.len(), time);
@@ -279,94 +359,61 @@ impl Walk<'_> {
                     rows: rows.clone(),
                     steps: done.saturating_sub(steps)..done,
                 };
-                for k in chunk.steps.clone().rev() {
-                    self.step(member, &chunk, k, &mut scratch);
+                if !first {
+                    // It lies where the chunk before does.
+                    member.meet()?;
                 }
-                self.weights(member, &chunk, first, &mut scratch);
-                self.input(member, &chunk, &mut scratch);
-                // The next chunk lies where this one does.
-                member.meet_team();
+                for k in chunk.steps.clone().rev() {
+                    self.step(member, &chunk, k, &mut scratch)?;
+                }
+                if member.present() {
+                    self.weights(member, &chunk, first, &mut scratch);
+                    self.input(member, &chunk, &mut scratch);
+                }
                 first = false;
                 done = chunk.steps.start;
             }
         }
-        member.meet_all();
-        if self.wanted.weights && !self.in_place {
-            let of_a_unit = self.of_a_unit;
-            // SAFETY: all threads have met, and write no more.
-            let teams: Vec<&[f32]> = self
-                .weights
-                .iter()
-                .map(|team| unsafe { team.read(0..self.panels.padded() * of_a_unit) })
-                .collect();
-            let spec = &recurrence.spec;
-            for row in shares(sizes.depth(), member.threads())[member.number()].clone() {
-                let mut before = 0;
-                for block in self.blocks {
-                    // What a second product reads meets the same rows of `R`.
-                    let shifted = usize::from(block.rows.start >= sizes.depth()) * hidden;
-                    let place = row + shifted;
-                    if block.rows.contains(&place) && (shifted == 0 || row > sizes.input) {
-                        let gates = match row.cmp(&sizes.input) {
-                            Ordering::Less => spec.input_gates,
-                            Ordering::Equal => &spec.bias[block.sums.clone()],
-                            Ordering::Greater => block.gates,
-                        };
-                        let before = before + (place - block.rows.start) * block.sums.len();
-                        let row = &self.weight_rows[row];
-                        // SAFETY: no other thread has this row.
-                        let unpacked = unsafe { row.write(0..row.len()) };
-                        self.panels
-                            .unpack_row(&teams, of_a_unit, before, gates, unpacked);
-                    }
-                    before += block.of_a_unit();
+        Some(())
+    }
+
+    /// Adds up some rows of the teams' gradients with respect to the weights.
+    fn finish(&self, task: usize) {
+        let (spec, sizes) = (&self.recurrence.spec, self.recurrence.sizes);
+        let (hidden, of_a_unit) = (sizes.hidden, self.of_a_unit);
+        // SAFETY: all walks are through, and nobody writes there any more.
+        let teams: Vec<&[f32]> = self
+            .weights
+            .iter()
+            .map(|team| unsafe { team.read(0..self.panels.padded() * of_a_unit) })
+            .collect();
+        let start = task * ROWS_OF_A_TASK;
+        for row in start..sizes.depth().min(start + ROWS_OF_A_TASK) {
+            let mut before = 0;
+            for block in self.blocks {
+                // What a second product reads meets the same rows of `R`.
+                let shifted = usize::from(block.rows.start >= sizes.depth()) * hidden;
+                let place = row + shifted;
+                if block.rows.contains(&place) && (shifted == 0 || row > sizes.input) {
+                    let gates = match row.cmp(&sizes.input) {
+                        Ordering::Less => spec.input_gates,
+                        Ordering::Equal => &spec.bias[block.sums.clone()],
+                        Ordering::Greater => block.gates,
+                    };
+                    let before = before + (place - block.rows.start) * block.sums.len();
+                    let row = &self.weight_rows[row];
+                    // SAFETY: no other thread has this row.
+                    let unpacked = unsafe { row.write(0..row.len()) };
+                    self.panels
+                        .unpack_row(&teams, of_a_unit, before, gates, unpacked);
                 }
+                before += block.of_a_unit();
             }
         }
     }
+}
 
-    /// Transposes the weights.
-    fn pack(&self, member: &Member) {
-        let weights = self.recurrence.weights;
-        let Spec {
-            input_gates,
-            recurrent_gates,
-            ..
-        } = self.recurrence.spec;
-        let width = self.recurrence.spec.recurrent_width();
-        let mine = |count: usize| (member.number()..count).step_by(member.threads());
-        for panel in mine(self.hidden_panels.units.len()) {
-            // SAFETY: no other thread has this panel.
-            let packed = unsafe {
-                let depth = recurrent_gates.len() * self.panels.padded();
-                self.recurrent.write(self.hidden_panels.range(panel, depth))
-            };
-            let units = self.hidden_panels.units[panel].clone();
-            let recurrent = weights.recurrent;
-            self.panels
-                .pack_transposed(recurrent_gates, width, recurrent, units.clone(), packed);
-            if let Some((gate, second, _)) = &self.second {
-                let range = self.hidden_panels.range(panel, self.panels.padded());
-                // SAFETY: as above.
-                let packed = unsafe { second.write(range) };
-                self.panels
-                    .pack_transposed(&[*gate], width, recurrent, units, packed);
-            }
-        }
-        if self.wanted.input {
-            for panel in mine(self.input_panels.len()) {
-                let columns = self.input_panels[panel].clone();
-                let depth = input_gates.len() * self.panels.padded();
-                // SAFETY: no other thread has this panel.
-                let packed =
-                    unsafe { self.input.write(columns.start * depth..columns.end * depth) };
-                let width = input_gates.len();
-                self.panels
-                    .pack_transposed(input_gates, width, weights.input, columns, packed);
-            }
-        }
-    }
-
+impl Walk<'_> {
     /// Numbers of a row `[x, 1, h]`, and of what a second product reads.
     fn read_depth(&self) -> usize {
         let sizes = self.recurrence.sizes;
@@ -390,7 +437,7 @@ impl Walk<'_> {
     }
 
     /// The step read as number `k`, of the member's units.
-    fn step(&self, member: &Member, chunk: &Chunk, k: usize, scratch: &mut Scratch) {
+    fn step(&self, member: &Member, chunk: &Chunk, k: usize, scratch: &mut Scratch) -> Option<()> {
         let rows = &chunk.rows;
         let first = (chunk.steps.end - 1 - k) * rows.len();
         let recurrence = self.recurrence;
@@ -400,7 +447,6 @@ impl Walk<'_> {
         let t = sizes.step(k);
         let sums = &self.sums[member.team()];
         let room = self.room(member);
-        let real = member.real_units(sizes.hidden);
         let spec = &recurrence.spec;
         let of = |shared: &Shared, states: usize| Rows {
             first: shared.at(rows.start * states * padded),
@@ -413,7 +459,8 @@ impl Walk<'_> {
         // SAFETY: all are as large as said, and of what is written no other thread has these rows and
         // units, before the team meets and after.
         unsafe {
-            if k + 1 == sizes.time {
+            if k + 1 == sizes.time && member.present() {
+                let real = member.real_units(sizes.hidden);
                 self.start_gradient(rows, &real, Some(k), None);
                 self.add_upstream_of_final(rows, &real);
             }
@@ -439,50 +486,51 @@ impl Walk<'_> {
                     active: recurrence.active(rows.start, k),
                 }
             };
-            let panels = || self.panels.of_members[member.place()].clone();
-            for panel in panels() {
-                recurrence.cell.step_back(simd, of_step(panel));
+            if member.present() {
+                for panel in member.panels(self.panels) {
+                    recurrence.cell.step_back(simd, of_step(panel));
+                }
+                self.clear_filling(member, first..first + rows.len(), 0);
             }
-            self.clear_filling(member, first..first + rows.len(), 0);
-            member.meet_team();
+            member.meet()?;
             // (To the rows behind it would add nothing.)
             let count = recurrence.active(rows.start, k).rows(rows.len());
             if let Some((gate, weights, gradient)) = &self.second {
-                let depth = self.panels.padded();
-                self.left(member, first, 0..1, &mut scratch.left);
-                for panel in self.hidden_panels.of_members[member.place()].clone() {
-                    let units = &self.hidden_panels.units[panel];
-                    if self.in_place {
-                        let result = of(gradient, 1);
-                        self.hidden_in_place(
-                            member,
-                            first,
-                            Some(*gate),
-                            Start::Zero,
-                            result,
-                            count,
-                        );
-                        continue;
+                if member.present() {
+                    let depth = self.panels.padded();
+                    self.left(member, first, 0..1, &mut scratch.left);
+                    for panel in member.panels(self.hidden_panels) {
+                        let units = &self.hidden_panels.units[panel];
+                        if self.in_place {
+                            let (gate, result) = (Some(*gate), of(gradient, 1));
+                            let start = Start::Zero;
+                            self.hidden_in_place(member, panel, first, gate, start, result, count);
+                            continue;
+                        }
+                        Product {
+                            start: Start::Zero,
+                            left: &scratch.left,
+                            panel: weights.at(units.start * depth),
+                            vectors: units.len() / simd.lanes(),
+                            panel_row: None,
+                            rows: count,
+                            result: gradient.at(rows.start * padded + units.start),
+                            result_row: padded,
+                        }
+                        .run(simd);
                     }
-                    Product {
-                        start: Start::Zero,
-                        left: &scratch.left,
-                        panel: weights.at(units.start * depth),
-                        vectors: units.len() / simd.lanes(),
-                        panel_row: None,
-                        rows: count,
-                        result: gradient.at(rows.start * padded + units.start),
-                        result_row: padded,
+                    for panel in member.panels(self.panels) {
+                        recurrence.cell.between_back(simd, of_step(panel));
                     }
-                    .run(simd);
+                    // (Others may still read the first sum's.)
+                    self.clear_filling(member, first..first + rows.len(), 1);
                 }
-                for panel in panels() {
-                    recurrence.cell.between_back(simd, of_step(panel));
-                }
-                // (Others may still read the first sum's.)
-                self.clear_filling(member, first..first + rows.len(), 1);
-                member.meet_team();
+                member.meet()?;
             }
+            if !member.present() {
+                return Some(());
+            }
+            let real = member.real_units(sizes.hidden);
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
             let recurrent = spec.first_recurrent()..spec.sums();
@@ -493,10 +541,10 @@ impl Walk<'_> {
                 true => (Start::Zero, &self.seen_gradient),
                 false => (start, &self.hidden_gradient),
             };
-            for panel in self.hidden_panels.of_members[member.place()].clone() {
+            for panel in member.panels(self.hidden_panels) {
                 let units = &self.hidden_panels.units[panel];
                 if self.in_place {
-                    self.hidden_in_place(member, first, None, start, of(result, 1), count);
+                    self.hidden_in_place(member, panel, first, None, start, of(result, 1), count);
                     continue;
                 }
                 Product {
@@ -526,6 +574,7 @@ impl Walk<'_> {
                 }
             }
         }
+        Some(())
     }
 
     /// The weights of a panel, in place, and the gradients of their sums in a chunk, from row `row` on.
@@ -543,22 +592,24 @@ impl Walk<'_> {
         (weights, sums)
     }
 
-    /// The gradients of the member's hidden units by `R`, or one gate of it, transposed, from those of the sums from row
-    /// `first` of a chunk on.
+    /// The gradients of the hidden units of a panel by `R`, or one gate of it, transposed, from those of the sums from
+    /// row `first` of a chunk on.
     ///
     /// # Safety
     ///
     /// As [`InPlace::hidden_gradient`].
+    #[allow(clippy::too_many_arguments)]
     unsafe fn hidden_in_place(
         &self,
         member: &Member,
+        hidden: usize,
         first: usize,
         gate: Option<usize>,
         start: Start,
         result: Rows,
         count: usize,
     ) {
-        let real = member.real_units(self.recurrence.sizes.hidden);
+        let real = self.hidden_panels.real(hidden);
         // SAFETY: the caller's promise.
         unsafe {
             if matches!(start, Start::Zero) {
@@ -575,7 +626,7 @@ impl Walk<'_> {
     fn weights_in_place(&self, member: &Member, read: Rows, count: usize) {
         let spec = &self.recurrence.spec;
         let (bias, depth) = (self.recurrence.sizes.input, self.recurrence.sizes.depth());
-        for panel in self.panels.of_members[member.place()].clone() {
+        for panel in member.panels(self.panels) {
             let (weights, sums) = self.in_place(member, panel, 0);
             for block in self.blocks {
                 let gates_of = [
@@ -618,7 +669,7 @@ impl Walk<'_> {
     /// No other thread may have these rows and units.
     unsafe fn clear_filling(&self, member: &Member, rows: Range<usize>, sum: usize) {
         let room = self.room(member);
-        for panel in self.panels.of_members[member.place()].clone() {
+        for panel in member.panels(self.panels) {
             let units = self.panels.units[panel].len();
             let real = self.panels.real(panel).len();
             if real == units {
@@ -769,7 +820,7 @@ impl Walk<'_> {
             return self.weights_in_place(member, read, chunk.len());
         }
         let room = self.room(member);
-        for panel in self.panels.of_members[member.place()].clone() {
+        for panel in member.panels(self.panels) {
             let width = self.panels.width(panel);
             let units = &self.panels.units[panel];
             let mut result = units.start * self.of_a_unit;
@@ -813,7 +864,7 @@ impl Walk<'_> {
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let input = sizes.input;
-        let mine = shares(chunk.len(), member.members())[member.place()].clone();
+        let mine = member.share(chunk.len());
         let gates = recurrence.spec.input_gates.len();
         self.left(member, mine.start, 0..gates, &mut scratch.left);
         let depth = gates * self.panels.padded();

@@ -1,10 +1,11 @@
 //! A whole sequence, step by step.
 
 use super::cell::{Kept, Rows, Second, Step};
+use super::cores::Taken;
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
-use super::team::Member;
+use super::team::{Member, Plan, Work};
 use super::weights::{Panels, padded};
 use super::{Recurrence, Sizes, gather, pieces, scatter, with_filling};
 use std::ops::Range;
@@ -60,13 +61,22 @@ struct SecondProduct<'a> {
 impl Recurrence<'_> {
     /// All steps, one after the other; `keep` what the way back needs.
     pub fn forward(&self, keep: bool) -> Forward {
+        let plan = self.plan(self.threads);
+        let taken = plan.take();
+        let plan = match taken.threads() == plan.threads() {
+            true => plan,
+            false => self.plan(taken.threads()),
+        };
+        self.forward_as(plan, taken, keep)
+    }
+
+    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, keep: bool) -> Forward {
         let Sizes {
             batch,
             time,
             hidden,
             ..
         } = self.sizes;
-        let plan = self.plan();
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
         let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd, in_place);
@@ -110,7 +120,10 @@ impl Recurrence<'_> {
                     output,
                     kept: keep.then(|| Kept::new(self.saved(), kept.share(), self.sizes)),
                 };
-                plan.run(|member| walk.run(&member));
+                if walk.is_one_step() {
+                    walk.start(0..batch);
+                }
+                plan.run(taken, &walk);
             })
         };
         let state = |state: &mut Buffer, count| {
@@ -126,40 +139,58 @@ impl Recurrence<'_> {
     }
 }
 
-impl Walk<'_> {
-    fn run(&self, member: &Member) {
+impl Work for Walk<'_> {
+    fn tasks(&self) -> [usize; 2] {
+        if self.in_place {
+            return [self.panels.units.len() * usize::from(self.is_one_step()), 0];
+        }
+        let of_second = self.second.map_or(0, |second| second.panels.units.len());
+        [self.panels.units.len() + of_second, 0]
+    }
+
+    /// Packs a panel, or takes its only step.
+    fn prepare(&self, task: usize) {
         let recurrence = self.recurrence;
+        if self.in_place {
+            let batch = recurrence.sizes.batch;
+            let mut sums = Buffer::room(batch * self.panels.width(task));
+            self.cells(task..task + 1, &(0..batch), 0, sums.share());
+            return self.results(self.panels.real(task), 0..batch, 0);
+        }
         let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
-        let packed = |panels: &Panels| panels.units.len() * usize::from(!self.in_place);
-        for panel in (member.number()..packed(self.panels)).step_by(member.threads()) {
+        let Some(panel) = task.checked_sub(self.panels.units.len()) else {
             // SAFETY: no other thread has this panel.
             let packed = unsafe {
-                let range = self.panels.packed_range(spec, sizes, panel);
+                let range = self.panels.packed_range(spec, sizes, task);
                 self.packed.write(range)
             };
-            self.panels.pack(spec, recurrence.weights, panel, packed);
+            return self.panels.pack(spec, recurrence.weights, task, packed);
+        };
+        if let Some(SecondProduct {
+            panels,
+            packed,
+            gate,
+            ..
+        }) = &self.second
+        {
+            // SAFETY: no other thread has this panel.
+            let packed = unsafe { packed.write(panels.range(panel, sizes.hidden)) };
+            let matrix = recurrence.weights.recurrent;
+            panels.pack_rows(matrix, &[*gate], spec.recurrent_width(), panel, packed);
         }
-        if let Some(second) = &self.second {
-            let panels = second.panels;
-            for panel in (member.number()..packed(panels)).step_by(member.threads()) {
-                // SAFETY: no other thread has this panel.
-                let packed = unsafe { second.packed.write(panels.range(panel, sizes.hidden)) };
-                let matrix = recurrence.weights.recurrent;
-                let width = spec.recurrent_width();
-                panels.pack_rows(matrix, &[second.gate], width, panel, packed);
-            }
+    }
+
+    fn begin(&self, leader: &Member) {
+        if !self.is_one_step() {
+            self.start(leader.rows());
         }
-        // SAFETY: no other thread has these rows and units.
-        unsafe {
-            let hidden = sizes.hidden;
-            scatter(recurrence.hidden, 1, hidden, &self.hidden[0], member);
-            scatter(recurrence.memory, spec.memory, hidden, &self.memory, member);
+    }
+
+    fn walk(&self, member: &Member) -> Option<()> {
+        if self.is_one_step() {
+            return Some(());
         }
-        for row in member.rows() {
-            // SAFETY: no other thread has these rows and units.
-            unsafe { self.mask(member, row, 0) };
-        }
-        member.meet_all();
+        let recurrence = self.recurrence;
         // Until a second product is through all sums must last, and weights in place are one panel.
         let mut sums = Buffer::room(match self.second {
             None if !self.in_place => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
@@ -168,123 +199,43 @@ impl Walk<'_> {
                 self.panels.len(rows)
             }
         });
+        let mut first = true;
         for rows in pieces(member.rows()) {
-            for k in 0..sizes.time {
-                self.step(member, rows.clone(), k, sums.share());
-                member.meet_team();
+            for k in 0..recurrence.sizes.time {
+                if !first {
+                    member.meet()?;
+                }
+                first = false;
+                self.step(member, rows.clone(), k, sums.share())?;
             }
         }
+        Some(())
     }
 
+    fn finish(&self, _task: usize) {}
+}
+
+impl Walk<'_> {
     /// The step read as number `k`, of the member's units.
-    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) {
-        let recurrence = self.recurrence;
-        let Sizes {
-            time,
-            input,
-            hidden,
-            ..
-        } = recurrence.sizes;
-        let t = recurrence.sizes.step(k);
-        let padded = padded(hidden);
-        let spec = &recurrence.spec;
-        let [into_x, into_h] = match (spec.together(), self.second) {
-            (true, _) => [Into::All, Into::All],
-            (false, None) => [Into::First, Into::Last],
-            (false, Some(_)) => [Into::All, Into::Last],
-        };
-        let [before, after] = [self.hidden[k % 2], self.hidden[(k + 1) % 2]];
-        // What a panel's step reads and writes, from row `start` on.
-        let of_step = |panel: usize, start: usize| {
-            let active = recurrence.active(start, k);
-            let of = |shared: &Shared, states: usize| Rows {
-                first: shared.at(start * states * padded),
-                row: states * padded,
+    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) -> Option<()> {
+        if !member.present() {
+            return match self.second {
+                None => Some(()),
+                Some(_) => member.meet_as_we_are(),
             };
-            let width = self.panels.width(panel);
-            let place = match self.second {
-                None => 0,
-                Some(_) => self.panels.start(panel, rows.len()) + (start - rows.start) * width,
-            };
-            Step {
-                rows: active.rows(SUMS.min(rows.end - start)),
-                units: self.panels.units[panel].clone(),
-                sums: Rows {
-                    first: sums.at(place),
-                    row: width,
-                },
-                before: of(&before, 1),
-                hidden: of(&after, 1),
-                memory: of(&self.memory, spec.memory),
-                state: padded,
-                peepholes: Rows {
-                    first: self.peepholes.at(0),
-                    row: padded,
-                },
-                second: self.second.map(|second| Second {
-                    read: of(&second.read, 1),
-                    product: of(&second.product, 1),
-                }),
-                change: recurrence.change(start, t),
-                kept: self.kept.map(|kept| kept.step(t, start)),
-                active,
-            }
-        };
-        let panels = || self.panels.of_members[member.place()].clone();
-        for panel in panels() {
-            let width = self.panels.width(panel);
-            let range = (self.panels).packed_range(spec, recurrence.sizes, panel);
-            let bias = self.packed.at(range.start * usize::from(!self.in_place));
-            for start in rows.clone().step_by(SUMS) {
-                let step = of_step(panel, start);
-                if step.rows == 0 {
-                    continue;
-                }
-                let x = Left {
-                    first: recurrence.input.at(start, t),
-                    row: recurrence.input.row,
-                    column: 1,
-                    depth: input,
-                    into: into_x,
-                };
-                let h = Left {
-                    first: self.seen[k % 2].at(start * padded),
-                    row: padded,
-                    column: 1,
-                    depth: hidden,
-                    into: into_h,
-                };
-                // SAFETY: all are as large as said. `before` and the weights are written by nobody in
-                // this step, and in what is written no other thread has these rows and units.
-                unsafe {
-                    match self.in_place(panel) {
-                        Some(weights) => weights.sums(x.rows(), h.rows(), step.sums, step.rows),
-                        None => Product {
-                            start: Start::Row(bias),
-                            left: &[x, h],
-                            panel: bias.add(width),
-                            vectors: width / recurrence.simd.lanes(),
-                            panel_row: None,
-                            rows: step.rows,
-                            result: step.sums.first,
-                            result_row: step.sums.row,
-                        }
-                        .run(recurrence.simd),
-                    }
-                    match self.second {
-                        None => recurrence.cell.step(recurrence.simd, step),
-                        Some(_) => recurrence.cell.between(recurrence.simd, step),
-                    }
-                }
-            }
         }
+        let recurrence = self.recurrence;
+        let hidden = recurrence.sizes.hidden;
+        let padded = padded(hidden);
+        self.cells(member.panels(self.panels), &rows, k, sums);
         if let Some(second) = &self.second {
-            member.meet_team();
+            // (The sums are each member's own.)
+            member.meet_as_we_are()?;
             let count = recurrence.active(rows.start, k).rows(rows.len());
             let start = rows.start * padded;
-            for panel in second.panels.of_members[member.place()].clone() {
+            for panel in member.panels(second.panels) {
                 let units = &second.panels.units[panel];
-                // SAFETY: as above; all have written what is read before they met.
+                // SAFETY: as in `cells`; all have written what is read before they met.
                 unsafe {
                     let read = Left {
                         first: second.read.at(start),
@@ -313,19 +264,135 @@ impl Walk<'_> {
                     }
                 }
             }
-            for panel in panels() {
+            for panel in member.panels(self.panels) {
                 for start in rows.clone().step_by(SUMS) {
-                    // SAFETY: as above.
-                    unsafe { recurrence.cell.step(recurrence.simd, of_step(panel, start)) };
+                    let step = self.of_step(panel, &rows, start, k, sums);
+                    // SAFETY: as in `cells`.
+                    unsafe { recurrence.cell.step(recurrence.simd, step) };
                 }
             }
         }
-        let real = member.real_units(hidden);
-        let active = recurrence.active(0, k);
+        self.results(member.real_units(hidden), rows, k);
+        Some(())
+    }
+
+    /// What the step number `k` of a panel reads and writes, of the rows from `start` on among `rows`.
+    fn of_step(
+        &self,
+        panel: usize,
+        rows: &Range<usize>,
+        start: usize,
+        k: usize,
+        sums: Shared,
+    ) -> Step<'_> {
+        let recurrence = self.recurrence;
+        let t = recurrence.sizes.step(k);
+        let padded = padded(recurrence.sizes.hidden);
+        let active = recurrence.active(start, k);
+        let of = |shared: &Shared, states: usize| Rows {
+            first: shared.at(start * states * padded),
+            row: states * padded,
+        };
+        let width = self.panels.width(panel);
+        let place = match self.second {
+            None => 0,
+            Some(_) => self.panels.start(panel, rows.len()) + (start - rows.start) * width,
+        };
+        Step {
+            rows: active.rows(SUMS.min(rows.end - start)),
+            units: self.panels.units[panel].clone(),
+            sums: Rows {
+                first: sums.at(place),
+                row: width,
+            },
+            before: of(&self.hidden[k % 2], 1),
+            hidden: of(&self.hidden[(k + 1) % 2], 1),
+            memory: of(&self.memory, recurrence.spec.memory),
+            state: padded,
+            peepholes: Rows {
+                first: self.peepholes.at(0),
+                row: padded,
+            },
+            second: self.second.map(|second| Second {
+                read: of(&second.read, 1),
+                product: of(&second.product, 1),
+            }),
+            change: recurrence.change(start, t),
+            kept: self.kept.map(|kept| kept.step(t, start)),
+            active,
+        }
+    }
+
+    /// The sums of some panels, and the cell's step, or what comes before a second product.
+    fn cells(&self, panels: Range<usize>, rows: &Range<usize>, k: usize, sums: Shared) {
+        let recurrence = self.recurrence;
+        let sizes = recurrence.sizes;
+        let spec = &recurrence.spec;
+        let padded = padded(sizes.hidden);
+        let [into_x, into_h] = match (spec.together(), self.second) {
+            (true, _) => [Into::All, Into::All],
+            (false, None) => [Into::First, Into::Last],
+            (false, Some(_)) => [Into::All, Into::Last],
+        };
+        for panel in panels {
+            let width = self.panels.width(panel);
+            let range = (self.panels).packed_range(spec, sizes, panel);
+            let bias = self.packed.at(range.start * usize::from(!self.in_place));
+            for start in rows.clone().step_by(SUMS) {
+                let step = self.of_step(panel, rows, start, k, sums);
+                if step.rows == 0 {
+                    continue;
+                }
+                let x = Left {
+                    first: recurrence.input.at(start, sizes.step(k)),
+                    row: recurrence.input.row,
+                    column: 1,
+                    depth: sizes.input,
+                    into: into_x,
+                };
+                let h = Left {
+                    first: self.seen[k % 2].at(start * padded),
+                    row: padded,
+                    column: 1,
+                    depth: sizes.hidden,
+                    into: into_h,
+                };
+                // SAFETY: all are as large as said. `before` and the weights are written by nobody in
+                // this step, and in what is written no other thread has these rows and units.
+                unsafe {
+                    match self.in_place(panel) {
+                        Some(weights) => weights.sums(x.rows(), h.rows(), step.sums, step.rows),
+                        None => Product {
+                            start: Start::Row(bias),
+                            left: &[x, h],
+                            panel: bias.add(width),
+                            vectors: width / recurrence.simd.lanes(),
+                            panel_row: None,
+                            rows: step.rows,
+                            result: step.sums.first,
+                            result_row: step.sums.row,
+                        }
+                        .run(recurrence.simd),
+                    }
+                    match self.second {
+                        None => recurrence.cell.step(recurrence.simd, step),
+                        Some(_) => recurrence.cell.between(recurrence.simd, step),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the step's output, and the states of rows that had no step, of the units `real`.
+    fn results(&self, real: Range<usize>, rows: Range<usize>, k: usize) {
+        let Sizes { time, hidden, .. } = self.recurrence.sizes;
+        let t = self.recurrence.sizes.step(k);
+        let active = self.recurrence.active(0, k);
+        let [before, after] = [self.hidden[k % 2], self.hidden[(k + 1) % 2]];
         for row in rows {
             // SAFETY: no other thread has these rows and units.
             unsafe {
-                let start = row * padded;
+                let start = row * padded(hidden);
                 let units = start + real.start..start + real.end;
                 let start = (row * time + t) * hidden;
                 let output = self.output.write(start + real.start..start + real.end);
@@ -337,9 +404,32 @@ impl Walk<'_> {
                         .write(units.clone())
                         .copy_from_slice(before.read(units));
                 }
-                self.mask(member, row, (k + 1) % 2);
+                self.mask(real.clone(), row, (k + 1) % 2);
             }
         }
+    }
+
+    /// Copies the states before the first step of some rows.
+    fn start(&self, rows: Range<usize>) {
+        let recurrence = self.recurrence;
+        let (states, hidden) = (recurrence.spec.memory, recurrence.sizes.hidden);
+        // SAFETY: no other thread has these rows, before the team meets.
+        unsafe {
+            scatter(recurrence.hidden, 1, hidden, &self.hidden[0], rows.clone());
+            scatter(
+                recurrence.memory,
+                states,
+                hidden,
+                &self.memory,
+                rows.clone(),
+            );
+            rows.for_each(|row| self.mask(0..hidden, row, 0));
+        }
+    }
+
+    /// Whether the whole walk is one step of units that needn't meet: a task for each panel then.
+    fn is_one_step(&self) -> bool {
+        self.in_place && self.recurrence.sizes.time == 1 && self.second.is_none()
     }
 
     /// The weights of a panel, if they stay in place.
@@ -350,15 +440,14 @@ impl Walk<'_> {
         })
     }
 
-    /// Masks what `R` sees of a row of `h`, of the member's units, if there is a mask.
+    /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask.
     ///
     /// # Safety
     ///
     /// No other thread may have this row and these units.
-    unsafe fn mask(&self, member: &Member, row: usize, turn: usize) {
+    unsafe fn mask(&self, real: Range<usize>, row: usize, turn: usize) {
         let hidden = self.recurrence.sizes.hidden;
         if let Some(mask) = self.recurrence.mask_of(row) {
-            let real = member.real_units(hidden);
             let start = row * padded(hidden);
             let units = start + real.start..start + real.end;
             // SAFETY: the caller's promise; the buffers were made of zeros.

@@ -8,6 +8,7 @@
 
 mod backward;
 mod cell;
+mod cores;
 mod forward;
 mod gru;
 mod in_place;
@@ -39,7 +40,7 @@ use memory::Shared;
 use rnn::{Rnn, RnnVariant};
 use slstm::SLstm;
 use std::ops::Range;
-use team::{Member, Plan};
+use team::Plan;
 use weights::padded;
 
 /// The sizes of a recurrence, and the order in which it reads the steps.
@@ -147,9 +148,9 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
 }
 
 impl Recurrence<'_> {
-    fn plan(&self) -> Plan {
-        let gates = self.spec.sums();
-        Plan::new(self.sizes, gates, self.threads, self.in_place())
+    /// A plan for at most `threads` threads.
+    fn plan(&self, threads: usize) -> Plan {
+        Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.
@@ -194,20 +195,19 @@ fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         .map(move |start| start..rows.end.min(start + ROWS))
 }
 
-/// Copies a member's rows and units of `states` states side by side, `[B, states·H]`, to
+/// Copies rows of `states` states side by side, `[B, states·H]`, to
 /// `[B, states, padded H]`.
 ///
 /// # Safety
 ///
-/// No other thread may have these rows and units of `to`.
-unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, member: &Member) {
-    let real = member.real_units(hidden);
-    for row in member.rows() {
+/// No other thread may have these rows of `to`.
+unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, rows: Range<usize>) {
+    for row in rows {
         for state in row * states..(row + 1) * states {
             let start = state * padded(hidden);
             // SAFETY: the caller's promise.
-            let to = unsafe { to.write(start + real.start..start + real.end) };
-            to.copy_from_slice(&from[state * hidden..][real.clone()]);
+            let to = unsafe { to.write(start..start + hidden) };
+            to.copy_from_slice(&from[state * hidden..][..hidden]);
         }
     }
 }

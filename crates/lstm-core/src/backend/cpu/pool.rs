@@ -2,65 +2,46 @@
 //!
 //! A call of a small layer takes a tenth of a millisecond, and the start of a thread a third of that. So a
 //! thread, once started, stays: it looks out for the next call for a moment, and then sleeps.
+//!
+//! Who calls doesn't wait for a helper: one that comes when all is done finds nothing to do.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// What to do, by the number of the thread.
-type Work<'a> = dyn Fn(usize) + Sync + 'a;
-
-/// Helpers that have nothing to do. Who needs some takes them, and puts them back.
-static IDLE: Mutex<Vec<Helper>> = Mutex::new(vec![]);
-
-/// Runs `work(0)` on this thread and `work(1)` to `work(threads - 1)` on others, all at once.
-///
-/// # Panics
-///
-/// If one of them does, when all are done.
-pub(super) fn run(threads: usize, work: &Work<'_>) {
-    if threads == 1 {
-        return work(0);
-    }
-    let helpers = take(threads - 1);
-    // SAFETY: no helper has it for longer than this function runs: nothing between here and where all of
-    // them are done unwinds.
-    let lasting = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
-    for (number, helper) in (1..).zip(&helpers) {
-        helper.call(Job {
-            work: lasting,
-            number,
-            caller: thread::current(),
-        });
-    }
-    let mut result = catch_unwind(AssertUnwindSafe(|| work(0)));
-    for helper in &helpers {
-        result = result.and(helper.result());
-    }
-    put_back(helpers);
-    if let Err(panic) = result {
-        resume_unwind(panic);
-    }
+/// What helpers can help with.
+pub(super) trait Job: Send + Sync {
+    /// Does what is left to do, if anything is. It must not panic.
+    fn help(&self);
 }
 
-fn take(count: usize) -> Vec<Helper> {
+/// Helpers to be called. Who needs some takes them, and puts them back once they are called: they may still be busy,
+/// or not awake yet, when the next call comes.
+static HELPERS: Mutex<Vec<Helper>> = Mutex::new(vec![]);
+
+/// Calls at most `count` other threads to help, as soon as they can.
+pub(super) fn call(count: usize, job: &Arc<impl Job + 'static>) -> Vec<Helper> {
     let mut helpers = {
-        let mut idle = lock(&IDLE);
+        let mut idle = lock(&HELPERS);
         let others = idle.len().saturating_sub(count);
         // Those that came back last are the likeliest to be awake.
         idle.split_off(others)
     };
-    helpers.resize_with(count, Helper::start);
+    // If the operating system starts no more threads, there are fewer.
+    let missing = count - helpers.len();
+    helpers.extend((0..missing).map_while(|_| Helper::start()));
+    helpers
+        .iter()
+        .for_each(|helper| helper.call(Some(job.clone())));
     helpers
 }
 
-fn put_back(helpers: Vec<Helper>) {
+/// Gives helpers back for other calls.
+pub(super) fn put_back(helpers: Vec<Helper>) {
     /// More are only needed by many calls at once.
     const MOST: usize = 128;
-    let mut idle = lock(&IDLE);
+    let mut idle = lock(&HELPERS);
     idle.extend(helpers);
     idle.truncate(MOST);
 }
@@ -91,76 +72,66 @@ fn wait_until(ready: impl Fn() -> bool) {
     }
 }
 
-struct Job {
-    work: &'static Work<'static>,
-    number: usize,
-    caller: Thread,
-}
-
 /// A thread of the pool. It ends when this is dropped.
-struct Helper {
+pub(super) struct Helper {
     thread: Thread,
     desk: Arc<Desk>,
 }
 
-/// Where a helper finds its job and leaves what came of it.
+/// Where a helper finds its job.
 #[derive(Default)]
 struct Desk {
-    /// Whether there is a job that isn't done, or none to come.
-    busy: AtomicBool,
-    job: Mutex<Option<Job>>,
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Whether it was called since it looked at its job.
+    called: AtomicBool,
+    job: Mutex<Next>,
+}
+
+/// What a helper that was called is to do.
+#[derive(Default)]
+enum Next {
+    #[default]
+    Wait,
+    Help(Arc<dyn Job>),
+    End,
 }
 
 impl Helper {
-    fn start() -> Self {
+    fn start() -> Option<Self> {
         let desk = Arc::<Desk>::default();
         let own = desk.clone();
-        let thread = thread::Builder::new()
-            .name("lstm-core".to_string())
-            .spawn(move || own.work())
-            .expect("the operating system starts another thread");
-        Self {
+        let thread = thread::Builder::new().name("lstm-core".to_string());
+        let thread = thread.spawn(move || own.work()).ok()?;
+        Some(Self {
             thread: thread.thread().clone(),
             desk,
-        }
+        })
     }
 
-    fn call(&self, job: Job) {
-        *lock(&self.desk.job) = Some(job);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        self.desk.busy.store(true, Ordering::Release);
+    fn call(&self, job: Option<Arc<dyn Job>>) {
+        *lock(&self.desk.job) = job.map_or(Next::End, Next::Help);
+        self.desk.called.store(true, Ordering::Release);
         self.thread.unpark();
-    }
-
-    /// Waits until the job is done.
-    fn result(&self) -> thread::Result<()> {
-        wait_until(|| !self.desk.busy.load(Ordering::Acquire));
-        lock(&self.desk.panic).take().map_or(Ok(()), Err)
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.wake();
+        self.call(None);
     }
 }
 
 impl Desk {
-    /// Does one job after the other, until there is none.
+    /// Does one job after the other, until it is to end.
     fn work(&self) {
         loop {
-            wait_until(|| self.busy.load(Ordering::Acquire));
-            let Some(job) = lock(&self.job).take() else {
-                return;
-            };
-            let result = catch_unwind(AssertUnwindSafe(|| (job.work)(job.number)));
-            *lock(&self.panic) = result.err();
-            self.busy.store(false, Ordering::Release);
-            job.caller.unpark();
+            wait_until(|| self.called.load(Ordering::Relaxed));
+            self.called.store(false, Ordering::Relaxed);
+            let next = std::mem::take(&mut *lock(&self.job));
+            match next {
+                Next::Wait => {}
+                Next::Help(job) => job.help(),
+                Next::End => return,
+            }
         }
     }
 }
@@ -170,70 +141,72 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicUsize;
 
-    /// How often each of `threads` numbers is run.
-    fn counts(threads: usize) -> Vec<usize> {
-        let counts: Vec<AtomicUsize> = (0..threads).map(|_| AtomicUsize::new(0)).collect();
-        run(threads, &|number| {
-            counts[number].fetch_add(1, Ordering::Relaxed);
-        });
-        counts.into_iter().map(AtomicUsize::into_inner).collect()
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Job for Count {
+        fn help(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    #[test]
-    fn every_number_is_run_once_also_by_helpers_that_slept() {
-        for threads in [1, 2, 5, 3, 9] {
-            assert_eq!(counts(threads), vec![1; threads]);
-            thread::sleep(Duration::from_millis(2));
-            assert_eq!(counts(threads), vec![1; threads]);
+    fn until(ready: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !ready() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it never comes");
+            thread::yield_now();
         }
     }
 
     #[test]
-    fn calls_at_once_and_within_each_other_have_helpers_of_their_own() {
-        let sum = AtomicUsize::new(0);
-        thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for _ in 0..50 {
-                        run(3, &|_| {
-                            sum.fetch_add(counts(2).len(), Ordering::Relaxed);
-                        });
-                    }
-                });
+    fn each_helper_helps_once_also_one_that_slept() {
+        for count in [1, 2, 5, 3, 9] {
+            for _ in 0..2 {
+                let job = Arc::<Count>::default();
+                let helpers = call(count, &job);
+                until(|| job.0.load(Ordering::Relaxed) == count);
+                put_back(helpers);
+                thread::sleep(Duration::from_millis(2));
+                assert_eq!(job.0.load(Ordering::Relaxed), count);
             }
-        });
-        assert_eq!(sum.into_inner(), 4 * 50 * 3 * 2);
+        }
+    }
+
+    /// Keeps who helps with it until it is released.
+    #[derive(Default)]
+    struct Long {
+        started: AtomicBool,
+        released: AtomicBool,
+    }
+
+    impl Job for Long {
+        fn help(&self) {
+            self.started.store(true, Ordering::Relaxed);
+            until(|| self.released.load(Ordering::Relaxed));
+        }
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_once_all_are_done() {
-        for culprit in 0..3 {
-            let done = AtomicUsize::new(0);
-            let panic = catch_unwind(AssertUnwindSafe(|| {
-                run(3, &|number| {
-                    if number == culprit {
-                        resume_unwind(Box::new(number));
-                    }
-                    thread::sleep(Duration::from_millis(2));
-                    done.fetch_add(1, Ordering::Relaxed);
-                });
-            }))
-            .expect_err("one panicked");
-            assert_eq!(panic.downcast_ref::<usize>(), Some(&culprit));
-            assert_eq!(done.into_inner(), 2);
-            assert_eq!(counts(3), [1; 3], "the helpers go on");
-        }
+    fn a_helper_that_is_late_does_the_last_job_only() {
+        let helper = Helper::start().expect("it starts");
+        let (long, [skipped, last]) = (
+            Arc::<Long>::default(),
+            [(); 2].map(|()| Arc::<Count>::default()),
+        );
+        helper.call(Some(long.clone()));
+        until(|| long.started.load(Ordering::Relaxed));
+        helper.call(Some(skipped.clone()));
+        helper.call(Some(last.clone()));
+        long.released.store(true, Ordering::Relaxed);
+        until(|| last.0.load(Ordering::Relaxed) == 1);
+        assert_eq!(skipped.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_helper_ends_when_nobody_keeps_it() {
-        let helper = Helper::start();
+        let helper = Helper::start().expect("it starts");
         let desk = Arc::downgrade(&helper.desk);
         drop(helper);
-        let start = Instant::now();
-        while desk.strong_count() > 0 {
-            assert!(start.elapsed() < Duration::from_secs(10), "it goes on");
-            thread::yield_now();
-        }
+        until(|| desk.strong_count() == 0);
     }
 }
