@@ -96,6 +96,19 @@ pub(crate) fn ready<'a, C: Cell, const D: usize>(
     }
 }
 
+/// A parameter's sizes. They are known before it is drawn, and don't draw it.
+pub(crate) fn dims<const D: usize>(param: &Param<Tensor<D>>) -> [usize; D] {
+    param.lazy_shape().dims()
+}
+
+/// A parameter's type, or, if it is quantised, that of its values. This doesn't draw it.
+pub(crate) fn dtype<const D: usize>(param: &Param<Tensor<D>>) -> DType {
+    match param.is_initialized() {
+        true => dense(param.val()).dtype(),
+        false => param.lazy_device().settings().float_dtype.into(),
+    }
+}
+
 /// The tensor, dequantised if it is quantised.
 pub(crate) fn dense<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match is_quantized(tensor.dtype()) {

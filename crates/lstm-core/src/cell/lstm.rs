@@ -9,7 +9,7 @@ use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
 use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, LstmKind};
-use crate::{init, shape};
+use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LstmState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
@@ -204,12 +204,12 @@ impl LstmCell {
 
     /// Input features, `I`.
     pub fn d_input(&self) -> usize {
-        self.input_weight.dims()[0]
+        module::dims(&self.input_weight)[0]
     }
 
     /// Hidden units, `H`.
     pub fn d_hidden(&self) -> usize {
-        self.recurrent_weight.dims()[1] / Gate::packed(self.input_forget).len()
+        module::dims(&self.recurrent_weight)[1] / Gate::packed(self.input_forget).len()
     }
 
     /// The weights of one gate.

@@ -4,7 +4,7 @@
 use super::{Cell, LstmCell, LstmCellConfig, leaf};
 use crate::config::config;
 use crate::state::{self, RecurrentState, StackedState};
-use crate::{init, shape};
+use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
@@ -109,7 +109,7 @@ impl LstmpCell {
 
     /// Features of the projection, `P`.
     pub fn d_projection(&self) -> usize {
-        self.projection.dims()[1]
+        module::dims(&self.projection)[1]
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Cell, Kernel, LstmCell, LstmCellConfig};
 use crate::config::config;
+use crate::init;
 use crate::ops::{CellKind, LstmKind};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LstmState};
@@ -35,14 +36,7 @@ impl PeepholeLstmCellConfig {
     ///
     /// As [`LstmCellConfig::init`].
     pub fn init(&self, device: &Device) -> PeepholeLstmCell {
-        // Each unit looks at its own memory: one input, one output.
-        let peephole = || {
-            let shape = [self.lstm.d_hidden];
-            let drawn =
-                self.peephole_initializer
-                    .init_with::<1, _>(shape, Some(1), Some(1), device);
-            Param::from_data(drawn.val().into_data(), device)
-        };
+        let peephole = || init::peephole(&self.peephole_initializer, self.lstm.d_hidden, device);
         PeepholeLstmCell {
             lstm: self.lstm.init(device),
             input_peephole: peephole(),

@@ -5,7 +5,7 @@ use crate::config::config;
 use crate::display::impl_module_display;
 use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
 use crate::ops::{CellKind, RnnKind};
-use crate::{init, shape};
+use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, RnnState};
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
@@ -129,12 +129,12 @@ impl RnnCell {
 
     /// Input features, `I`.
     pub fn d_input(&self) -> usize {
-        self.input_weight.dims()[0]
+        module::dims(&self.input_weight)[0]
     }
 
     /// Hidden units, `H`.
     pub fn d_hidden(&self) -> usize {
-        self.recurrent_weight.dims()[0]
+        module::dims(&self.recurrent_weight)[0]
     }
 
     /// One step.

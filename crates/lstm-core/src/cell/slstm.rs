@@ -6,7 +6,7 @@ use crate::config::config;
 use crate::nonlinearity::Nonlinearity;
 use crate::ops::{CellKind, SLstmKind};
 use crate::state::{self, RecurrentState, StackedState};
-use crate::{init, shape};
+use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor, TensorCreationOptions};
@@ -143,11 +143,11 @@ impl Cell for SLstmCell {
     }
 
     fn d_input(&self) -> usize {
-        self.input_weight.dims()[0]
+        module::dims(&self.input_weight)[0]
     }
 
     fn d_output(&self) -> usize {
-        self.recurrent_weight.dims()[0]
+        module::dims(&self.recurrent_weight)[0]
     }
 
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> SLstmState {

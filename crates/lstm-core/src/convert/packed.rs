@@ -6,7 +6,7 @@
 
 use super::{WeightError, Weights};
 use crate::cell::{Cell, GruCell, LstmCell, LstmpCell, PeepholeLstmCell, RnnCell};
-use crate::module::dense;
+use crate::module::{self, dense};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
@@ -148,8 +148,8 @@ pub(crate) trait PackedCell: Cell {
         let gates = self.packed_gates()?;
         let mut cell = self.clone();
         let parameters = cell.parameters();
-        let [d_input, width] = parameters.input_weight.dims();
-        let [d_output, _] = parameters.recurrent_weight.dims();
+        let [d_input, width] = module::dims(parameters.input_weight);
+        let [d_output, _] = module::dims(parameters.recurrent_weight);
         Ok(Sizes {
             gates,
             d_input,
@@ -158,7 +158,7 @@ pub(crate) trait PackedCell: Cell {
             bias: parameters.bias.is_some(),
             projection: parameters.projection.is_some(),
             peepholes: parameters.peepholes.is_some(),
-            dtype: match dense(parameters.input_weight.val()).dtype() {
+            dtype: match module::dtype(parameters.input_weight) {
                 DType::Flex32 => DType::F32,
                 dtype => dtype,
             },
@@ -306,14 +306,10 @@ fn replace<const D: usize>(param: Option<&mut Param<Tensor<D>>>, values: Option<
             let Some(values) = self.0.take() else {
                 return param;
             };
-            param.map(|old| {
-                let trained = old.is_require_grad();
-                let old = dense(old);
-                let (dtype, device) = (old.dtype(), old.device());
-                let data = TensorData::new(values, old.dims()).convert_dtype(dtype);
-                let new = Tensor::from_data(data, (&device, dtype));
-                if trained { new.require_grad() } else { new }
-            })
+            let (device, dtype) = (param.lazy_device(), module::dtype(&param));
+            let data = TensorData::new(values, module::dims(&param)).convert_dtype(dtype);
+            let id = param.id;
+            param.transform_for_load(Tensor::from_data(data, (&device, dtype)), id)
         }
     }
 

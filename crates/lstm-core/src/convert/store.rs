@@ -2,10 +2,10 @@
 
 use super::WeightError;
 use super::packed::sum;
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param, Parameter};
 use burn::store::burn_pack::Tensor as Stored;
 use burn::store::{HalfPrecisionAdapter, ModuleSnapshot, ModuleStore, bridge};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// burn-store's half-precision adapter, for the layers of this library too.
@@ -79,12 +79,13 @@ pub fn load_burn_nn<M: Module>(
     let mut stored = stored
         .map_err(|error| unreadable("of any name", error))?
         .clone();
-    let wanted = model.collect(None, None, false);
-    let names: BTreeSet<&str> = wanted.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut wanted = Wanted::default();
+    model.visit(&mut wanted);
+    let wanted = wanted.tensors;
+    let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let mut tensors = vec![];
-    for tensor in &wanted {
-        let name = tensor.name.as_str();
-        let expected = tensor.shape.to_vec();
+    for (name, expected) in &wanted {
+        let (name, expected) = (name.as_str(), expected.clone());
         let found = match stored.remove(name) {
             Some(found) => found,
             None if belongs_to_another(name, &names) => continue,
@@ -123,6 +124,46 @@ pub fn load_burn_nn<M: Module>(
     match result.errors.first() {
         Some(error) => Err(unreadable("of any name", error)),
         None => Ok(()),
+    }
+}
+
+/// The paths of a model's tensors, and the shapes in which they are stored. (burn-store's collector draws them all.)
+#[derive(Default)]
+struct Wanted {
+    path: Vec<String>,
+    tensors: Vec<(String, Vec<usize>)>,
+}
+
+impl Wanted {
+    fn add<T: Parameter>(&mut self, param: &Param<T>) {
+        let shape = match param.is_initialized() {
+            // As its mapper saves it.
+            true => param.transform_for_save().lazy_shape(),
+            false => param.lazy_shape(),
+        };
+        self.tensors.push((self.path.join("."), shape.to_vec()));
+    }
+}
+
+impl ModuleVisitor for Wanted {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.add(param);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.add(param);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.add(param);
     }
 }
 
