@@ -127,7 +127,7 @@ with_weights! { RnnCell LstmCell GruCell SLstmCell }
 impl Run<'_> {
     fn run_with_weights<C: WithWeights>(&self, cell: C) -> Named {
         // (What isn't given, a GRU's second bias, is zero in the case's type.)
-        let mut cell = cast(cell, self.dtype);
+        let mut cell = cast(cell, self.dtype.into());
         let [input, recurrent] = cell.weights();
         (*input, *recurrent) = (self.param("W"), self.param("R"));
         let mut parameters = vec![("W", gradient(input)), ("R", gradient(recurrent))];
