@@ -17,7 +17,7 @@
 use crate::gates::Gate;
 use burn::module::{Param, ParamId};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use gemm::Parallelism;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -67,11 +67,12 @@ fn lazy<const D: usize>(
 
 /// A generator whose seed is drawn from the device's.
 fn generator(device: &Device) -> ChaCha8Rng {
-    // Integers of 16 bits are what all backends draw alike.
-    let bits = Distribution::Uniform(0.0, 65536.0);
-    let words = Tensor::<1, Int>::random([4], bits, &device.clone().inner()).into_data();
-    let seed = words.iter::<i64>().fold(0, |seed, word| seed << 16 | word);
-    ChaCha8Rng::seed_from_u64(seed as u64)
+    // Numbers of a float type are what the CPU's backends draw alike, and each such type has eight bits of them.
+    let bytes = Distribution::Uniform(0.0, 256.0);
+    let bytes = Tensor::<1>::random([8], bytes, &device.clone().inner()).into_data();
+    let byte = |number: f32| (number as u64).min(255);
+    let seed = (bytes.iter::<f32>()).fold(0, |seed, number| seed << 8 | byte(number));
+    ChaCha8Rng::seed_from_u64(seed)
 }
 
 /// `count` blocks `[rows, columns]` side by side, each drawn by itself.
