@@ -32,46 +32,41 @@ struct Script {
     trials: fn(&[Backend], &Path) -> Vec<Trial>,
 }
 
+/// What scripts import; the last two only those that need ONNX Runtime.
+const MODULES: [&str; 7] = [
+    "numpy",
+    "safetensors",
+    "torch",
+    "jax",
+    "keras",
+    "onnx",
+    "onnxruntime",
+];
+
 const SCRIPTS: [Script; 5] = [
     Script {
         name: "generate.py",
-        modules: &["numpy", "safetensors", "torch", "jax", "keras"],
+        modules: MODULES.split_at(5).0,
         trials: golden::trials,
     },
     Script {
         name: "generate_stacks.py",
-        modules: &["numpy", "safetensors", "torch", "jax", "keras"],
+        modules: MODULES.split_at(5).0,
         trials: stacks::trials,
     },
     Script {
         name: "generate_family.py",
-        modules: &[
-            "numpy",
-            "safetensors",
-            "torch",
-            "jax",
-            "keras",
-            "onnx",
-            "onnxruntime",
-        ],
+        modules: &MODULES,
         trials: family::trials,
     },
     Script {
         name: "generate_options.py",
-        modules: &[
-            "numpy",
-            "safetensors",
-            "torch",
-            "jax",
-            "keras",
-            "onnx",
-            "onnxruntime",
-        ],
+        modules: &MODULES,
         trials: options::trials,
     },
     Script {
         name: "generate_dropout.py",
-        modules: &["numpy", "safetensors", "torch", "jax", "keras"],
+        modules: MODULES.split_at(5).0,
         trials: dropout::trials,
     },
 ];

@@ -2,10 +2,10 @@
 //! same masks, drawn by Keras, give the same results.
 
 use crate::backend::Backend;
-use crate::family::{Gradient, Run, gradient, of_lstm};
-use crate::golden::{GoldenCase, trials_of};
+use crate::family::{Gradient, gradient, of_lstm};
+use crate::golden::{GoldenCase, Run, trials_of};
 use crate::tensors::Named;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::Tensor;
 use libtest_mimic::Trial;
 use lstm_core::{Recurrent, RecurrentDropout, RecurrentProduct, RecurrentState, RnnCell, WithMask};
 use serde::Deserialize;
@@ -26,13 +26,8 @@ impl GoldenCase for Case {
         &self.name
     }
 
-    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
-        let run = Run {
-            given,
-            device,
-            dtype,
-        };
-        of_case(&run, self)
+    fn run(&self, run: &Run) -> Named {
+        of_case(run, self)
     }
 }
 

@@ -2,10 +2,9 @@
 //! `tests/golden/generate_family.py` writes.
 
 use crate::backend::Backend;
-use crate::golden::{GoldenCase, trials_of};
+use crate::golden::{GoldenCase, Run, tolerance, trials_of};
 use crate::tensors::{Host, Named};
-use burn::module::Param;
-use burn::tensor::{DType, Device, Gradients, Tensor};
+use burn::tensor::{DType, Gradients, Tensor};
 use libtest_mimic::Trial;
 use lstm_core::{
     Cell, Gate, GruCell, LayerNormLstmCellConfig, LstmCell, LstmCellConfig, LstmWithoutGate,
@@ -30,34 +29,21 @@ impl GoldenCase for Case {
         &self.name
     }
 
-    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
-        let run = Run {
-            given,
-            device,
-            dtype,
-        };
+    fn run(&self, run: &Run) -> Named {
         run.case(self)
     }
 
     fn tolerance(&self, dtype: DType) -> f64 {
-        match (dtype, self.framework.as_str()) {
+        match dtype {
             // A norm divides by a deviation that may be small, and its gradient by the square of that.
-            (DType::F32, _) if self.cell == "layer_norm" => 5e-5,
-            (DType::F32, _) => 1e-5,
-            (_, "onnx") => 1e-6, // ONNX Runtime computes in float32
-            _ => 1e-12,
+            DType::F32 if self.cell == "layer_norm" => 5e-5,
+            _ => tolerance(&self.framework, dtype),
         }
     }
 }
 
 pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
     trials_of::<Case>(backends, folder)
-}
-
-pub struct Run<'a> {
-    pub given: &'a Named,
-    pub device: Device,
-    pub dtype: DType,
 }
 
 /// How to get the gradient of something.
@@ -69,18 +55,6 @@ pub fn gradient<const D: usize>(of: &Tensor<D>) -> Gradient {
 }
 
 impl Run<'_> {
-    pub fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
-        self.given[name].to(&self.device, self.dtype)
-    }
-
-    pub fn bias(&self, name: &str) -> Option<Tensor<1>> {
-        self.given.contains_key(name).then(|| self.given(name))
-    }
-
-    pub fn param<const D: usize>(&self, name: &str) -> Param<Tensor<D>> {
-        Param::from_tensor(self.given(name))
-    }
-
     pub fn lstm(&self) -> LstmCell {
         LstmCell::from_weights(self.given("W"), self.given("R"), self.bias("b"))
     }

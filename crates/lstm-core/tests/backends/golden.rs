@@ -3,7 +3,8 @@
 use crate::backend::Backend;
 use crate::case::{Case, run};
 use crate::tensors::{Host, Named, compare};
-use burn::tensor::{DType, Device};
+use burn::module::Param;
+use burn::tensor::{DType, Device, Tensor};
 use libtest_mimic::Trial;
 use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
@@ -49,14 +50,41 @@ pub trait GoldenCase: DeserializeOwned + Clone + Send + 'static {
     fn name(&self) -> &str;
 
     /// The results and gradients, by their names in the file.
-    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named;
+    fn run(&self, run: &Run) -> Named;
 
     fn tolerance(&self, dtype: DType) -> f64 {
-        let [(_, single), (_, double)] = TOLERANCES;
-        match dtype {
-            DType::F32 => single,
-            _ => double,
-        }
+        tolerance("", dtype)
+    }
+}
+
+/// How far from a framework's results those in a data type may be.
+pub fn tolerance(framework: &str, dtype: DType) -> f64 {
+    let [(_, single), (_, double)] = TOLERANCES;
+    match (dtype, framework) {
+        (DType::F32, _) => single,
+        (_, "onnx") => 1e-6, // ONNX Runtime computes in float32
+        _ => double,
+    }
+}
+
+/// What a case is run with.
+pub struct Run<'a> {
+    pub given: &'a Named,
+    pub device: Device,
+    pub dtype: DType,
+}
+
+impl Run<'_> {
+    pub fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
+        self.given[name].to(&self.device, self.dtype)
+    }
+
+    pub fn bias(&self, name: &str) -> Option<Tensor<1>> {
+        self.given.contains_key(name).then(|| self.given(name))
+    }
+
+    pub fn param<const D: usize>(&self, name: &str) -> Param<Tensor<D>> {
+        Param::from_tensor(self.given(name))
     }
 }
 
@@ -71,7 +99,11 @@ pub fn trials_of<C: GoldenCase>(backends: &[Backend], folder: &Path) -> Vec<Tria
                 let name = format!("{}::{}", C::CORPUS, case.name());
                 let key = format!("{}, {} {}", C::CORPUS, backend.name, dtype.name());
                 trials.push(backend.trial(&name, dtype, move |device| {
-                    let got = case.run(&tensors, device.clone().autodiff(), dtype);
+                    let got = case.run(&Run {
+                        given: &tensors,
+                        device: device.clone().autodiff(),
+                        dtype,
+                    });
                     let (want, tolerance) = (wanted(tensors), case.tolerance(dtype));
                     compare(case.name(), &key, &want, &got, tolerance)
                 }));

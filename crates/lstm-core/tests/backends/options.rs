@@ -1,11 +1,11 @@
 //! Activations, clipped sums and the sLSTM, from the file that `tests/golden/generate_options.py` writes.
 
 use crate::backend::Backend;
-use crate::family::{Run, gradient};
-use crate::golden::{GoldenCase, trials_of};
+use crate::family::gradient;
+use crate::golden::{GoldenCase, Run, tolerance, trials_of};
 use crate::tensors::Named;
 use burn::module::Param;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Tensor};
 use libtest_mimic::Trial;
 use lstm_core::{
     Cell, GruCell, GruCellConfig, LstmCell, LstmCellConfig, Nonlinearity, Real, RnnCell,
@@ -42,30 +42,7 @@ impl GoldenCase for Case {
         &self.name
     }
 
-    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
-        let run = Run {
-            given,
-            device,
-            dtype,
-        };
-        self.run_on(&run)
-    }
-
-    fn tolerance(&self, dtype: DType) -> f64 {
-        match (dtype, self.framework.as_str()) {
-            (DType::F32, _) => 1e-5,
-            (_, "onnx") => 1e-6, // ONNX Runtime computes in float32
-            _ => 1e-12,
-        }
-    }
-}
-
-pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
-    trials_of::<Case>(backends, folder)
-}
-
-impl Case {
-    fn run_on(&self, run: &Run) -> Named {
+    fn run(&self, run: &Run) -> Named {
         let activations = self.activations.iter().map(Activation::nonlinearity);
         let activations: Vec<_> = activations.collect();
         let [i, h] = ["W", "R"].map(|name| run.given::<2>(name).dims()[0]);
@@ -100,6 +77,14 @@ impl Case {
             (other, _) => panic!("no cell is called {other}"),
         }
     }
+
+    fn tolerance(&self, dtype: DType) -> f64 {
+        tolerance(&self.framework, dtype)
+    }
+}
+
+pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
+    trials_of::<Case>(backends, folder)
 }
 
 /// The weights of a cell that has `W`, `R` and `b`; a second bias is zero.

@@ -3,11 +3,11 @@
 //! here.
 
 use crate::backend::Backend;
-use crate::golden::{GoldenCase, trials_of};
+use crate::golden::{GoldenCase, Run, trials_of};
 use crate::tensors::{Host, Named};
 use burn::module::Param;
 use burn::nn::DropoutConfig;
-use burn::tensor::{DType, Device, Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor};
 use libtest_mimic::Trial;
 use lstm_core::{
     BiLstm, BiRnn, Lstm, LstmCell, LstmStack, LstmState, Mask, Padding, Rnn, RnnCell, RnnStack,
@@ -35,16 +35,11 @@ impl GoldenCase for Case {
         &self.name
     }
 
-    fn run(&self, given: &Named, device: Device, dtype: DType) -> Named {
-        let run = Run {
-            case: self,
-            given,
-            device,
-            dtype,
-        };
+    fn run(&self, run: &Run) -> Named {
+        let stack = Stack { case: self, run };
         match self.cell.as_str() {
-            "lstm" => run.lstm(),
-            _ => run.rnn(),
+            "lstm" => stack.lstm(),
+            _ => stack.rnn(),
         }
     }
 }
@@ -53,21 +48,15 @@ pub fn trials(backends: &[Backend], folder: &Path) -> Vec<Trial> {
     trials_of::<Case>(backends, folder)
 }
 
-struct Run<'a> {
+struct Stack<'a> {
     case: &'a Case,
-    given: &'a Named,
-    device: Device,
-    dtype: DType,
+    run: &'a Run<'a>,
 }
 
 /// The weights of one layer and direction.
 type Weights = (Param<Tensor<2>>, Param<Tensor<2>>, Option<Param<Tensor<1>>>);
 
-impl Run<'_> {
-    fn given<const D: usize>(&self, name: &str) -> Tensor<D> {
-        self.given[name].to(&self.device, self.dtype)
-    }
-
+impl Stack<'_> {
     fn lengths(&self) -> Option<Mask> {
         let lengths = Mask::from(self.case.lengths.as_ref()?);
         Some(match self.case.padding.as_str() {
@@ -78,7 +67,7 @@ impl Run<'_> {
 
     /// The input, with NaN for padding.
     fn input(&self) -> Tensor<3> {
-        let mut x = self.given["x"].clone();
+        let mut x = self.run.given["x"].clone();
         let [_, time, features] = x.shape[..] else {
             panic!("x must be [B, T, I], got {:?}", x.shape)
         };
@@ -86,13 +75,12 @@ impl Run<'_> {
             let start = row * time * features;
             x.values[start + length * features..start + time * features].fill(f64::NAN);
         }
-        x.to(&self.device, self.dtype).require_grad()
+        x.to(&self.run.device, self.run.dtype).require_grad()
     }
 
     fn weights(&self, k: usize) -> Weights {
-        let [w, r] =
-            ["W", "R"].map(|letter| Param::from_tensor(self.given(&format!("{letter}{k}"))));
-        let bias = self.case.bias.then(|| self.given(&format!("b{k}")));
+        let [w, r] = ["W", "R"].map(|letter| self.run.param(&format!("{letter}{k}")));
+        let bias = self.case.bias.then(|| self.run.given(&format!("b{k}")));
         (w, r, bias.map(Param::from_tensor))
     }
 
@@ -104,7 +92,7 @@ impl Run<'_> {
         weights: Vec<Weights>,
     ) -> Named {
         let losses = results.iter().map(|(name, value)| {
-            let projection = self.given::<3>(&format!("p{name}"));
+            let projection = self.run.given::<3>(&format!("p{name}"));
             (value.clone() * projection).sum()
         });
         let gradients = losses.reduce(|a, b| a + b).expect("results").backward();
@@ -145,7 +133,7 @@ impl Run<'_> {
             batch_first: true,
         };
         let x = self.input();
-        let [h0, c0] = ["h0", "c0"].map(|name| self.given::<3>(name).require_grad());
+        let [h0, c0] = ["h0", "c0"].map(|name| self.run.given::<3>(name).require_grad());
         let state = Some(LstmState::new(c0.clone(), h0.clone()));
         let (y, last) = match (self.lengths(), &stack.layers[..]) {
             // The layers that a user takes for these.
@@ -183,7 +171,7 @@ impl Run<'_> {
             batch_first: true,
         };
         let x = self.input();
-        let h0 = self.given::<3>("h0").require_grad();
+        let h0 = self.run.given::<3>("h0").require_grad();
         let state = Some(RnnState::new(h0.clone()));
         let (y, last) = match (self.lengths(), &stack.layers[..]) {
             (Some(lengths), [forward, reverse]) if self.case.layers == 1 => BiRnn {

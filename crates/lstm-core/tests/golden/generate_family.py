@@ -221,22 +221,21 @@ def run_onnx(case, t):
         assert np.allclose(t[name], formula[name], rtol=0, atol=1e-6), f"{name} is not the formula's"
 
 
-def main():
+def write(name, cases, make_inputs, run):
+    """Writes the golden file of that name: of each case what its framework's function in run adds to its inputs."""
     given = arguments()
     check_versions()
     for package, wanted in ONNX_PINNED.items():
-        assert version(package) == wanted, f"generate_family.py needs {package}=={wanted}, but found {version(package)}"
+        assert version(package) == wanted, f"{name} needs {package}=={wanted}, but found {version(package)}"
     make_keras_use_float64()
     torch.set_num_threads(1)
-    run = dict(torch=run_torch, keras=run_keras, onnx=run_onnx, formula=run_formula)
-    cases, tensors = make_cases(), {}
+    tensors = {}
     for case in cases:
         t = make_inputs(case, random_numbers(case["name"], given.seed))
         run[case["framework"]](case, t)
         tensors.update({f"{case['name']}/{name}": np.ascontiguousarray(t[name]) for name in sorted(t)})
-    metadata = {"cases": json.dumps(cases), **PINNED, **ONNX_PINNED}
-    save(given.out / "family.safetensors", tensors, metadata)
+    save(given.out / f"{name}.safetensors", tensors, {"cases": json.dumps(cases), **PINNED, **ONNX_PINNED})
 
 
 if __name__ == "__main__":
-    main()
+    write("family", make_cases(), make_inputs, dict(torch=run_torch, keras=run_keras, onnx=run_onnx, formula=run_formula))

@@ -17,14 +17,10 @@ gate), B, T, I, H.
 Tensors are named {case}/{tensor}, as in family.safetensors. An slstm packs i, f, z, o, and has the states h, c, n, m.
 """
 
-import json
-from importlib.metadata import version
-
 import onnx
 import onnxruntime
-from generate import (PINNED, arguments, check_versions, jax, keras, make_keras_use_float64, normal, np,
-                      random_bias, random_numbers, save, torch)
-from generate_family import ONNX_PINNED, loss_of
+from generate import jax, keras, normal, np, random_bias, torch
+from generate_family import loss_of, write
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4, "slstm": 4}
 STATES = {"rnn": "h", "gru": "h", "lstm": "hc", "slstm": "hcnm"}
@@ -154,22 +150,5 @@ def run_formula(case, t):
     t.update({"d" + name: leaf.grad.numpy() for name, leaf in tracked.items()})
 
 
-def main():
-    given = arguments()
-    check_versions()
-    for package, wanted in ONNX_PINNED.items():
-        assert version(package) == wanted, f"generate_options.py needs {package}=={wanted}, but found {version(package)}"
-    make_keras_use_float64()
-    torch.set_num_threads(1)
-    run = dict(keras=run_keras, onnx=run_onnx, formula=run_formula)
-    cases, tensors = make_cases(), {}
-    for case in cases:
-        t = make_inputs(case, random_numbers(case["name"], given.seed))
-        run[case["framework"]](case, t)
-        tensors.update({f"{case['name']}/{name}": np.ascontiguousarray(t[name]) for name in sorted(t)})
-    metadata = {"cases": json.dumps(cases), **PINNED, **ONNX_PINNED}
-    save(given.out / "options.safetensors", tensors, metadata)
-
-
 if __name__ == "__main__":
-    main()
+    write("options", make_cases(), make_inputs, dict(keras=run_keras, onnx=run_onnx, formula=run_formula))
