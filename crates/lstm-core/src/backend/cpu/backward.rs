@@ -262,6 +262,17 @@ struct Scratch {
     left: Vec<Left>,
 }
 
+/// A product by which the gradients of hidden units come from those of sums.
+struct Back<'a> {
+    /// That of a second product; else it is all of `R`.
+    gate: Option<usize>,
+    /// The weights transposed, in panels, unless they are in place.
+    weights: &'a Shared<'a>,
+    start: Start,
+    /// `[B, padded H]`
+    result: &'a Shared<'a>,
+}
+
 /// Rows of the weights' gradients that are one task.
 const ROWS_OF_A_TASK: usize = 8;
 
@@ -493,32 +504,15 @@ impl Walk<'_> {
                 self.clear_filling(member, first..first + rows.len(), 0);
             }
             member.meet()?;
-            // (To the rows behind it would add nothing.)
-            let count = recurrence.active(rows.start, k).rows(rows.len());
-            if let Some((gate, weights, gradient)) = &self.second {
+            if let Some((gate, weights, result)) = &self.second {
                 if member.present() {
-                    let depth = self.panels.padded();
-                    self.left(member, first, 0..1, &mut scratch.left);
-                    for panel in member.panels(self.hidden_panels) {
-                        let units = &self.hidden_panels.units[panel];
-                        if self.in_place {
-                            let (gate, result) = (Some(*gate), of(gradient, 1));
-                            let start = Start::Zero;
-                            self.hidden_in_place(member, panel, first, gate, start, result, count);
-                            continue;
-                        }
-                        Product {
-                            start: Start::Zero,
-                            left: &scratch.left,
-                            panel: weights.at(units.start * depth),
-                            vectors: units.len() / simd.lanes(),
-                            panel_row: None,
-                            rows: count,
-                            result: gradient.at(rows.start * padded + units.start),
-                            result_row: padded,
-                        }
-                        .run(simd);
-                    }
+                    let back = Back {
+                        gate: Some(*gate),
+                        weights,
+                        start: Start::Zero,
+                        result,
+                    };
+                    self.hidden_units(member, chunk, k, &back, &mut scratch.left);
                     for panel in member.panels(self.panels) {
                         recurrence.cell.between_back(simd, of_step(panel));
                     }
@@ -533,33 +527,20 @@ impl Walk<'_> {
             let real = member.real_units(sizes.hidden);
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
-            let recurrent = spec.first_recurrent()..spec.sums();
-            let depth = recurrent.len() * self.panels.padded();
-            self.left(member, first, recurrent, &mut scratch.left);
             let masked = !recurrence.mask.is_empty();
             let (start, result) = match masked {
                 true => (Start::Zero, &self.seen_gradient),
                 false => (start, &self.hidden_gradient),
             };
-            for panel in member.panels(self.hidden_panels) {
-                let units = &self.hidden_panels.units[panel];
-                if self.in_place {
-                    self.hidden_in_place(member, panel, first, None, start, of(result, 1), count);
-                    continue;
-                }
-                Product {
-                    start,
-                    left: &scratch.left,
-                    panel: self.recurrent.at(units.start * depth),
-                    vectors: units.len() / simd.lanes(),
-                    panel_row: None,
-                    rows: count,
-                    result: result.at(rows.start * padded + units.start),
-                    result_row: padded,
-                }
-                .run(simd);
-            }
-            for row in rows.start..rows.start + count * usize::from(masked) {
+            let back = Back {
+                gate: None,
+                weights: &self.recurrent,
+                start,
+                result,
+            };
+            self.hidden_units(member, chunk, k, &back, &mut scratch.left);
+            let count = self.rows_with_step(rows, k) * usize::from(masked);
+            for row in rows.start..rows.start + count {
                 let start = row * padded;
                 let seen = self
                     .seen_gradient
@@ -592,32 +573,68 @@ impl Walk<'_> {
         (weights, sums)
     }
 
-    /// The gradients of the hidden units of a panel by `R`, or one gate of it, transposed, from those of the sums from
-    /// row `first` of a chunk on.
+    /// How many of the rows, up to the last that has the step read as number `k`, are worth a product: to those behind
+    /// it would add nothing.
+    fn rows_with_step(&self, rows: &Range<usize>, k: usize) -> usize {
+        self.recurrence.active(rows.start, k).rows(rows.len())
+    }
+
+    /// The gradients of the member's hidden units by weights transposed, from those of the sums of the step read as
+    /// number `k`.
     ///
     /// # Safety
     ///
-    /// As [`InPlace::hidden_gradient`].
-    #[allow(clippy::too_many_arguments)]
-    unsafe fn hidden_in_place(
+    /// All have written the sums' gradients, and no other thread may have these units of the result.
+    unsafe fn hidden_units(
         &self,
         member: &Member,
-        hidden: usize,
-        first: usize,
-        gate: Option<usize>,
-        start: Start,
-        result: Rows,
-        count: usize,
+        chunk: &Chunk,
+        k: usize,
+        back: &Back,
+        left: &mut Vec<Left>,
     ) {
-        let real = self.hidden_panels.real(hidden);
-        // SAFETY: the caller's promise.
-        unsafe {
-            if matches!(start, Start::Zero) {
-                (0..count).for_each(|row| result.at(row, real.start).write_bytes(0, real.len()));
-            }
-            for panel in 0..self.panels.units.len() {
-                let (weights, sums) = self.in_place(member, panel, first);
-                weights.hidden_gradient(gate, sums, real.clone(), result, count);
+        let recurrence = self.recurrence;
+        let (spec, simd) = (&recurrence.spec, recurrence.simd);
+        let padded = padded(recurrence.sizes.hidden);
+        let first = (chunk.steps.end - 1 - k) * chunk.rows.len();
+        let count = self.rows_with_step(&chunk.rows, k);
+        let result = Rows {
+            first: back.result.at(chunk.rows.start * padded),
+            row: padded,
+        };
+        let sums = match back.gate {
+            Some(_) => 0..1,
+            None => spec.first_recurrent()..spec.sums(),
+        };
+        let depth = sums.len() * self.panels.padded();
+        self.left(member, first, sums, left);
+        for panel in member.panels(self.hidden_panels) {
+            let units = &self.hidden_panels.units[panel];
+            // SAFETY: the caller's promise.
+            unsafe {
+                if !self.in_place {
+                    Product {
+                        start: back.start,
+                        left,
+                        panel: back.weights.at(units.start * depth),
+                        vectors: units.len() / simd.lanes(),
+                        panel_row: None,
+                        rows: count,
+                        result: result.at(0, units.start),
+                        result_row: result.row,
+                    }
+                    .run(simd);
+                    continue;
+                }
+                let real = self.hidden_panels.real(panel);
+                if matches!(back.start, Start::Zero) {
+                    (0..count)
+                        .for_each(|row| result.at(row, real.start).write_bytes(0, real.len()));
+                }
+                for panel in 0..self.panels.units.len() {
+                    let (weights, sums) = self.in_place(member, panel, first);
+                    weights.hidden_gradient(back.gate, sums, real.clone(), result, count);
+                }
             }
         }
     }

@@ -336,8 +336,6 @@ impl Walk<'_> {
         };
         for panel in panels {
             let width = self.panels.width(panel);
-            let range = (self.panels).packed_range(spec, sizes, panel);
-            let bias = self.packed.at(range.start * usize::from(!self.in_place));
             for start in rows.clone().step_by(SUMS) {
                 let step = self.of_step(panel, rows, start, k, sums);
                 if step.rows == 0 {
@@ -362,17 +360,21 @@ impl Walk<'_> {
                 unsafe {
                     match self.in_place(panel) {
                         Some(weights) => weights.sums(x.rows(), h.rows(), step.sums, step.rows),
-                        None => Product {
-                            start: Start::Row(bias),
-                            left: &[x, h],
-                            panel: bias.add(width),
-                            vectors: width / recurrence.simd.lanes(),
-                            panel_row: None,
-                            rows: step.rows,
-                            result: step.sums.first,
-                            result_row: step.sums.row,
+                        None => {
+                            let range = self.panels.packed_range(spec, sizes, panel);
+                            let bias = self.packed.at(range.start);
+                            Product {
+                                start: Start::Row(bias),
+                                left: &[x, h],
+                                panel: bias.add(width),
+                                vectors: width / recurrence.simd.lanes(),
+                                panel_row: None,
+                                rows: step.rows,
+                                result: step.sums.first,
+                                result_row: step.sums.row,
+                            }
+                            .run(recurrence.simd);
                         }
-                        .run(recurrence.simd),
                     }
                     match self.second {
                         None => recurrence.cell.step(recurrence.simd, step),
