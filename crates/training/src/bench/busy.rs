@@ -8,7 +8,6 @@
 use super::{Bench, Request, Shape, WARM_UP, clock};
 use crate::report;
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Distribution, Tensor};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::io::{self, Read};
@@ -93,9 +92,7 @@ fn spin() -> Result<Infallible> {
 fn time(shape: Shape, request: &Request) -> Result<Times> {
     let bench = Bench::new(request)?;
     let device = &bench.chosen.device;
-    let sizes = [shape.batch, shape.time, shape.input];
-    let x = Tensor::random(sizes, Distribution::Default, device);
-    let x_training = Tensor::from_data(x.to_data(), &device.clone().autodiff());
+    let [x, x_training] = bench.inputs(shape);
     let (_, layer) = bench.layers(shape).swap_remove(0);
     let many = |work: &dyn Fn()| -> Result<Vec<f64>> {
         let mut times = vec![];

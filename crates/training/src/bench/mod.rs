@@ -196,6 +196,15 @@ impl<'a> Bench<'a> {
         each.map(|one| (*one, layer(*one))).collect()
     }
 
+    /// An input for inference, and the same for training.
+    fn inputs(&self, shape: Shape) -> [Tensor<3>; 2] {
+        let device = &self.chosen.device;
+        let sizes = [shape.batch, shape.time, shape.input];
+        let x = Tensor::random(sizes, Distribution::Default, device);
+        let x_training = Tensor::from_data(x.to_data(), &device.clone().autodiff());
+        [x, x_training]
+    }
+
     fn subject(
         &self,
         implementation: Implementation,
@@ -232,9 +241,7 @@ pub fn run<T>(
 /// Times whole sequences, forward alone and forward and backward.
 pub fn sequences(bench: &Bench, shape: Shape) -> Result<Vec<Timing>> {
     let device = &bench.chosen.device;
-    let sizes = [shape.batch, shape.time, shape.input];
-    let x = Tensor::random(sizes, Distribution::Default, device);
-    let x_training = Tensor::from_data(x.to_data(), &device.clone().autodiff());
+    let [x, x_training] = bench.inputs(shape);
     let layers = bench.layers(shape);
     let mut times = vec![(vec![], vec![]); layers.len()];
     // In turn, so that a machine that drifts does so for both.
