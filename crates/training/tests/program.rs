@@ -507,7 +507,7 @@ fn bench_times_every_cell_and_says_whether_it_runs_on_kernels() {
         ("peephole-lstm", true, false),
         ("coupled-lstm", true, false),
         ("lstm-without-forget-gate", true, false),
-        ("lstmp", false, false),
+        ("lstmp", true, false),
         ("layer-norm-lstm", false, false),
         ("zoneout-lstm", true, false),
         ("recurrent-dropout-lstm", true, false),
@@ -539,6 +539,31 @@ fn bench_times_data_types_that_the_device_has() {
         &[&small[..], &["bf16", "--device", "ndarray"]].concat(),
         "--dtype bf16: ndarray has f32, f64",
     );
+}
+
+#[test]
+fn bench_makes_the_machine_busy_itself() {
+    let lines = bench_lines(&[
+        "bench", "--busy", "--device", "flex", "--runs", "1", "--shapes", "1,2,3,4",
+    ]);
+    let modes: Vec<_> = lines.iter().map(|line| &line["mode"]).collect();
+    assert_eq!(modes, ["inference", "forward + backward"]);
+    for line in &lines {
+        let states = line["states"].as_array().unwrap();
+        let of =
+            |state: &Value| [&state["busy"], &state["one_thread"]].map(|is| is.as_bool().unwrap());
+        let all: Vec<_> = states.iter().map(of).collect();
+        assert_eq!(
+            all,
+            [[false, true], [false, false], [true, true], [true, false]]
+        );
+        for state in states {
+            let [median, worst, most] =
+                ["median_ms", "p99_ms", "max_ms"].map(|ms| state[ms].as_f64().unwrap());
+            assert!(0.0 < median && median <= worst && worst <= most, "{state}");
+            assert!(state["calls"].as_u64().unwrap() >= 3, "{state}");
+        }
+    }
 }
 
 #[test]
