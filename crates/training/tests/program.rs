@@ -567,6 +567,35 @@ fn bench_makes_the_machine_busy_itself() {
 }
 
 #[test]
+fn bench_times_several_callers() {
+    let lines = bench_lines(&[
+        "bench",
+        "--callers",
+        "3",
+        "--impl",
+        "lstm-core",
+        "--device",
+        "flex",
+        "--shapes",
+        "1,2,3,4",
+    ]);
+    let callers: Vec<_> = lines
+        .iter()
+        .map(|line| line["callers"].as_u64().unwrap())
+        .collect();
+    assert_eq!((callers[0], callers.last()), (1, Some(&3)));
+    let of_best = lines.iter().map(|line| line["of_best"].as_f64().unwrap());
+    assert_eq!(of_best.fold(0.0, f64::max), 1.0);
+    for line in &lines {
+        assert!(line["calls_per_s"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    assert_error(
+        &["bench", "--callers", "0"],
+        "invalid value '0' for '--callers <N>'",
+    );
+}
+
+#[test]
 fn bench_times_single_steps() {
     let small = [
         "bench", "--device", "flex", "--runs", "1", "--step", "--shapes",
