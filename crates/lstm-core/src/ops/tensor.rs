@@ -294,7 +294,9 @@ pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
 fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => dtype == DType::F32,
+        burn::backend::DispatchDevice::Flex(_) => {
+            matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+        }
         #[cfg(feature = "ndarray")]
         burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
         #[cfg(feature = "wgpu")]

@@ -1,7 +1,7 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use crate::case::Random;
+use crate::case::{HALF_PRECISION, Random};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
@@ -179,12 +179,22 @@ pub fn compare(
     largest
 }
 
-/// Compares kernels and reference in some random cases.
+/// Compares kernels and reference in some random cases, in float32 and what else the device has; the reference always
+/// in float32.
 fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
 where
     C::State: Sync,
 {
-    for device in devices {
+    let types = [(DType::F32, TOLERANCE)].into_iter().chain(HALF_PRECISION);
+    let pairs = devices.iter().flat_map(|device| {
+        let types = types.clone();
+        types.map(move |(dtype, tolerance)| (device, dtype, tolerance))
+    });
+    for (device, dtype, tolerance) in pairs {
+        if !device.supports_dtype(dtype) {
+            continue;
+        }
+        let name = format!("{name}, {dtype:?}");
         let mut largest = 0f32;
         for seed in 0..CASES {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -208,6 +218,7 @@ where
                 rng,
                 device: device.clone(),
                 dtype: DType::F32,
+                rounded: dtype,
             };
             let cell = cell(i, h, &device).map(&mut draw);
             let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
@@ -215,7 +226,10 @@ where
             layer.initial_state = learned_state.then(|| {
                 let zero = cell.zero_state(1, &device).tensors();
                 // Above zero, since an sLSTM divides by a part of it.
-                let numbers = |zero: &Tensor<2>| draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
+                let numbers = |zero: &Tensor<2>| {
+                    let numbers = draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
+                    numbers.cast(dtype).cast(DType::F32)
+                };
                 let learned = zero.iter().map(numbers);
                 learned
                     .map(|row| Param::from_tensor(row.detach()))
@@ -224,35 +238,44 @@ where
             let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
             by_loop.truncation = truncation;
             by_loop.initial_state = layer.initial_state.clone();
+            let layer = lstm_core::cast(layer, dtype.into());
             assert!(layer.runs_on_kernels(&device), "{name}");
             assert!(!by_loop.runs_on_kernels(&device), "{name}");
-            let x = draw.tensor([b, t, i], 1.0).require_grad();
+            let x = draw.tensor([b, t, i], 1.0);
             let zero = cell.zero_state(b, &device);
             // Above zero, since an sLSTM divides by a part of it.
-            let state = zero.map(|zero| {
-                let numbers = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
-                numbers.detach().require_grad()
-            });
+            let state = zero.map(|zero| (draw.tensor(zero.dims(), 1.0).abs() + 0.2).cast(dtype));
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
+                let dtype = if fused { dtype } else { DType::F32 };
+                let x = x.clone().cast(dtype).detach().require_grad();
+                let state = state.map(|tensor| tensor.cast(dtype).detach().require_grad());
                 let given = Some(state.map(|tensor| tensor));
                 let (y, last) = match fused {
                     true => layer.forward_with(x.clone(), given, &steps),
                     false => by_loop.forward_with(x.clone(), given, &steps),
                 };
+                assert_eq!(y.dtype(), dtype);
                 let mut results = vec![y.clone().into_data()];
-                let mut loss = (y * of_output.clone()).sum();
+                // The loss itself in float32.
+                let part = |result: Tensor<3>, upstream: Tensor<3>| {
+                    (result.cast(DType::F32) * upstream).sum()
+                };
+                let mut loss = part(y, of_output.clone());
                 for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
                     results.push(tensor.clone().into_data());
-                    loss = loss + (tensor * upstream).sum();
+                    loss = loss + part(tensor.unsqueeze(), upstream.unsqueeze());
                 }
                 let gradients = loss.backward();
                 results.push(x.grad(&gradients).unwrap().into_data());
                 let of_state = state.tensors().into_iter();
                 results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
                 let mut visitor = OfParameters(&gradients, results);
-                layer.visit(&mut visitor);
+                match fused {
+                    true => layer.visit(&mut visitor),
+                    false => by_loop.visit(&mut visitor),
+                }
                 visitor.1
             };
             let threads = 1 + seed as usize % 3;
@@ -265,7 +288,7 @@ where
                 "{name}, seed {seed}, {shape:?}, reverse {reverse}, {steps:?}, {truncation:?}"
             );
             // A gradient of few elements can be a sum of terms of about 1 that cancel, and has their rounding.
-            let error = compare(&what, got, results(false), TOLERANCE, 0.05);
+            let error = compare(&what, got, results(false), tolerance, 0.05);
             largest = largest.max(error);
         }
         println!("{name}: largest relative error {largest:.1e}");
