@@ -243,7 +243,8 @@ fn backward<B: Host, E: Number>(
         let there = gradient.len() == shape.num_elements();
         there.then(|| B::from_data(TensorData::new(gradient, shape)))
     };
-    let rounded = |tensor, gradient| of(tensor, E::rounded(Simd::chosen(), gradient));
+    let rounded =
+        |tensor: &FloatTensor<B>, gradient| of(tensor, E::rounded(Simd::chosen(), gradient));
     let of_maybe = |tensor: &Maybe<B>, gradient| rounded(tensor.as_option()?, gradient);
     Each {
         input: of(&inputs.input, gradients.input),

@@ -257,7 +257,10 @@ mod portable {
         #[inline(always)]
         unsafe fn store_f16(self, to: *mut f16) {
             // SAFETY: the caller's promise.
-            unsafe { to.cast().write_unaligned(self.0.map(f16::from_f32)) }
+            unsafe {
+                to.cast::<[f16; 4]>()
+                    .write_unaligned(self.0.map(f16::from_f32))
+            }
         }
 
         #[inline(always)]
@@ -269,7 +272,10 @@ mod portable {
         #[inline(always)]
         unsafe fn store_bf16(self, to: *mut bf16) {
             // SAFETY: the caller's promise.
-            unsafe { to.cast().write_unaligned(self.0.map(bf16::from_f32)) }
+            unsafe {
+                to.cast::<[bf16; 4]>()
+                    .write_unaligned(self.0.map(bf16::from_f32))
+            }
         }
 
         // Fused where that is an instruction; elsewhere fusing would be a call of a slow function.
