@@ -68,7 +68,13 @@ impl<C: Cell> Layer for Recurrent<C> {
             .narrow(1, output.dims()[1] - 1, 1)
             .squeeze_dim(1);
         let streamed = lstm_core::RecurrentState::output(&state.unwrap());
-        assert_near(&last, &streamed, 1e-5);
+        // A step in float16 rounds each sum; over a sequence kernels round the states they give.
+        let tolerance = if last.dtype() == DType::F32 {
+            1e-5
+        } else {
+            2e-3
+        };
+        assert_near(&last, &streamed, tolerance);
         output
     }
 }

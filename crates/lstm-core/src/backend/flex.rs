@@ -1,6 +1,6 @@
 //! Flex: its tensors are read where they lie.
 
-use super::host::{self, Host};
+use super::host::{self, Host, Number};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
@@ -8,15 +8,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
 impl Host for Flex {
-    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)> {
+    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
         let layout = tensor.layout();
-        let numbers = &tensor.storage::<f32>()[layout.start_offset()..];
+        let numbers = &tensor.storage::<E>()[layout.start_offset()..];
         Some((numbers, layout.strides().to_vec()))
     }
 
-    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32> {
+    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E> {
         let ordered = tensor.to_contiguous();
-        ordered.storage::<f32>().to_vec()
+        ordered.storage::<E>().to_vec()
     }
 
     fn from_data(data: TensorData) -> FloatTensor<Self> {

@@ -1,36 +1,53 @@
 //! The kernels for every backend whose tensors lie in this machine's memory.
 
-use super::cpu::{self, Buffer, Cell, Recurrence, Sequence, Simd, Sizes, Wanted, Weights};
+use super::cpu::{self, Buffer, Cell, Element, Recurrence, Sequence, Simd, Sizes, Wanted, Weights};
 use crate::ops::{
     CellKind, Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream,
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData, bf16, f16};
 use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A backend whose tensors lie in this machine's memory.
 pub trait Host: Backend {
-    /// The numbers of a float32 tensor in memory, the first one first, and how far apart neighbours of
+    /// The numbers of a tensor of this type in memory, the first one first, and how far apart neighbours of
     /// each dimension are. `None` where the numbers can't be had that way.
-    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)>;
+    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)>;
 
-    /// A copy of the numbers of a float32 tensor in row-major order.
-    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32>;
+    /// A copy of the numbers of a tensor of this type in row-major order.
+    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E>;
 
     /// A tensor from its data.
     fn from_data(data: TensorData) -> FloatTensor<Self>;
 }
 
-/// A tensor's numbers in row-major order, where they lie if they lie so.
-fn numbers<B: Host>(tensor: &FloatTensor<B>) -> Cow<'_, [f32]> {
+/// A type of a tensor's numbers.
+pub trait Number: Element + burn::tensor::Element + bytemuck::Pod {}
+
+impl<E: Element + burn::tensor::Element + bytemuck::Pod> Number for E {}
+
+/// Calls `$function::<B, E>` with the type of a tensor's numbers as `E`.
+macro_rules! typed {
+    ($function:ident::<$backend:ty>($dtype:expr)($($argument:expr),*)) => {
+        match $dtype {
+            DType::F32 => $function::<$backend, f32>($($argument),*),
+            DType::F16 => $function::<$backend, f16>($($argument),*),
+            DType::BF16 => $function::<$backend, bf16>($($argument),*),
+            other => unreachable!("tensors of {other:?} are not sent here"),
+        }
+    };
+}
+
+/// A tensor's numbers in row-major order. Borrowed if it is row-major already, copied otherwise.
+fn numbers<B: Host, E: Number>(tensor: &FloatTensor<B>) -> Cow<'_, [E]> {
     let shape = tensor.shape();
     let mut row_major = vec![1; shape.num_dims()];
     for dimension in (1..row_major.len()).rev() {
         row_major[dimension - 1] = row_major[dimension] * shape[dimension] as isize;
     }
-    match B::in_place(tensor) {
+    match B::in_place::<E>(tensor) {
         Some((numbers, strides)) if strides == row_major => {
             Cow::Borrowed(&numbers[..shape.num_elements()])
         }
@@ -38,17 +55,33 @@ fn numbers<B: Host>(tensor: &FloatTensor<B>) -> Cow<'_, [f32]> {
     }
 }
 
-/// The numbers of a sequence `[B, T, _]`, where they lie if its features lie side by side.
-struct Steps<'a> {
-    numbers: Cow<'a, [f32]>,
+/// As [`numbers`], of the type that kernels compute with.
+fn wide<B: Host, E: Number>(tensor: &FloatTensor<B>) -> Cow<'_, [f32]> {
+    let widened = |elements: &[E]| {
+        let mut wide = vec![0.0; elements.len()];
+        E::read(Simd::chosen(), elements, &mut wide);
+        wide
+    };
+    match numbers::<B, E>(tensor) {
+        Cow::Borrowed(elements) => match E::as_numbers(elements) {
+            Some(numbers) => Cow::Borrowed(numbers),
+            None => Cow::Owned(widened(elements)),
+        },
+        Cow::Owned(elements) => Cow::Owned(widened(&elements)),
+    }
+}
+
+/// The numbers of a sequence `[B, T, _]`. Borrowed if its features lie side by side, copied otherwise.
+struct Steps<'a, E: Clone> {
+    numbers: Cow<'a, [E]>,
     row: usize,
     step: usize,
 }
 
-impl<'a> Steps<'a> {
+impl<'a, E: Number> Steps<'a, E> {
     fn of<B: Host>(tensor: &'a FloatTensor<B>) -> Self {
         let [_, time, features] = tensor.shape().dims();
-        if let Some((numbers, strides)) = B::in_place(tensor)
+        if let Some((numbers, strides)) = B::in_place::<E>(tensor)
             && let [row, step, feature] = strides[..]
             && row >= 0
             && step >= 0
@@ -67,7 +100,17 @@ impl<'a> Steps<'a> {
         }
     }
 
-    fn sequence(&self) -> Sequence<'_> {
+    /// The same of the type that kernels compute with.
+    fn wide<B: Host>(tensor: &'a FloatTensor<B>) -> Steps<'a, f32> {
+        let [_, time, features] = tensor.shape().dims();
+        Steps {
+            numbers: wide::<B, E>(tensor),
+            row: time * features,
+            step: features,
+        }
+    }
+
+    fn sequence(&self) -> Sequence<'_, E> {
         Sequence {
             numbers: &self.numbers,
             row: self.row,
@@ -77,28 +120,28 @@ impl<'a> Steps<'a> {
 }
 
 /// The numbers of [`Inputs`].
-struct Read<'a> {
+struct Read<'a, E: Number> {
     kind: CellKind,
     cell: Box<dyn Cell>,
     sizes: Sizes,
-    input: Steps<'a>,
-    input_weight: Cow<'a, [f32]>,
-    bias: Cow<'a, [f32]>,
-    recurrent_weight: Cow<'a, [f32]>,
+    input: Steps<'a, E>,
+    input_weight: Cow<'a, [E]>,
+    bias: Cow<'a, [E]>,
+    recurrent_weight: Cow<'a, [E]>,
     hidden: Cow<'a, [f32]>,
     memory: Cow<'a, [f32]>,
     peepholes: Cow<'a, [f32]>,
     mask: Cow<'a, [f32]>,
-    change: Option<Steps<'a>>,
+    change: Option<Steps<'a, f32>>,
     lengths: Option<&'a [usize]>,
 }
 
-impl<'a> Read<'a> {
+impl<'a, E: Number> Read<'a, E> {
     fn new<B: Host>(inputs: &'a Inputs<B>) -> Self {
         let [batch, time, input] = inputs.input.shape().dims();
         let [_, hidden] = inputs.hidden.shape().dims();
         let there = |tensor: &'a Maybe<B>| match tensor.as_option() {
-            Some(tensor) => numbers::<B>(tensor),
+            Some(tensor) => wide::<B, E>(tensor),
             None => Cow::Borrowed(&[][..]),
         };
         Self {
@@ -112,19 +155,19 @@ impl<'a> Read<'a> {
                 reverse: inputs.reverse,
             },
             input: Steps::of::<B>(&inputs.input),
-            input_weight: numbers::<B>(&inputs.input_weight),
-            bias: numbers::<B>(&inputs.bias),
-            recurrent_weight: numbers::<B>(&inputs.recurrent_weight),
-            hidden: numbers::<B>(&inputs.hidden),
+            input_weight: numbers::<B, E>(&inputs.input_weight),
+            bias: numbers::<B, E>(&inputs.bias),
+            recurrent_weight: numbers::<B, E>(&inputs.recurrent_weight),
+            hidden: wide::<B, E>(&inputs.hidden),
             memory: there(&inputs.memory),
             peepholes: there(&inputs.peepholes),
             mask: there(&inputs.mask),
-            change: inputs.change.as_option().map(Steps::of::<B>),
+            change: inputs.change.as_option().map(Steps::<E>::wide::<B>),
             lengths: inputs.lengths.as_deref(),
         }
     }
 
-    fn recurrence(&self) -> Recurrence<'_> {
+    fn recurrence(&self) -> Recurrence<'_, E> {
         Recurrence {
             cell: &*self.cell,
             spec: self.kind.spec(),
@@ -151,26 +194,74 @@ impl<'a> Read<'a> {
 pub(crate) fn recurrence<B: Host>(
     inputs: &Inputs<B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    forward(inputs, false).0.into_tuple()
+    typed!(forward::<B>(inputs.input.dtype())(inputs, false))
+        .0
+        .into_tuple()
 }
 
-fn forward<B: Host>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Buffer) {
-    let read = Read::new(inputs);
+fn forward<B: Host, E: Number>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Buffer) {
+    let read = Read::<E>::new(inputs);
     let forward = read.recurrence().forward(keep);
-    let like = |shape, numbers| B::from_data(TensorData::new(numbers, shape));
+    let state = |tensor: &FloatTensor<B>, numbers| {
+        let numbers = E::rounded(Simd::chosen(), numbers);
+        B::from_data(TensorData::new(numbers, tensor.shape()))
+    };
+    let output = TensorData::new(forward.output, inputs.output_shape());
     let outputs = Outputs {
-        output: like(inputs.output_shape(), forward.output),
-        hidden: like(inputs.hidden.shape(), forward.hidden),
-        memory: (inputs.memory.as_option()).map(|memory| like(memory.shape(), forward.memory)),
+        output: B::from_data(output),
+        hidden: state(&inputs.hidden, forward.hidden),
+        memory: (inputs.memory.as_option()).map(|memory| state(memory, forward.memory)),
     };
     (outputs, forward.kept)
+}
+
+fn backward<B: Host, E: Number>(
+    inputs: &Inputs<B>,
+    output: &FloatTensor<B>,
+    saved: &Buffer,
+    upstream: &Upstream<B>,
+    wanted: Each<bool>,
+) -> Each<Option<FloatTensor<B>>> {
+    let read = Read::<E>::new(inputs);
+    let output = Steps::<E>::of::<B>(output);
+    let of_steps = upstream.output.as_option().map(Steps::of::<B>);
+    let [of_hidden, of_memory] =
+        [&upstream.hidden, &upstream.memory].map(|state| state.as_option().map(wide::<B, E>));
+    let upstream = cpu::Upstream {
+        output: of_steps.as_ref().map(Steps::sequence),
+        hidden: of_hidden.as_deref(),
+        memory: of_memory.as_deref(),
+    };
+    let output = output.sequence();
+    let only = Wanted {
+        input: wanted.input,
+        weights: wanted.input_weight || wanted.bias || wanted.recurrent_weight,
+    };
+    let gradients = read.recurrence().backward(upstream, output, saved, only);
+    let of = |tensor: &FloatTensor<B>, gradient: Vec<E>| {
+        let shape = tensor.shape();
+        let there = gradient.len() == shape.num_elements();
+        there.then(|| B::from_data(TensorData::new(gradient, shape)))
+    };
+    let rounded =
+        |tensor: &FloatTensor<B>, gradient| of(tensor, E::rounded(Simd::chosen(), gradient));
+    let of_maybe = |tensor: &Maybe<B>, gradient| rounded(tensor.as_option()?, gradient);
+    Each {
+        input: of(&inputs.input, gradients.input),
+        input_weight: of(&inputs.input_weight, gradients.weights.input),
+        bias: of(&inputs.bias, gradients.weights.bias),
+        recurrent_weight: of(&inputs.recurrent_weight, gradients.weights.recurrent),
+        peepholes: of_maybe(&inputs.peepholes, gradients.peepholes),
+        hidden: rounded(&inputs.hidden, gradients.hidden),
+        memory: of_maybe(&inputs.memory, gradients.memory),
+    }
 }
 
 impl<B: Host + RecurrentBackend> RecurrentKernels for B {
     type Saved = Arc<Buffer>;
 
     fn forward(inputs: &Inputs<B>) -> (Outputs<B>, Arc<Buffer>) {
-        let (outputs, kept) = forward(inputs, true);
+        let (outputs, kept) = typed!(forward::<B>(inputs.input.dtype())(inputs, true));
         (outputs, Arc::new(kept))
     }
 
@@ -181,36 +272,8 @@ impl<B: Host + RecurrentBackend> RecurrentKernels for B {
         upstream: &Upstream<B>,
         wanted: Each<bool>,
     ) -> Each<Option<FloatTensor<B>>> {
-        let read = Read::new(inputs);
-        let output = Steps::of::<B>(output);
-        let of_steps = upstream.output.as_option().map(Steps::of::<B>);
-        let [of_hidden, of_memory] =
-            [&upstream.hidden, &upstream.memory].map(|state| state.as_option().map(numbers::<B>));
-        let upstream = cpu::Upstream {
-            output: of_steps.as_ref().map(Steps::sequence),
-            hidden: of_hidden.as_deref(),
-            memory: of_memory.as_deref(),
-        };
-        let output = output.sequence();
-        let only = Wanted {
-            input: wanted.input,
-            weights: wanted.input_weight || wanted.bias || wanted.recurrent_weight,
-        };
-        let gradients = read.recurrence().backward(upstream, output, saved, only);
-        let of = |tensor: &FloatTensor<B>, gradient: Vec<f32>| {
-            let shape = tensor.shape();
-            let there = gradient.len() == shape.num_elements();
-            there.then(|| B::from_data(TensorData::new(gradient, shape)))
-        };
-        let of_maybe = |tensor: &Maybe<B>, gradient| of(tensor.as_option()?, gradient);
-        Each {
-            input: of(&inputs.input, gradients.input),
-            input_weight: of(&inputs.input_weight, gradients.weights.input),
-            bias: of(&inputs.bias, gradients.weights.bias),
-            recurrent_weight: of(&inputs.recurrent_weight, gradients.weights.recurrent),
-            peepholes: of_maybe(&inputs.peepholes, gradients.peepholes),
-            hidden: of(&inputs.hidden, gradients.hidden),
-            memory: of_maybe(&inputs.memory, gradients.memory),
-        }
+        typed!(backward::<B>(inputs.input.dtype())(
+            inputs, output, saved, upstream, wanted
+        ))
     }
 }

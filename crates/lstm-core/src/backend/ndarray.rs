@@ -2,7 +2,7 @@
 
 #![allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 
-use super::host::{self, Host};
+use super::host::{self, Host, Number};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayTensor;
@@ -10,23 +10,37 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
+/// Something of the view of a tensor's numbers, whose type can't be named outside of burn-ndarray.
+macro_rules! on_view {
+    ($tensor:ident, |$view:ident| $body:expr) => {
+        match $tensor {
+            NdArrayTensor::F32(storage) => {
+                let $view = storage.view();
+                $body
+            }
+            NdArrayTensor::F64(storage) => {
+                let $view = storage.view();
+                $body
+            }
+            _ => unreachable!("only float32 and float64 tensors are sent here"),
+        }
+    };
+}
+
 impl Host for NdArray {
-    fn in_place(tensor: &FloatTensor<Self>) -> Option<(&[f32], Vec<isize>)> {
-        let NdArrayTensor::F32(storage) = tensor else {
-            unreachable!("only float32 tensors are sent here");
-        };
-        let view = storage.view();
-        let strides = view.strides().to_vec();
-        // In any order of the dimensions, as long as nothing is left out between.
-        let numbers = view.to_slice_memory_order()?;
-        Some((numbers, strides))
+    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
+        on_view!(tensor, |view| {
+            let strides = view.strides().to_vec();
+            // In any order of the dimensions, as long as nothing is left out between.
+            let numbers = view.to_slice_memory_order()?;
+            Some((bytemuck::cast_slice(numbers), strides))
+        })
     }
 
-    fn in_order(tensor: &FloatTensor<Self>) -> Vec<f32> {
-        let NdArrayTensor::F32(storage) = tensor else {
-            unreachable!("only float32 tensors are sent here");
-        };
-        storage.view().iter().copied().collect()
+    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E> {
+        on_view!(tensor, |view| {
+            view.iter().map(|number| bytemuck::cast(*number)).collect()
+        })
     }
 
     fn from_data(data: TensorData) -> FloatTensor<Self> {

@@ -283,6 +283,9 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
             check(what, weight.dtype());
         }
     }
+    if let Some(mask) = &kernel.mask {
+        check("recurrent mask", mask.dtype());
+    }
     for (what, state) in STATES.into_iter().zip(states) {
         check(what, state.dtype());
     }
@@ -318,7 +321,9 @@ pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
 fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
-        burn::backend::DispatchDevice::Flex(_) => dtype == DType::F32,
+        burn::backend::DispatchDevice::Flex(_) => {
+            matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+        }
         #[cfg(feature = "ndarray")]
         burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
         #[cfg(feature = "wgpu")]

@@ -1,7 +1,7 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use crate::case::Random;
+use crate::case::{HALF_PRECISION, Random};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
@@ -108,7 +108,8 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
             _ => 1.5,
         });
         let mask = TensorData::new(mask.collect::<Vec<f32>>(), [batch, units]);
-        let mask = Tensor::from_data(mask, &state.output().device());
+        let (device, dtype) = (state.output().device(), state.output().dtype());
+        let mask = Tensor::from_data(mask, (&device, dtype));
         WithMask { state, mask }
     }
 
@@ -129,7 +130,7 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
     }
 }
 
-/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states.
+/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states, of few digits.
 fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
     let mut zoneout = Zoneout::new(cell, probabilities);
     for keep in &mut zoneout.keep {
@@ -186,12 +187,22 @@ pub fn compare(
     largest
 }
 
-/// Compares kernels and reference in some random cases.
+/// Compares kernels and reference in some random cases, in float32 and what else the device has; the reference always
+/// in float32.
 fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
 where
     C::State: Sync,
 {
-    for device in devices {
+    let types = [(DType::F32, TOLERANCE)].into_iter().chain(HALF_PRECISION);
+    let pairs = devices.iter().flat_map(|device| {
+        let types = types.clone();
+        types.map(move |(dtype, tolerance)| (device, dtype, tolerance))
+    });
+    for (device, dtype, tolerance) in pairs {
+        if !device.supports_dtype(dtype) {
+            continue;
+        }
+        let name = format!("{name}, {dtype:?}");
         let mut largest = 0f32;
         for seed in 0..CASES {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -209,12 +220,15 @@ where
             let reverse = rng.random_bool(0.5);
             let steps = random_steps(&mut rng, [b, t]);
             let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
+            // (Between windows half precision rounds the states, and at a corner a gradient hangs on the last bit.)
+            let truncation = truncation.filter(|_| dtype == DType::F32);
             let learned_state = rng.random_bool(0.5);
             let device = device.clone().autodiff();
             let mut draw = Random {
                 rng,
                 device: device.clone(),
                 dtype: DType::F32,
+                rounded: dtype,
             };
             let cell = cell(i, h, &device).map(&mut draw);
             let mut layer = Recurrent::new(cell.clone()).with_reverse(reverse);
@@ -222,7 +236,10 @@ where
             layer.initial_state = learned_state.then(|| {
                 let zero = cell.zero_state(1, &device).tensors();
                 // Above zero, since an sLSTM divides by a part of it.
-                let numbers = |zero: &Tensor<2>| draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
+                let numbers = |zero: &Tensor<2>| {
+                    let numbers = draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
+                    numbers.cast(dtype).cast(DType::F32)
+                };
                 let learned = zero.iter().map(numbers);
                 learned
                     .map(|row| Param::from_tensor(row.detach()))
@@ -231,35 +248,47 @@ where
             let mut by_loop = Recurrent::new(Loop { cell: cell.clone() }).with_reverse(reverse);
             by_loop.truncation = truncation;
             by_loop.initial_state = layer.initial_state.clone();
+            let layer = lstm_core::cast(layer, dtype.into());
             assert!(layer.runs_on_kernels(&device), "{name}");
             assert!(!by_loop.runs_on_kernels(&device), "{name}");
-            let x = draw.tensor([b, t, i], 1.0).require_grad();
+            let x = draw.tensor([b, t, i], 1.0);
             let zero = cell.zero_state(b, &device);
             // Above zero, since an sLSTM divides by a part of it.
-            let state = zero.map(|zero| {
-                let numbers = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
-                numbers.detach().require_grad()
-            });
+            let state = zero.map(|zero| (draw.tensor(zero.dims(), 1.0).abs() + 0.2).cast(dtype));
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
-                let given = Some(state.map(|tensor| tensor));
+                let dtype = if fused { dtype } else { DType::F32 };
+                let x = x.clone().cast(dtype).detach().require_grad();
+                let state = state.map(|tensor| tensor.cast(dtype).detach().require_grad());
+                let mut tensors = state.tensors().into_iter();
+                // With a mask of the type, if there is one.
+                let given = cell.zero_state(b, (&device, dtype));
+                let given = Some(given.map(|_| tensors.next().unwrap()));
                 let (y, last) = match fused {
                     true => layer.forward_with(x.clone(), given, &steps),
                     false => by_loop.forward_with(x.clone(), given, &steps),
                 };
+                assert_eq!(y.dtype(), dtype);
                 let mut results = vec![y.clone().into_data()];
-                let mut loss = (y * of_output.clone()).sum();
+                // The loss itself in float32.
+                let part = |result: Tensor<3>, upstream: Tensor<3>| {
+                    (result.cast(DType::F32) * upstream).sum()
+                };
+                let mut loss = part(y, of_output.clone());
                 for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
                     results.push(tensor.clone().into_data());
-                    loss = loss + (tensor * upstream).sum();
+                    loss = loss + part(tensor.unsqueeze(), upstream.unsqueeze());
                 }
                 let gradients = loss.backward();
                 results.push(x.grad(&gradients).unwrap().into_data());
                 let of_state = state.tensors().into_iter();
                 results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
                 let mut visitor = OfParameters(&gradients, results);
-                layer.visit(&mut visitor);
+                match fused {
+                    true => layer.visit(&mut visitor),
+                    false => by_loop.visit(&mut visitor),
+                }
                 visitor.1
             };
             let threads = 1 + seed as usize % 3;
@@ -272,7 +301,7 @@ where
                 "{name}, seed {seed}, {shape:?}, reverse {reverse}, {steps:?}, {truncation:?}"
             );
             // A gradient of few elements can be a sum of terms of about 1 that cancel, and has their rounding.
-            let error = compare(&what, got, results(false), TOLERANCE, 0.05);
+            let error = compare(&what, got, results(false), tolerance, 0.05);
             largest = largest.max(error);
         }
         println!("{name}: largest relative error {largest:.1e}");
@@ -307,7 +336,7 @@ fn gru() {
     });
     check("gru with zoneout, reset first", &cpu(), |i, h, device| {
         let gru = GruCellConfig::new(i, h).with_reset_after(false);
-        zoneout(gru.init(device), &[0.3])
+        zoneout(gru.init(device), &[0.25])
     });
     check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
@@ -445,21 +474,21 @@ fn recurrent_dropout() {
 #[test]
 fn zoned_out() {
     check("rnn with zoneout", &cpu(), |i, h, device| {
-        zoneout(RnnCellConfig::new(i, h).init(device), &[0.3])
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.25])
     });
     check("gru with zoneout", &cpu(), |i, h, device| {
-        zoneout(GruCellConfig::new(i, h).init(device), &[0.3])
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.25])
     });
     check("lstm with zoneout", &cpu(), |i, h, device| {
-        zoneout(LstmCellConfig::new(i, h).init(device), &[0.1, 0.4])
+        zoneout(LstmCellConfig::new(i, h).init(device), &[0.125, 0.375])
     });
     check("slstm with zoneout", &cpu(), |i, h, device| {
-        let probabilities = [0.1, 0.4, 0.2, 0.3];
+        let probabilities = [0.125, 0.375, 0.25, 0.25];
         zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
     });
     check("lstm with zoneout and dropout", &cpu(), |i, h, device| {
         let lstm = LstmCellConfig::new(i, h).init(device);
-        zoneout(masked(lstm), &[0.1, 0.4])
+        zoneout(masked(lstm), &[0.125, 0.375])
     });
 }
 

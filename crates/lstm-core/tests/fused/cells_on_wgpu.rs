@@ -76,6 +76,7 @@ impl Case {
             rng: ChaCha8Rng::seed_from_u64(self.seed),
             device: device.clone(),
             dtype,
+            rounded: DType::F32,
         };
         let cell = cell(i, h, &device).map(&mut draw);
         let x = draw.tensor([b, t, i], 1.0).require_grad();

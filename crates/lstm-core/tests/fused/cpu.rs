@@ -1,7 +1,9 @@
 //! The kernels for the CPU in 500 random cases for each backend and instruction set. And what must hold
 //! of kernels with several threads, with NaN and with infinity.
 
-use crate::case::{CASES, Case, Cell, bits, compare, print_largest};
+use crate::case::{
+    CASES, Case, Cell, HALF_PRECISION, bits, compare, compare_within, print_largest,
+};
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeMap;
@@ -94,6 +96,34 @@ fn random_cases() {
         }
         for (cell, largest) in largest {
             print_largest(&format!("{name}, {cell:?}"), &largest);
+        }
+    }
+}
+
+/// Float16 and bfloat16 on Flex against the reference loop in float32, of the same numbers.
+#[test]
+fn half_precision() {
+    let device = Device::flex();
+    let pools: Vec<ThreadPool> = (1..=4).map(pool).collect();
+    for (dtype, tolerance) in HALF_PRECISION {
+        let mut largest = BTreeMap::new();
+        for seed in 0..CASES / 5 {
+            let exact = Case {
+                rounded: dtype,
+                ..Case::draw(seed)
+            };
+            let case = Case {
+                dtype,
+                ..exact.clone()
+            };
+            let got = pools[case.threads - 1].install(|| case.results(&device, true));
+            let want = exact.results(&device, false);
+            let largest = largest.entry(case.cell).or_default();
+            let within = (dtype, tolerance);
+            compare_within(within, &format!("{case:?}"), got, want, largest);
+        }
+        for (cell, largest) in largest {
+            print_largest(&format!("{dtype:?}, {cell:?}"), &largest);
         }
     }
 }

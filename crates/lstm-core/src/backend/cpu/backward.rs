@@ -7,6 +7,7 @@
 
 use super::cell::{Kept, Rows, StepBack};
 use super::cores::Taken;
+use super::element::{Element, add};
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
@@ -30,9 +31,9 @@ pub(crate) struct Wanted {
 
 /// The gradients of what [`Forward`](super::forward::Forward) has, of that which the loss sees.
 #[derive(Clone, Copy)]
-pub(crate) struct Upstream<'a> {
+pub(crate) struct Upstream<'a, E> {
     /// Of the hidden states of all steps, `[B, T, H]`.
-    pub output: Option<Sequence<'a>>,
+    pub output: Option<Sequence<'a, E>>,
     /// Of the final hidden state, `[B, H]`.
     pub hidden: Option<&'a [f32]>,
     /// Of the other final states, `[B, M·H]`.
@@ -40,10 +41,10 @@ pub(crate) struct Upstream<'a> {
 }
 
 /// The gradients of a loss.
-pub(crate) struct Gradients {
+pub(crate) struct Gradients<E> {
     /// `[B, T, I]`, or empty if it isn't wanted.
-    pub input: Vec<f32>,
-    pub weights: WeightGradients,
+    pub input: Vec<E>,
+    pub weights: WeightGradients<E>,
     /// `[B, H]`
     pub hidden: Vec<f32>,
     /// `[B, M·H]`
@@ -53,8 +54,8 @@ pub(crate) struct Gradients {
 }
 
 /// What the threads share.
-struct Walk<'a> {
-    recurrence: &'a Recurrence<'a>,
+struct Walk<'a, E> {
+    recurrence: &'a Recurrence<'a, E>,
     wanted: Wanted,
     /// Whether the weights, and their gradients, stay [in place](super::in_place).
     in_place: bool,
@@ -71,9 +72,9 @@ struct Walk<'a> {
     /// respect to what it reads, `[B, padded H]`.
     second: Option<(usize, Shared<'a>, Shared<'a>)>,
     /// See [`Forward`](super::forward::Forward).
-    output: Sequence<'a>,
+    output: Sequence<'a, E>,
     kept: Kept<'a>,
-    upstream: Upstream<'a>,
+    upstream: Upstream<'a, E>,
     /// The states but `h` before the first step, `[B, M, padded H]`.
     memory: Shared<'a>,
     /// `[P, padded H]`
@@ -93,19 +94,19 @@ struct Walk<'a> {
     of_a_unit: usize,
     /// Of each team: the gradients with respect to the peepholes, `[P, padded H]`.
     peephole_gradients: &'a [Shared<'a>],
-    input_gradient: Shared<'a>,
-    weight_rows: &'a [Shared<'a>],
+    input_gradient: Shared<'a, E>,
+    weight_rows: &'a [Shared<'a, E>],
 }
 
-impl Recurrence<'_> {
+impl<E: Element> Recurrence<'_, E> {
     /// From the gradients `upstream`; `output` are the hidden states of all steps.
     pub fn backward(
         &self,
-        upstream: Upstream,
-        output: Sequence,
+        upstream: Upstream<E>,
+        output: Sequence<E>,
         kept: &Buffer,
         wanted: Wanted,
-    ) -> Gradients {
+    ) -> Gradients<E> {
         // (The cut makes a difference; see `team`.)
         let plan = self.plan(self.threads);
         let taken = plan.take();
@@ -116,11 +117,11 @@ impl Recurrence<'_> {
         &self,
         plan: Plan,
         taken: Taken,
-        upstream: Upstream,
-        output: Sequence,
+        upstream: Upstream<E>,
+        output: Sequence<E>,
         kept: &Buffer,
         wanted: Wanted,
-    ) -> Gradients {
+    ) -> Gradients<E> {
         let (spec, sizes) = (&self.spec, self.sizes);
         let Sizes {
             batch,
@@ -204,7 +205,7 @@ impl Recurrence<'_> {
         };
         let of_teams = peephole_gradients.iter_mut();
         let mut peepholes = vec![0.0; spec.peepholes * hidden];
-        of_teams.for_each(|team| add(&mut peepholes, &state(team, spec.peepholes)));
+        of_teams.for_each(|team| add(&state(team, spec.peepholes), &mut peepholes));
         Gradients {
             peepholes,
             input,
@@ -223,12 +224,6 @@ fn chunk_rows(rows: usize, time: usize) -> usize {
 
 fn steps_of_chunk(rows: usize, time: usize) -> usize {
     (CHUNK / rows.max(1)).clamp(1, time)
-}
-
-/// Adds numbers to others.
-fn add(to: &mut [f32], numbers: &[f32]) {
-    let pairs = to.iter_mut().zip(numbers);
-    pairs.for_each(|(to, number)| *to += number);
 }
 
 /// Some rows, and steps that follow each other.
@@ -276,7 +271,7 @@ struct Back<'a> {
 /// Rows of the weights' gradients that are one task.
 const ROWS_OF_A_TASK: usize = 8;
 
-impl Work for Walk<'_> {
+impl<E: Element> Work for Walk<'_, E> {
     fn tasks(&self) -> [usize; 2] {
         if self.in_place {
             return [0, 0];
@@ -424,7 +419,7 @@ impl Work for Walk<'_> {
     }
 }
 
-impl Walk<'_> {
+impl<E: Element> Walk<'_, E> {
     /// Numbers of a row `[x, 1, h]`, and of what a second product reads.
     fn read_depth(&self) -> usize {
         let sizes = self.recurrence.sizes;
@@ -559,7 +554,7 @@ impl Walk<'_> {
     }
 
     /// The weights of a panel, in place, and the gradients of their sums in a chunk, from row `row` on.
-    fn in_place(&self, member: &Member, panel: usize, row: usize) -> (InPlace<'_>, Rows) {
+    fn in_place(&self, member: &Member, panel: usize, row: usize) -> (InPlace<'_, E>, Rows) {
         let weights = InPlace {
             recurrence: self.recurrence,
             units: self.panels.units[panel].clone(),
@@ -720,6 +715,7 @@ impl Walk<'_> {
         after: Option<usize>,
     ) -> Start {
         let recurrence = self.recurrence;
+        let simd = recurrence.simd;
         let upstream = self.upstream.output.zip(k);
         let direct = recurrence.cell.direct() || recurrence.change.is_some();
         let masked = !recurrence.mask.is_empty();
@@ -735,8 +731,8 @@ impl Walk<'_> {
                 .map(|(upstream, k)| &upstream.of(row, recurrence.sizes.step(k))[units.clone()]);
             let passes = after.is_some_and(|k| direct || !takes_part(row, k));
             match (upstream, passes) {
-                (Some(upstream), false) => gradient.copy_from_slice(upstream),
-                (Some(upstream), true) => add(gradient, upstream),
+                (Some(upstream), false) => E::read(simd, upstream, gradient),
+                (Some(upstream), true) => E::add(simd, upstream, gradient),
                 (None, false) => gradient.fill(0.0),
                 (None, true) => {}
             }
@@ -757,7 +753,7 @@ impl Walk<'_> {
         for (row, upstream) in rows.clone().zip(upstream.skip(rows.start)) {
             // SAFETY: the caller's promise.
             let gradient = unsafe { self.hidden_gradient_of(row, units) };
-            add(gradient, &upstream[units.clone()]);
+            add(&upstream[units.clone()], gradient);
         }
     }
 
@@ -801,7 +797,7 @@ impl Walk<'_> {
             return;
         }
         let recurrence = self.recurrence;
-        let sizes = recurrence.sizes;
+        let (sizes, simd) = (recurrence.sizes, recurrence.simd);
         let Sizes { input, hidden, .. } = sizes;
         let depth = self.read_depth();
         // SAFETY: it is this thread's.
@@ -817,11 +813,11 @@ impl Walk<'_> {
             let (one, rest) = rest.split_at_mut(1);
             let (h, second) = rest.split_at_mut(hidden);
             one.fill(1.0);
-            x.copy_from_slice(&recurrence.input.of(row, sizes.step(k))[..input]);
-            h.copy_from_slice(match k == 0 || active.begins(row) {
-                true => &recurrence.hidden[row * hidden..][..hidden],
-                false => &self.output.of(row, sizes.step(k - 1))[..hidden],
-            });
+            E::read(simd, &recurrence.input.of(row, sizes.step(k))[..input], x);
+            match k == 0 || active.begins(row) {
+                true => h.copy_from_slice(&recurrence.hidden[row * hidden..][..hidden]),
+                false => E::read(simd, &self.output.of(row, sizes.step(k - 1))[..hidden], h),
+            }
             if self.second.is_some() {
                 self.second_read(row, sizes.step(k), second);
             }
@@ -924,8 +920,8 @@ impl Walk<'_> {
             // SAFETY: no other thread has this row and step.
             let result = unsafe { self.input_gradient.write(start..start + input) };
             match recurrence.active(0, k).has(row) {
-                true => result.copy_from_slice(&gradient[..input]),
-                false => result.fill(0.0),
+                true => E::write(recurrence.simd, &gradient[..input], result),
+                false => result.fill(E::default()),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::cell::{Kept, Rows, Second, Step};
 use super::cores::Taken;
+use super::element::Element;
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
@@ -14,9 +15,9 @@ use std::ops::Range;
 const SUMS: usize = 48;
 
 /// What a recurrence gives.
-pub(crate) struct Forward {
+pub(crate) struct Forward<E> {
     /// The hidden states of all steps, aligned with the input, `[B, T, H]`.
-    pub output: Vec<f32>,
+    pub output: Vec<E>,
     /// `h` after the last step read, `[B, H]`.
     pub hidden: Vec<f32>,
     /// The other states after the last step read, `[B, M·H]`.
@@ -26,8 +27,8 @@ pub(crate) struct Forward {
 }
 
 /// What the threads share.
-struct Walk<'a> {
-    recurrence: &'a Recurrence<'a>,
+struct Walk<'a, E> {
+    recurrence: &'a Recurrence<'a, E>,
     panels: &'a Panels,
     /// Whether the weights stay [in place](super::in_place).
     in_place: bool,
@@ -44,7 +45,7 @@ struct Walk<'a> {
     /// `[P, padded H]`
     peepholes: Shared<'a>,
     /// See [`Forward`].
-    output: Shared<'a>,
+    output: Shared<'a, E>,
     kept: Option<Kept<'a>>,
 }
 
@@ -58,9 +59,9 @@ struct SecondProduct<'a> {
     product: Shared<'a>,
 }
 
-impl Recurrence<'_> {
+impl<E: Element> Recurrence<'_, E> {
     /// All steps, one after the other; `keep` what the way back needs.
-    pub fn forward(&self, keep: bool) -> Forward {
+    pub fn forward(&self, keep: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();
         let plan = match taken.threads() == plan.threads() {
@@ -70,7 +71,7 @@ impl Recurrence<'_> {
         self.forward_as(plan, taken, keep)
     }
 
-    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, keep: bool) -> Forward {
+    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, keep: bool) -> Forward<E> {
         let Sizes {
             batch,
             time,
@@ -139,7 +140,7 @@ impl Recurrence<'_> {
     }
 }
 
-impl Work for Walk<'_> {
+impl<E: Element> Work for Walk<'_, E> {
     fn tasks(&self) -> [usize; 2] {
         if self.in_place {
             return [self.panels.units.len() * usize::from(self.is_one_step()), 0];
@@ -154,7 +155,8 @@ impl Work for Walk<'_> {
         if self.in_place {
             let batch = recurrence.sizes.batch;
             let mut sums = Buffer::room(batch * self.panels.width(task));
-            self.cells(task..task + 1, &(0..batch), 0, sums.share());
+            let all = 0..batch;
+            self.cells(task..task + 1, &all, 0, sums.share(), &mut vec![]);
             return self.results(self.panels.real(task), 0..batch, 0);
         }
         let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
@@ -199,6 +201,7 @@ impl Work for Walk<'_> {
                 self.panels.len(rows)
             }
         });
+        let mut input = vec![];
         let mut first = true;
         for rows in pieces(member.rows()) {
             for k in 0..recurrence.sizes.time {
@@ -206,7 +209,7 @@ impl Work for Walk<'_> {
                     member.meet()?;
                 }
                 first = false;
-                self.step(member, rows.clone(), k, sums.share())?;
+                self.step(member, rows.clone(), k, sums.share(), &mut input)?;
             }
         }
         Some(())
@@ -215,9 +218,16 @@ impl Work for Walk<'_> {
     fn finish(&self, _task: usize) {}
 }
 
-impl Walk<'_> {
+impl<E: Element> Walk<'_, E> {
     /// The step read as number `k`, of the member's units.
-    fn step(&self, member: &Member, rows: Range<usize>, k: usize, sums: Shared) -> Option<()> {
+    fn step(
+        &self,
+        member: &Member,
+        rows: Range<usize>,
+        k: usize,
+        sums: Shared,
+        input: &mut Vec<f32>,
+    ) -> Option<()> {
         if !member.present() {
             return match self.second {
                 None => Some(()),
@@ -227,7 +237,7 @@ impl Walk<'_> {
         let recurrence = self.recurrence;
         let hidden = recurrence.sizes.hidden;
         let padded = padded(hidden);
-        self.cells(member.panels(self.panels), &rows, k, sums);
+        self.cells(member.panels(self.panels), &rows, k, sums, input);
         if let Some(second) = &self.second {
             // (The sums are each member's own.)
             member.meet_as_we_are()?;
@@ -323,8 +333,37 @@ impl Walk<'_> {
         }
     }
 
+    /// The input of some rows in the step read as number `k`, in `room` if it must be widened.
+    fn input(&self, rows: &Range<usize>, k: usize, room: &mut Vec<f32>) -> Rows {
+        let Recurrence {
+            input, sizes, simd, ..
+        } = *self.recurrence;
+        let t = sizes.step(k);
+        if let Some(numbers) = E::as_numbers(input.of(rows.start, t)) {
+            return Rows {
+                first: numbers.as_ptr().cast_mut(),
+                row: input.row,
+            };
+        }
+        room.resize(rows.len() * sizes.input, 0.0);
+        for (row, room) in rows.clone().zip(room.chunks_exact_mut(sizes.input)) {
+            E::read(simd, &input.of(row, t)[..sizes.input], room);
+        }
+        Rows {
+            first: room.as_mut_ptr(),
+            row: sizes.input,
+        }
+    }
+
     /// The sums of some panels, and the cell's step, or what comes before a second product.
-    fn cells(&self, panels: Range<usize>, rows: &Range<usize>, k: usize, sums: Shared) {
+    fn cells(
+        &self,
+        panels: Range<usize>,
+        rows: &Range<usize>,
+        k: usize,
+        sums: Shared,
+        input: &mut Vec<f32>,
+    ) {
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
         let spec = &recurrence.spec;
@@ -334,6 +373,7 @@ impl Walk<'_> {
             (false, None) => [Into::First, Into::Last],
             (false, Some(_)) => [Into::All, Into::Last],
         };
+        let input = self.input(rows, k, input);
         for panel in panels {
             let width = self.panels.width(panel);
             for start in rows.clone().step_by(SUMS) {
@@ -342,8 +382,8 @@ impl Walk<'_> {
                     continue;
                 }
                 let x = Left {
-                    first: recurrence.input.at(start, sizes.step(k)),
-                    row: recurrence.input.row,
+                    first: input.first.wrapping_add((start - rows.start) * input.row),
+                    row: input.row,
                     column: 1,
                     depth: sizes.input,
                     into: into_x,
@@ -399,9 +439,9 @@ impl Walk<'_> {
                 let start = (row * time + t) * hidden;
                 let output = self.output.write(start + real.start..start + real.end);
                 if active.has(row) {
-                    output.copy_from_slice(after.read(units));
+                    E::write(self.recurrence.simd, after.read(units), output);
                 } else {
-                    output.fill(0.0);
+                    output.fill(E::default());
                     after
                         .write(units.clone())
                         .copy_from_slice(before.read(units));
@@ -435,7 +475,7 @@ impl Walk<'_> {
     }
 
     /// The weights of a panel, if they stay in place.
-    fn in_place(&self, panel: usize) -> Option<InPlace<'_>> {
+    fn in_place(&self, panel: usize) -> Option<InPlace<'_, E>> {
         self.in_place.then(|| InPlace {
             recurrence: self.recurrence,
             units: self.panels.units[panel].clone(),

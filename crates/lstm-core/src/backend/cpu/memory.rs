@@ -62,7 +62,7 @@ impl std::fmt::Debug for Buffer {
 /// # Safety
 ///
 /// `write` must write them all.
-pub(super) unsafe fn written(len: usize, write: impl FnOnce(Shared)) -> Vec<f32> {
+pub(super) unsafe fn written<E>(len: usize, write: impl FnOnce(Shared<E>)) -> Vec<E> {
     let mut numbers = Vec::with_capacity(len);
     write(Shared {
         first: numbers.as_mut_ptr(),
@@ -76,19 +76,19 @@ pub(super) unsafe fn written(len: usize, write: impl FnOnce(Shared)) -> Vec<f32>
 
 /// Numbers that several threads write, each its own part, and read after they have met.
 #[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
-    first: *mut f32,
+pub(super) struct Shared<'a, E = f32> {
+    first: *mut E,
     len: usize,
-    lifetime: PhantomData<&'a mut [f32]>,
+    lifetime: PhantomData<&'a mut [E]>,
 }
 
 // SAFETY: it only hands out pointers, whose users promise not to write where others read or write.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<E: Send> Send for Shared<'_, E> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<E: Sync> Sync for Shared<'_, E> {}
 
-impl<'a> Shared<'a> {
-    pub fn new(numbers: &'a mut [f32]) -> Self {
+impl<'a, E> Shared<'a, E> {
+    pub fn new(numbers: &'a mut [E]) -> Self {
         Self {
             first: numbers.as_mut_ptr(),
             len: numbers.len(),
@@ -102,7 +102,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Where number `k` lies, or the end.
-    pub fn at(&self, k: usize) -> *mut f32 {
+    pub fn at(&self, k: usize) -> *mut E {
         assert!(k <= self.len);
         // SAFETY: it lies within, as just asserted, or at the end.
         unsafe { self.first.add(k) }
@@ -113,7 +113,7 @@ impl<'a> Shared<'a> {
     /// # Safety
     ///
     /// They must have been written, and nobody may write there while the slice lives.
-    pub unsafe fn read(&self, range: Range<usize>) -> &'a [f32] {
+    pub unsafe fn read(&self, range: Range<usize>) -> &'a [E] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: it lies within, as just asserted; the caller promises the rest.
         unsafe { std::slice::from_raw_parts(self.first.add(range.start), range.len()) }
@@ -126,7 +126,7 @@ impl<'a> Shared<'a> {
     /// Nobody else may read or write there while the slice lives, and what hasn't been written may not
     /// be read.
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn write(&self, range: Range<usize>) -> &'a mut [f32] {
+    pub unsafe fn write(&self, range: Range<usize>) -> &'a mut [E] {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: it lies within, as just asserted; the caller promises the rest.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(range.start), range.len()) }

@@ -3,12 +3,14 @@
 //! A step computes the gates' sums `z V`, with `z = [1, x, h]` and the weights below each other,
 //! `V = [b; W; R]`, panel by panel, and hands each panel to the cell's nonlinearities while it is in
 //! the innermost cache. So nothing but the states, and what the way back needs, is ever written to
-//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are multiplied, [`team`] how
-//! threads share the work, [`forward`] and [`backward`] walk over the sequence.
+//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are
+//! multiplied, [`team`] how threads share the work, [`element`] how other types than float32 are read and written,
+//! [`forward`] and [`backward`] walk over the sequence.
 
 mod backward;
 mod cell;
 mod cores;
+mod element;
 mod forward;
 mod gru;
 mod in_place;
@@ -27,6 +29,7 @@ mod weights;
 pub(crate) use backward::{Upstream, Wanted};
 pub(crate) use cell::Cell;
 use cell::{Active, Change, Rows};
+pub use element::Element;
 pub use memory::Buffer;
 pub(crate) use simd::Simd;
 pub(crate) use weights::Weights;
@@ -75,34 +78,34 @@ impl Sizes {
 
 /// A sequence `[B, T, _]` whose features lie side by side.
 #[derive(Clone, Copy)]
-pub(crate) struct Sequence<'a> {
-    pub numbers: &'a [f32],
+pub(crate) struct Sequence<'a, E> {
+    pub numbers: &'a [E],
     /// Distance in memory of a row of the batch from the one before.
     pub row: usize,
     /// Distance in memory of a step from the one before.
     pub step: usize,
 }
 
-impl<'a> Sequence<'a> {
+impl<'a, E> Sequence<'a, E> {
     /// Where row `row` at time step `t` lies.
-    fn at(self, row: usize, t: usize) -> *const f32 {
+    fn at(self, row: usize, t: usize) -> *const E {
         self.of(row, t).as_ptr()
     }
 
     /// Row `row` at time step `t`, and all behind it.
-    fn of(self, row: usize, t: usize) -> &'a [f32] {
+    fn of(self, row: usize, t: usize) -> &'a [E] {
         &self.numbers[row * self.row + t * self.step..]
     }
 }
 
 /// What a recurrence reads.
-pub(crate) struct Recurrence<'a> {
+pub(crate) struct Recurrence<'a, E> {
     pub cell: &'a dyn Cell,
     pub spec: Spec,
     pub sizes: Sizes,
     /// `x`, `[B, T, I]`
-    pub input: Sequence<'a>,
-    pub weights: Weights<'a>,
+    pub input: Sequence<'a, E>,
+    pub weights: Weights<'a, E>,
     /// `h` before the first step, `[B, H]`.
     pub hidden: &'a [f32],
     /// The other states before the first step, `[B, M·H]`.
@@ -112,7 +115,7 @@ pub(crate) struct Recurrence<'a> {
     /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`, or empty.
     pub mask: &'a [f32],
     /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, if not with all.
-    pub change: Option<Sequence<'a>>,
+    pub change: Option<Sequence<'a, f32>>,
     /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
     /// are, and its output is zero.
     pub lengths: Option<&'a [usize]>,
@@ -147,7 +150,7 @@ pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
     }
 }
 
-impl Recurrence<'_> {
+impl<E: Element> Recurrence<'_, E> {
     /// A plan for at most `threads` threads.
     fn plan(&self, threads: usize) -> Plan {
         Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())

@@ -4,11 +4,12 @@
 //! What is not fused by a processor is rounded twice there, so that instruction sets agree to
 //! float32 rounding and not bit by bit.
 
+use burn::tensor::{bf16, f16};
 use std::ops::{Add, Div, Mul, Sub};
 use std::sync::OnceLock;
 
 /// As many float32 numbers as one register holds.
-pub(super) trait Vector:
+pub trait Vector:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
     /// How many.
@@ -31,6 +32,34 @@ pub(super) trait Vector:
     /// There must be room for them at `to`, in any alignment.
     unsafe fn store(self, to: *mut f32);
 
+    /// As [`load`](Vector::load), from float16.
+    ///
+    /// # Safety
+    ///
+    /// As of `load`.
+    unsafe fn load_f16(from: *const f16) -> Self;
+
+    /// As [`store`](Vector::store), rounded to float16.
+    ///
+    /// # Safety
+    ///
+    /// As of `store`.
+    unsafe fn store_f16(self, to: *mut f16);
+
+    /// As [`load`](Vector::load), from bfloat16.
+    ///
+    /// # Safety
+    ///
+    /// As of `load`.
+    unsafe fn load_bf16(from: *const bf16) -> Self;
+
+    /// As [`store`](Vector::store), rounded to bfloat16.
+    ///
+    /// # Safety
+    ///
+    /// As of `store`.
+    unsafe fn store_bf16(self, to: *mut bf16);
+
     /// `self * factor + sum`
     fn mul_add(self, factor: Self, sum: Self) -> Self;
 
@@ -52,7 +81,7 @@ pub(super) trait Vector:
 }
 
 /// A function that is too long to stand wherever it is used. Its body is to be inlined, as a [`Kernel`]'s.
-pub(super) trait Function {
+pub trait Function {
     /// Two values of it.
     fn of<V: Vector>(self, x: V) -> (V, V);
 }
@@ -72,7 +101,7 @@ pub(super) trait Kernel {
 pub(crate) enum Simd {
     /// What every processor of the target has; NEON is part of it on 64-bit Arm.
     Portable,
-    /// 256 bits wide, with fused multiply-add.
+    /// 256 bits wide, with fused multiply-add and conversions from and to float16.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// 512 bits wide.
@@ -87,7 +116,10 @@ impl Simd {
         let mut available = vec![Self::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
                 available.push(Self::Avx2);
             }
             if is_x86_feature_detected!("avx512f") {
@@ -175,7 +207,7 @@ macro_rules! operators {
 }
 
 mod portable {
-    use super::{Add, Div, Function, Mul, Sub, Vector};
+    use super::{Add, Div, Function, Mul, Sub, Vector, bf16, f16};
     use std::array::from_fn;
 
     /// 128 bits, which the compiler finds instructions for.
@@ -214,6 +246,36 @@ mod portable {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: the caller's promise.
             unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const f16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { from.cast::<[f16; 4]>().read_unaligned() }.map(f16::to_f32))
+        }
+
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut f16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                to.cast::<[f16; 4]>()
+                    .write_unaligned(self.0.map(f16::from_f32))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { from.cast::<[bf16; 4]>().read_unaligned() }.map(bf16::to_f32))
+        }
+
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                to.cast::<[bf16; 4]>()
+                    .write_unaligned(self.0.map(bf16::from_f32))
+            }
         }
 
         // Fused where that is an instruction; elsewhere fusing would be a call of a slow function.
@@ -260,10 +322,10 @@ mod portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Add, Div, Function, Kernel, Mul, Sub, Vector};
+    use super::{Add, Div, Function, Kernel, Mul, Sub, Vector, bf16, f16};
     use std::arch::x86_64::*;
 
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub fn avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Eight>()
     }
@@ -317,6 +379,52 @@ mod x86 {
         }
 
         #[inline(always)]
+        unsafe fn load_f16(from: *const f16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut f16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let rounded = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
+                _mm_storeu_si128(to.cast(), rounded);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            })
+        }
+
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let bits = _mm256_castps_si256(self.0);
+                let upper = _mm256_srli_epi32::<16>(bits);
+                // Just below half of a unit is added, and to odd numbers half.
+                let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+                let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+                let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+                // NaN stays one.
+                let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+                let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0));
+                let rounded = _mm256_blendv_epi8(rounded, quiet, nan);
+                let [low, high] = [
+                    _mm256_castsi256_si128(rounded),
+                    _mm256_extracti128_si256::<1>(rounded),
+                ];
+                _mm_storeu_si128(to.cast(), _mm_packus_epi32(low, high));
+            }
+        }
+
+        #[inline(always)]
         fn mul_add(self, factor: Self, sum: Self) -> Self {
             Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, sum.0) })
         }
@@ -352,7 +460,7 @@ mod x86 {
         #[inline(always)]
         fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
             #[inline(never)]
-            #[target_feature(enable = "avx2,fma")]
+            #[target_feature(enable = "avx2,fma,f16c")]
             fn call<F: Function>(function: F, x: Eight) -> (Eight, Eight) {
                 function.of(x)
             }
@@ -378,6 +486,47 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: the caller's promise.
             unsafe { _mm512_storeu_ps(to, self.0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_f16(from: *const f16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+        }
+
+        #[inline(always)]
+        unsafe fn store_f16(self, to: *mut f16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
+                _mm256_storeu_si256(to.cast(), rounded);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bf16(from: *const bf16) -> Self {
+            // SAFETY: the caller's promise.
+            Self(unsafe {
+                let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+            })
+        }
+
+        // As of `Eight`.
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let bits = _mm512_castps_si512(self.0);
+                let upper = _mm512_srli_epi32::<16>(bits);
+                let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+                let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
+                let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+                let quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+                let rounded = _mm512_mask_mov_epi32(rounded, nan, quiet);
+                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
+            }
         }
 
         #[inline(always)]

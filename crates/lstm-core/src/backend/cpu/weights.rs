@@ -8,6 +8,7 @@
 //! nothing.
 
 use super::Sizes;
+use super::element::{Element, add};
 use super::memory::Shared;
 use super::product::{PANEL_VECTORS, evenly};
 use super::simd::Simd;
@@ -17,19 +18,20 @@ use std::ops::Range;
 
 /// The weights, row-major, as the layers have them.
 #[derive(Clone, Copy)]
-pub(crate) struct Weights<'a> {
+pub(crate) struct Weights<'a, E> {
     /// `W`, `[I, G_x·H]`
-    pub input: &'a [f32],
+    pub input: &'a [E],
     /// `b`, `[S·H]`
-    pub bias: &'a [f32],
+    pub bias: &'a [E],
     /// `R`, `[H, G_h·H]`
-    pub recurrent: &'a [f32],
+    pub recurrent: &'a [E],
 }
 
 /// Which units each panel has.
 pub(super) struct Panels {
     gates: usize,
     hidden: usize,
+    simd: Simd,
     /// The units of each panel, those that fill the last block included.
     pub units: Vec<Range<usize>>,
     /// The panels of each member of a team.
@@ -53,6 +55,7 @@ impl Panels {
         Self {
             gates,
             hidden,
+            simd,
             units,
             of_members,
         }
@@ -97,9 +100,9 @@ impl Panels {
     }
 
     /// The columns `gates` of a matrix `[_, width·H]` that a panel has, row by row; the rest of `packed` is left.
-    pub fn pack_rows<'a>(
+    pub fn pack_rows<'a, E: Element>(
         &self,
-        matrix: &[f32],
+        matrix: &[E],
         gates: &[usize],
         width: usize,
         panel: usize,
@@ -115,7 +118,8 @@ impl Panels {
         {
             for (packed, gate) in row.chunks_exact_mut(units.len()).zip(gates) {
                 let (numbers, filling) = packed.split_at_mut(real.len());
-                numbers.copy_from_slice(&source[gate * self.hidden..][real.clone()]);
+                let source = &source[gate * self.hidden..][real.clone()];
+                E::read(self.simd, source, numbers);
                 filling.fill(0.0);
             }
         }
@@ -124,7 +128,13 @@ impl Panels {
 
     /// Panel `panel` of [`Weights`]: a row of biases, the rows of `W` and those of `R`, each for the sums it goes
     /// into.
-    pub fn pack(&self, spec: &Spec, weights: Weights, panel: usize, packed: &mut [f32]) {
+    pub fn pack<E: Element>(
+        &self,
+        spec: &Spec,
+        weights: Weights<E>,
+        panel: usize,
+        packed: &mut [f32],
+    ) {
         let (input, recurrent) = (spec.input_gates, spec.recurrent_gates);
         let width = spec.recurrent_width();
         let rest = self.pack_rows(weights.bias, spec.bias, spec.sums(), panel, packed);
@@ -135,11 +145,11 @@ impl Panels {
     /// The rows `rows` of a matrix `[_, width·H]`, transposed: the columns of a panel whose rows are in the
     /// order in which these panels have their columns, of the sums that the matrix goes into. Columns
     /// beyond the last row of the matrix are zero.
-    pub fn pack_transposed(
+    pub fn pack_transposed<E: Element>(
         &self,
         gates: &[usize],
         width: usize,
-        matrix: &[f32],
+        matrix: &[E],
         rows: Range<usize>,
         packed: &mut [f32],
     ) {
@@ -147,6 +157,7 @@ impl Panels {
         let columns = rows.len();
         let rows = rows.start..rows.end.min(matrix.len() / width);
         packed.fill(0.0);
+        let mut room = vec![];
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
             let start = gates.len() * units.start * columns;
@@ -154,7 +165,8 @@ impl Panels {
                 let packed = &mut packed[start + place * units.len() * columns..];
                 for (column, row) in rows.clone().enumerate() {
                     let source = &matrix[row * width + gate * self.hidden..];
-                    for (k, value) in source[real.clone()].iter().enumerate() {
+                    let source = E::numbers(self.simd, &source[real.clone()], &mut room);
+                    for (k, value) in source.iter().enumerate() {
                         packed[k * columns + column] = *value;
                     }
                 }
@@ -165,26 +177,28 @@ impl Panels {
     /// The sum of rows that lie in the same place of the panels of several teams, each part to its gate.
     ///
     /// A panel has `of_a_unit` numbers for each unit, of which `before` lie before the row.
-    pub fn unpack_row(
+    pub fn unpack_row<E: Element>(
         &self,
         packed: &[&[f32]],
         of_a_unit: usize,
         before: usize,
         gates: &[usize],
-        unpacked: &mut [f32],
+        unpacked: &mut [E],
     ) {
+        let mut sums = [0.0; BLOCK];
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
             let start = units.start * of_a_unit + before * units.len();
             for (place, gate) in gates.iter().enumerate() {
                 let unpacked = &mut unpacked[gate * self.hidden..][real.clone()];
                 let start = start + place * units.len();
-                let range = start..start + real.len();
                 let (first, others) = packed.split_first().expect("there is a team");
-                unpacked.copy_from_slice(&first[range.clone()]);
-                for other in others {
-                    let other = &other[range.clone()];
-                    unpacked.iter_mut().zip(other).for_each(|(a, b)| *a += b);
+                for (start, unpacked) in (start..).step_by(BLOCK).zip(unpacked.chunks_mut(BLOCK)) {
+                    let range = start..start + unpacked.len();
+                    let sums = &mut sums[..unpacked.len()];
+                    sums.copy_from_slice(&first[range.clone()]);
+                    (others.iter()).for_each(|other| add(&other[range.clone()], sums));
+                    E::write(self.simd, sums, unpacked);
                 }
             }
         }
@@ -271,28 +285,28 @@ pub(super) fn padded(count: usize) -> usize {
 }
 
 /// The gradients with respect to [`Weights`], as they are.
-pub(crate) struct WeightGradients {
+pub(crate) struct WeightGradients<E> {
     /// `[I, G_x·H]`
-    pub input: Vec<f32>,
+    pub input: Vec<E>,
     /// `[S·H]`
-    pub bias: Vec<f32>,
+    pub bias: Vec<E>,
     /// `[H, G_h·H]`
-    pub recurrent: Vec<f32>,
+    pub recurrent: Vec<E>,
 }
 
-impl WeightGradients {
+impl<E: Element> WeightGradients<E> {
     /// To be written row by row.
     pub fn zeros(sizes: Sizes, spec: &Spec) -> Self {
         let hidden = sizes.hidden;
         Self {
-            input: vec![0.0; sizes.input * spec.input_gates.len() * hidden],
-            bias: vec![0.0; spec.sums() * hidden],
-            recurrent: vec![0.0; hidden * spec.recurrent_width() * hidden],
+            input: vec![E::default(); sizes.input * spec.input_gates.len() * hidden],
+            bias: vec![E::default(); spec.sums() * hidden],
+            recurrent: vec![E::default(); hidden * spec.recurrent_width() * hidden],
         }
     }
 
     /// The rows of `[W; b; R]`.
-    pub(super) fn rows(&mut self, sizes: Sizes) -> Vec<Shared<'_>> {
+    pub(super) fn rows(&mut self, sizes: Sizes) -> Vec<Shared<'_, E>> {
         let (bias, input) = (&mut self.bias[..], &mut self.input[..]);
         let input = input.chunks_exact_mut(input.len() / sizes.input);
         let width = self.recurrent.len() / sizes.hidden;

@@ -1,0 +1,234 @@
+//! The types of a tensor's numbers, and how kernels read and write them.
+//!
+//! Kernels compute in float32. Numbers of float16 and bfloat16 are widened where a kernel reads them and its results
+//! rounded where they are written: weights when they are packed, inputs and gradients a step or a chunk at a time,
+//! each thread its own part, while it is in the cache. States are float32 from step to step, and so is what is saved
+//! for backward, but for the hidden states of all steps. Those are read from the output, rounded as the caller sees it,
+//! by the gradient of `R` alone: they are factors of its terms, which is rounded to the same type in the end.
+//!
+//! (Two products of bfloat16 a lane by AVX-512 BF16 would do without the widening. No machine with it was at hand to
+//! measure on, so it isn't done.)
+
+use super::simd::{Kernel, Simd, Vector};
+use super::team::BLOCK;
+use burn::tensor::{bf16, f16};
+
+/// A type of a tensor's numbers.
+pub trait Element: Copy + Default + Send + Sync + 'static {
+    /// Reads [`LANES`](Vector::LANES) of them.
+    ///
+    /// # Safety
+    ///
+    /// They must lie at `from`.
+    unsafe fn load<V: Vector>(from: *const Self) -> V;
+
+    /// Writes [`LANES`](Vector::LANES) of them, rounded.
+    ///
+    /// # Safety
+    ///
+    /// There must be room for them at `to`.
+    unsafe fn store<V: Vector>(numbers: V, to: *mut Self);
+
+    /// The same numbers, if kernels compute with this type.
+    fn as_numbers(elements: &[Self]) -> Option<&[f32]>;
+
+    /// Rounds numbers.
+    fn rounded(simd: Simd, numbers: Vec<f32>) -> Vec<Self> {
+        let mut elements = vec![Self::default(); numbers.len()];
+        Self::write(simd, &numbers, &mut elements);
+        elements
+    }
+
+    /// Widens as many numbers.
+    fn read(simd: Simd, from: &[Self], to: &mut [f32]) {
+        simd.run(Widen(from, to));
+    }
+
+    /// Rounds as many numbers.
+    fn write(simd: Simd, from: &[f32], to: &mut [Self]) {
+        simd.run(Round(from, to));
+    }
+
+    /// The numbers, in `room` if they must be widened.
+    fn numbers<'a>(simd: Simd, elements: &'a [Self], room: &'a mut Vec<f32>) -> &'a [f32] {
+        if let Some(numbers) = Self::as_numbers(elements) {
+            return numbers;
+        }
+        room.resize(elements.len(), 0.0);
+        Self::read(simd, elements, room);
+        room
+    }
+
+    /// Adds numbers to as many others.
+    fn add(simd: Simd, elements: &[Self], to: &mut [f32]) {
+        if let Some(numbers) = Self::as_numbers(elements) {
+            return add(numbers, to);
+        }
+        let mut numbers = [0.0; BLOCK];
+        for (elements, to) in elements.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
+            let numbers = &mut numbers[..elements.len()];
+            Self::read(simd, elements, numbers);
+            add(numbers, to);
+        }
+    }
+}
+
+/// Adds numbers to others.
+pub(super) fn add(numbers: &[f32], to: &mut [f32]) {
+    let pairs = to.iter_mut().zip(numbers);
+    pairs.for_each(|(to, number)| *to += number);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<V: Vector>(from: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store<V: Vector>(numbers: V, to: *mut Self) {
+        // SAFETY: the caller's promise.
+        unsafe { numbers.store(to) }
+    }
+
+    fn as_numbers(elements: &[Self]) -> Option<&[f32]> {
+        Some(elements)
+    }
+
+    fn rounded(_: Simd, numbers: Vec<f32>) -> Vec<Self> {
+        numbers
+    }
+
+    fn read(_: Simd, from: &[Self], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
+
+    fn write(_: Simd, from: &[f32], to: &mut [Self]) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Half precision, by a vector's functions.
+macro_rules! half {
+    ($type:ty, $load:ident, $store:ident) => {
+        impl Element for $type {
+            #[inline(always)]
+            unsafe fn load<V: Vector>(from: *const Self) -> V {
+                // SAFETY: the caller's promise.
+                unsafe { V::$load(from) }
+            }
+
+            #[inline(always)]
+            unsafe fn store<V: Vector>(numbers: V, to: *mut Self) {
+                // SAFETY: the caller's promise.
+                unsafe { numbers.$store(to) }
+            }
+
+            fn as_numbers(_: &[Self]) -> Option<&[f32]> {
+                None
+            }
+        }
+    };
+}
+
+half!(f16, load_f16, store_f16);
+half!(bf16, load_bf16, store_bf16);
+
+/// See [`Element::read`].
+struct Widen<'a, E>(&'a [E], &'a mut [f32]);
+
+impl<E: Element> Kernel for Widen<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(from, to) = self;
+        assert_eq!(from.len(), to.len());
+        let (pieces, rest) = from.split_at(from.len() - from.len() % V::LANES);
+        let (results, last) = to.split_at_mut(pieces.len());
+        // SAFETY: all are as long as a vector, which is at most a block.
+        unsafe {
+            let pieces = pieces.chunks_exact(V::LANES);
+            for (from, to) in pieces.zip(results.chunks_exact_mut(V::LANES)) {
+                E::load::<V>(from.as_ptr()).store(to.as_mut_ptr());
+            }
+            if !rest.is_empty() {
+                let (mut from, mut to) = ([E::default(); BLOCK], [0.0; BLOCK]);
+                from[..rest.len()].copy_from_slice(rest);
+                E::load::<V>(from.as_ptr()).store(to.as_mut_ptr());
+                last.copy_from_slice(&to[..rest.len()]);
+            }
+        }
+    }
+}
+
+/// See [`Element::write`].
+struct Round<'a, E>(&'a [f32], &'a mut [E]);
+
+impl<E: Element> Kernel for Round<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self(from, to) = self;
+        assert_eq!(from.len(), to.len());
+        let (pieces, rest) = from.split_at(from.len() - from.len() % V::LANES);
+        let (results, last) = to.split_at_mut(pieces.len());
+        // SAFETY: all are as long as a vector, which is at most a block.
+        unsafe {
+            let pieces = pieces.chunks_exact(V::LANES);
+            for (from, to) in pieces.zip(results.chunks_exact_mut(V::LANES)) {
+                E::store(V::load(from.as_ptr()), to.as_mut_ptr());
+            }
+            if !rest.is_empty() {
+                let (mut from, mut to) = ([0.0; BLOCK], [E::default(); BLOCK]);
+                from[..rest.len()].copy_from_slice(rest);
+                E::store(V::load(from.as_ptr()), to.as_mut_ptr());
+                last.copy_from_slice(&to[..rest.len()]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Debug;
+
+    /// All numbers of a type go through float32 unchanged, and numbers between are rounded as `half` does.
+    fn checked<E: Element + Debug>(of_bits: fn(u16) -> E, bits: fn(E) -> u16, round: fn(f32) -> E) {
+        for simd in Simd::available() {
+            let all: Vec<E> = (0..=u16::MAX).map(of_bits).collect();
+            // Of a length that is no whole number of vectors.
+            let all = &all[..all.len() - 3];
+            let mut wide = vec![0.0; all.len()];
+            E::read(simd, all, &mut wide);
+            let mut back = vec![E::default(); all.len()];
+            E::write(simd, &wide, &mut back);
+            for (k, back) in back.into_iter().enumerate() {
+                match wide[k].is_nan() {
+                    true => assert_eq!(bits(round(wide[k])), bits(back), "{simd:?}"),
+                    false => assert_eq!(k as u16, bits(back), "{simd:?}"),
+                }
+            }
+            let between = (0..4_000_037_u32).map(|k| f32::from_bits(k.wrapping_mul(2_654_435_761)));
+            let between: Vec<f32> = between.filter(|number| !number.is_nan()).collect();
+            let mut rounded = vec![E::default(); between.len()];
+            E::write(simd, &between, &mut rounded);
+            for (number, rounded) in between.into_iter().zip(rounded) {
+                assert_eq!(bits(round(number)), bits(rounded), "{simd:?} {number:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn float16_is_rounded_to_nearest() {
+        checked(f16::from_bits, f16::to_bits, f16::from_f32);
+    }
+
+    #[test]
+    fn bfloat16_is_rounded_to_nearest() {
+        checked(bf16::from_bits, bf16::to_bits, bf16::from_f32);
+    }
+}
