@@ -1,9 +1,13 @@
 //! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN`, of `Bidirectional` ones, and of several on top of each other.
 
+mod cells;
+
+use super::found::{Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
-use crate::cell::GruCell;
+use crate::cell::{GruCell, LstmCell, RnnCell};
+pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
@@ -52,27 +56,6 @@ pub trait Keras: Sized {
     fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError>;
 }
 
-fn names(path: &str) -> [String; 3] {
-    [0, 1, 2].map(|k| format!("{path}/cell/vars/{k}"))
-}
-
-/// Fails if there are weights under `path` that are none of the cells at `paths`.
-fn check_extra(weights: &Weights, path: &str, paths: &[String]) -> Result<(), WeightError> {
-    let known = paths
-        .iter()
-        .flat_map(|path| names(path))
-        .collect::<Vec<_>>();
-    let mut below = weights.names().filter(|name| {
-        let rest = name.strip_prefix(path);
-        let rest = rest.is_some_and(|rest| rest.starts_with('/'));
-        rest && !name.contains("/seed_generator/")
-    });
-    match below.find(|name| !known.iter().any(|known| known == name)) {
-        Some(name) => Err(weights.extra(name, "the layer has no such weight")),
-        None => Ok(()),
-    }
-}
-
 /// Where in Keras' order our gates are.
 fn order(gates: Gates) -> &'static [usize] {
     match gates {
@@ -91,22 +74,47 @@ fn bias_shape(sizes: &Sizes) -> Vec<usize> {
     }
 }
 
-fn load<C: PackedCell>(cell: &mut C, weights: &Weights, path: &str) -> Result<(), WeightError> {
+/// Loads a cell, in whatever form its weights are.
+pub(super) fn load<C: PackedCell>(
+    cell: &mut C,
+    weights: &Weights,
+    at: &CellAt,
+) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
-    let width = sizes.width();
-    let [kernel, recurrent_kernel, bias] = names(path);
-    if !sizes.bias && weights.shape(&bias).is_some() {
-        return Err(weights.extra(&bias, "the layer has no bias"));
+    if let (false, Some(bias)) = (sizes.bias, at.bias.first()) {
+        if weights.shape(bias).is_some() {
+            return Err(weights.extra(bias, "the layer has no bias"));
+        }
     }
-    let values = |name: &str, shape: &[usize]| weights.values(name, shape, sizes.dtype);
-    let input_weight = values(&kernel, &[sizes.d_input, width])?;
-    let recurrent_weight = values(&recurrent_kernel, &[sizes.d_hidden, width])?;
-    let bias = match sizes.bias {
-        true => Some(values(&bias, &bias_shape(&sizes))?),
-        false => None,
+    let width = sizes.width();
+    // One tensor, or one for each gate.
+    let read = |names: &[String], rows: usize| -> Result<Vec<f64>, WeightError> {
+        let columns = width / names.len();
+        let block = |name: &String| weights.values(name, &[rows, columns], sizes.dtype);
+        let blocks = names.iter().map(block).collect::<Result<Vec<_>, _>>()?;
+        Ok(packed::columns(&blocks, columns))
     };
+    let mut input_weight = read(&at.kernel, sizes.d_input)?;
+    let mut recurrent_weight = read(&at.recurrent_kernel, sizes.d_hidden)?;
+    let bias = match (sizes.bias, &at.bias[..]) {
+        (false, _) => None,
+        (true, []) => return Err(weights.missing(&at.bias_name(), &bias_shape(&sizes))),
+        (true, [bias]) if at.biases == Biases::CuDnn && sizes.gates != GRU_BEFORE => {
+            Some(weights.values(bias, &[2 * width], sizes.dtype)?)
+        }
+        (true, [bias]) => Some(weights.values(bias, &bias_shape(&sizes), sizes.dtype)?),
+        (true, biases) => {
+            let gate = |name| weights.values(name, &[width / biases.len()], sizes.dtype);
+            let gates = biases.iter().map(gate).collect::<Result<Vec<_>, _>>()?;
+            Some(gates.concat())
+        }
+    };
+    if at.biases == Biases::CuDnn {
+        input_weight = from_cudnn(&input_weight, sizes.d_input, sizes.d_hidden);
+        recurrent_weight = from_cudnn(&recurrent_weight, sizes.d_hidden, sizes.d_hidden);
+    }
     let (bias, candidate_bias) = match bias {
-        Some(bias) if sizes.candidate_bias() => {
+        Some(bias) if bias.len() > width => {
             let (first, second) = bias.split_at(width);
             let (bias, candidate) = sizes.join(first.to_vec(), second);
             (Some(bias), candidate)
@@ -125,11 +133,27 @@ fn load<C: PackedCell>(cell: &mut C, weights: &Weights, path: &str) -> Result<()
     Ok(())
 }
 
+/// A GRU that has one bias.
+const GRU_BEFORE: Gates = Gates::Gru { reset_after: false };
+
+/// The kernel of a `CuDNNLSTM` or `CuDNNGRU`: each gate's numbers are those of `[H, rows]`, though its shape is
+/// `[rows, H]`.
+fn from_cudnn(values: &[f64], rows: usize, d_hidden: usize) -> Vec<f64> {
+    let width = values.len() / rows;
+    let gate = |k: usize| {
+        let row = |row: &[f64]| row[k * d_hidden..(k + 1) * d_hidden].to_vec();
+        let numbers = values.chunks(width).flat_map(row).collect::<Vec<_>>();
+        packed::transpose(&numbers, rows)
+    };
+    let gates = (0..width / d_hidden).map(gate).collect::<Vec<_>>();
+    packed::columns(&gates, d_hidden)
+}
+
 fn store<C: PackedCell>(cell: &C, weights: &mut Weights, path: &str) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
     let order = packed::inverse(order(sizes.gates));
     let packed = cell.packed().reorder(sizes.d_hidden, &order);
-    let [kernel, recurrent_kernel, bias] = names(path);
+    let [kernel, recurrent_kernel, bias] = [0, 1, 2].map(|k| format!("{path}/vars/{k}"));
     let mut add = |name, values, shape: &[usize]| {
         packed::insert(weights, name, values, shape, sizes.dtype);
     };
@@ -161,28 +185,157 @@ fn above(path: &str, k: usize) -> String {
     }
 }
 
-/// The paths of a layer's cells.
+/// The paths of a layer's cells in Keras 3.
 fn paths(path: &str, directions: usize) -> Vec<String> {
     match directions {
-        1 => vec![path.to_string()],
-        _ => {
-            let directions = ["forward", "backward"];
-            directions
-                .map(|direction| format!("{path}/{direction}_layer"))
-                .to_vec()
+        1 => vec![format!("{path}/cell")],
+        _ => ["forward", "backward"]
+            .map(|direction| format!("{path}/{direction}_layer/cell"))
+            .to_vec(),
+    }
+}
+
+/// Whether a tensor or a cell of that name lies at `path` or below.
+fn below(name: &str, path: &str) -> bool {
+    let below = |name: &str| match name.strip_prefix(path) {
+        Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(['/', '#']),
+        None => false,
+    };
+    below(name) || name.strip_prefix("model_weights/").is_some_and(below)
+}
+
+/// The layer at `path`, if there is one.
+fn layer_at(weights: &Weights, path: &str) -> Option<LayerAt> {
+    let stated = weights.stated.iter().find_map(|layer| match &layer.of {
+        Where::Keras(at) if at.path == path => Some(at.clone()),
+        _ => None,
+    });
+    let only = |mut layers: Vec<LayerAt>| match layers.len() {
+        1 => layers.pop(),
+        _ => None,
+    };
+    stated.or_else(|| {
+        let cells = cells::cells(weights, &[]);
+        let all = cells::layers(cells.clone()).into_iter();
+        let named = only(all.filter(|layer| layer.path == path).collect());
+        named.or_else(|| {
+            let cells = cells.into_iter().filter(|cell| below(&cell.path, path));
+            only(cells::layers(cells.collect()))
+        })
+    })
+}
+
+/// The cells of one layer, or of several in an `RNN`, at `path`, or of several layers from there on, each with its path;
+/// where there are none, those that Keras 3 would have there.
+fn cells_at(
+    weights: &Weights,
+    path: &str,
+    layers: usize,
+    directions: usize,
+) -> Vec<(String, Vec<CellAt>)> {
+    let fits =
+        |at: &LayerAt| (at.cells.len(), at.directions) == (layers * directions, directions);
+    match layer_at(weights, path).filter(fits) {
+        Some(at) => vec![(path.to_string(), at.cells)],
+        None if layers > 1 => {
+            let layer = |k| cells_at(weights, &above(path, k), 1, directions);
+            (0..layers).flat_map(layer).collect()
         }
+        None => {
+            let cells = paths(path, directions).into_iter();
+            let cells = cells.map(|path| CellAt::named(&path)).collect();
+            vec![(path.to_string(), cells)]
+        }
+    }
+}
+
+/// The layers that the names and shapes of Keras tell of.
+pub(super) fn find(weights: &Weights, order: &[String]) -> Vec<FoundLayer> {
+    let layers = cells::layers(cells::cells(weights, order)).into_iter();
+    layers.map(found).collect()
+}
+
+fn found(at: LayerAt) -> FoundLayer {
+    let cell = &at.cells[0];
+    let mut options = Stated::default();
+    let gates = cell.gates().unwrap_or_else(|| {
+        let unknown = "a GRU without biases, whose reset_after the file doesn't state";
+        options.unsupported.push(unknown.to_string());
+        Gates::Gru { reset_after: true }
+    });
+    FoundLayer {
+        name: at.path.clone(),
+        source: Source::Keras,
+        cell: match gates {
+            Gates::Rnn => FoundCell::Rnn,
+            Gates::Lstm => FoundCell::Lstm,
+            Gates::Gru { reset_after } => FoundCell::Gru { reset_after },
+        },
+        projection: false,
+        peepholes: false,
+        coupled: false,
+        d_input: cell.d_input,
+        d_hidden: cell.d_hidden,
+        d_output: cell.d_hidden,
+        layers: at.cells.len() / at.directions,
+        direction: match at.directions {
+            2 => Direction::Bidirectional,
+            _ if at.backward => Direction::Reverse,
+            _ => Direction::Forward,
+        },
+        bias: cell.biases != Biases::None,
+        dtype: cell.dtype,
+        options,
+        of: Where::Keras(at),
+    }
+}
+
+/// What to do where nothing is called as Keras 3 would call it.
+fn advice(weights: &Weights, path: &str) -> Option<String> {
+    if let Some(at) = layer_at(weights, path) {
+        let (cells, directions) = (at.cells.len() / at.directions, at.directions);
+        return Some(format!(
+            "{path:?} has {cells} cell{} in {directions} direction{}",
+            if cells == 1 { "" } else { "s" },
+            if directions == 1 { "" } else { "s" },
+        ));
+    }
+    let layers = cells::layers(cells::cells(weights, &[])).into_iter();
+    let paths = layers.map(|at| at.path).take(12).collect::<Vec<_>>();
+    (!paths.is_empty()).then(|| format!("recurrent layers are at {}", paths.join(", ")))
+}
+
+/// With what to do, if a tensor is missing.
+fn advised(weights: &Weights, path: &str) -> impl Fn(WeightError) -> WeightError {
+    move |mut error| {
+        if let WeightError::Missing { advice: text, .. } = &mut error {
+            *text = advice(weights, path);
+        }
+        error
+    }
+}
+
+/// Fails if there are weights at `path` that are none of the cells'.
+fn check_extra(weights: &Weights, path: &str, cells: &[CellAt]) -> Result<(), WeightError> {
+    let known = |name: &str| cells.iter().any(|cell| cell.names().any(|known| known == name));
+    let mut extra = weights.names().filter(|name| {
+        below(name, path) && !name.contains("/seed_generator/") && !known(name)
+    });
+    match extra.next() {
+        Some(name) => Err(weights.extra(name, "the layer has no such weight")),
+        None => Ok(()),
     }
 }
 
 fn load_layers<L: Layers>(mut layers: L, weights: &Weights, path: &str) -> Result<L, WeightError> {
     let directions = layers.directions();
-    for (k, layer) in layers.cells().chunks_mut(directions).enumerate() {
-        let path = above(path, k);
-        let paths = paths(&path, directions);
-        check_extra(weights, &path, &paths)?;
-        for (cell, path) in layer.iter_mut().zip(&paths) {
-            load(*cell, weights, path)?;
-        }
+    let mut cells = layers.cells();
+    let at = cells_at(weights, path, cells.len() / directions, directions);
+    for (cell, at) in cells.iter_mut().zip(at.iter().flat_map(|(_, cells)| cells)) {
+        load(*cell, weights, at).map_err(advised(weights, path))?;
+    }
+    for (path, cells) in &at {
+        check_extra(weights, path, cells)?;
     }
     Ok(layers)
 }
@@ -219,3 +372,23 @@ macro_rules! impl_keras {
 
 impl_keras!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, RnnStack);
 impl_keras!(Gru, Recurrent<GruCell>, BiGru, GruStack);
+
+macro_rules! impl_cells {
+    ($($cell:ty),*) => { $(
+        impl Keras for $cell {
+            fn with_keras(mut self, weights: &Weights, path: &str) -> Result<Self, WeightError> {
+                let at = layer_at(weights, path).filter(|at| at.cells.len() == 1);
+                let at = at.map_or_else(|| CellAt::named(path), |mut at| at.cells.remove(0));
+                load(&mut self, weights, &at).map_err(advised(weights, path))?;
+                check_extra(weights, path, &[at])?;
+                Ok(self)
+            }
+
+            fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError> {
+                store(self, weights, path)
+            }
+        }
+    )* };
+}
+
+impl_cells!(LstmCell, GruCell, RnnCell);
