@@ -7,10 +7,10 @@ use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
 use crate::cell::{GruCell, LstmCell, RnnCell};
-pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
+pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
 
 /// Weights from and for Keras.
 ///
@@ -81,10 +81,9 @@ pub(super) fn load<C: PackedCell>(
     at: &CellAt,
 ) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
-    if let (false, Some(bias)) = (sizes.bias, at.bias.first()) {
-        if weights.shape(bias).is_some() {
-            return Err(weights.extra(bias, "the layer has no bias"));
-        }
+    let bias = at.bias.first().filter(|bias| weights.shape(bias).is_some());
+    if let (false, Some(bias)) = (sizes.bias, bias) {
+        return Err(weights.extra(bias, "the layer has no bias"));
     }
     let width = sizes.width();
     // One tensor, or one for each gate.
@@ -104,7 +103,7 @@ pub(super) fn load<C: PackedCell>(
         }
         (true, [bias]) => Some(weights.values(bias, &bias_shape(&sizes), sizes.dtype)?),
         (true, biases) => {
-            let gate = |name| weights.values(name, &[width / biases.len()], sizes.dtype);
+            let gate = |name: &String| weights.values(name, &[width / biases.len()], sizes.dtype);
             let gates = biases.iter().map(gate).collect::<Result<Vec<_>, _>>()?;
             Some(gates.concat())
         }
@@ -233,8 +232,7 @@ fn cells_at(
     layers: usize,
     directions: usize,
 ) -> Vec<(String, Vec<CellAt>)> {
-    let fits =
-        |at: &LayerAt| (at.cells.len(), at.directions) == (layers * directions, directions);
+    let fits = |at: &LayerAt| (at.cells.len(), at.directions) == (layers * directions, directions);
     match layer_at(weights, path).filter(fits) {
         Some(at) => vec![(path.to_string(), at.cells)],
         None if layers > 1 => {
@@ -317,10 +315,14 @@ fn advised(weights: &Weights, path: &str) -> impl Fn(WeightError) -> WeightError
 
 /// Fails if there are weights at `path` that are none of the cells'.
 fn check_extra(weights: &Weights, path: &str, cells: &[CellAt]) -> Result<(), WeightError> {
-    let known = |name: &str| cells.iter().any(|cell| cell.names().any(|known| known == name));
-    let mut extra = weights.names().filter(|name| {
-        below(name, path) && !name.contains("/seed_generator/") && !known(name)
-    });
+    let known = |name: &str| {
+        cells
+            .iter()
+            .any(|cell| cell.names().any(|known| known == name))
+    };
+    let mut extra = weights
+        .names()
+        .filter(|name| below(name, path) && !name.contains("/seed_generator/") && !known(name));
     match extra.next() {
         Some(name) => Err(weights.extra(name, "the layer has no such weight")),
         None => Ok(()),

@@ -12,8 +12,9 @@ mod config;
 mod float;
 mod hdf5;
 
-use super::{Entry, WeightError, Weights, check_file, format_error, io_error};
+use super::{Kind, WeightError, Weights, check_file, check_kind, format_error, io_error, kind};
 use crate::convert::keras;
+use crate::convert::weights::Entry;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -47,11 +48,8 @@ impl Weights {
             true => archive::read_folder(path)?,
             false => read_file(path)?,
         };
-        let mut weights = Self {
-            origin: path.display().to_string(),
-            tensors: parts.tensors,
-            ..Self::default()
-        };
+        let mut weights = Self::from_file(path);
+        weights.tensors = parts.tensors;
         weights.stated = keras::find(&weights, &parts.order);
         if let Some(model) = &parts.config {
             config::state(&mut weights.stated, model, parts.version.as_deref());
@@ -61,10 +59,12 @@ impl Weights {
 }
 
 fn read_file(path: &Path) -> Result<Parts, WeightError> {
+    let keras = [Kind::KerasArchive, Kind::KerasIndex, Kind::Hdf5];
+    check_kind(path, "Keras", |kind| keras.contains(&kind))?;
     let bytes = read_bytes(path)?;
-    match bytes.first() {
-        Some(b'P') => archive::read(path, bytes),
-        Some(b'{') => read_shards(path, &bytes),
+    match kind(path).map_err(|error| io_error(path, error))? {
+        Some(Kind::KerasArchive) => archive::read(path, bytes),
+        Some(Kind::KerasIndex) => read_shards(path, &bytes),
         _ => hdf5::read(path, bytes, None),
     }
 }

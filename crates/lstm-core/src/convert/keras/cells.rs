@@ -81,7 +81,9 @@ impl CellAt {
         let kernel = &self.recurrent_kernel[0];
         match self.vars {
             true => format!("{}/vars/2", self.path),
-            false => kernel.replace("recurrent_kernel", "bias").replace("_U", "_b"),
+            false => kernel
+                .replace("recurrent_kernel", "bias")
+                .replace("_U", "_b"),
         }
     }
 
@@ -163,9 +165,7 @@ fn parse(name: &str) -> Option<(String, Part, Option<char>)> {
         }
         _ => (start, end, None),
     };
-    let k = ["W", "U", "b"]
-        .iter()
-        .position(|known| *known == letter)?;
+    let k = ["W", "U", "b"].iter().position(|known| *known == letter)?;
     let path = match directory {
         "" => format!("{layer}{number}"),
         _ => format!("{directory}/{layer}{number}"),
@@ -176,16 +176,25 @@ fn parse(name: &str) -> Option<(String, Part, Option<char>)> {
 /// The tensors that belong to one path.
 struct Tensors<'a> {
     path: String,
-    found: Vec<(Part, Option<char>, &'a str, &'a [usize], DType)>,
+    found: Vec<Tensor<'a>>,
     vars: bool,
+}
+
+struct Tensor<'a> {
+    part: Part,
+    gate: Option<char>,
+    name: &'a str,
+    shape: &'a [usize],
+    dtype: DType,
 }
 
 impl Tensors<'_> {
     /// Those of a part: of all gates at once, or of each gate of `order`; none if there are others.
     fn part(&self, part: Part, order: &str) -> Option<Vec<(&str, &[usize])>> {
         let found = |gate| {
-            let mut found = self.found.iter().filter(|t| t.0 == part && t.1 == gate);
-            let first = found.next().map(|t| (t.2, t.3));
+            let is = |tensor: &&Tensor| (tensor.part, tensor.gate) == (part, gate);
+            let mut found = self.found.iter().filter(is);
+            let first = found.next().map(|tensor| (tensor.name, tensor.shape));
             first.filter(|_| found.next().is_none())
         };
         match order {
@@ -228,7 +237,7 @@ impl Tensors<'_> {
             }
             Some(_) => return None,
         };
-        let dtype = self.found.first()?.4;
+        let dtype = self.found.first()?.dtype;
         let names = |part: Vec<(&str, &[usize])>| part.iter().map(|t| t.0.to_string()).collect();
         Some(CellAt {
             path: self.path.clone(),
@@ -300,9 +309,13 @@ pub(crate) fn cells(weights: &Weights, first: &[String]) -> Vec<CellAt> {
             all.push(Tensors { path, found, vars });
             all.len() - 1
         });
-        all[k]
-            .found
-            .push((part, gate, name.as_str(), &entry.shape, dtype));
+        all[k].found.push(Tensor {
+            part,
+            gate,
+            name,
+            shape: &entry.shape,
+            dtype,
+        });
     }
     let orders = ["", "ifco", "zrh"];
     let cell = |tensors: &Tensors| orders.iter().find_map(|order| tensors.cell(order));
@@ -318,14 +331,14 @@ fn place(cell: &CellAt) -> (String, Option<(String, bool)>) {
         let above = (parts[..k].join("/"), parts[k].starts_with("backward_"));
         return (parts[..=k].join("/"), Some(above));
     }
-    let stacked = |part: &&str| part.starts_with("stacked_rnn_cells");
+    let stacked = |part: &str| part.starts_with("stacked_rnn_cells");
     let (last, above) = (parts[parts.len() - 1], &parts[..parts.len() - 1]);
     let layer = match (cell.vars, above, last) {
         (true, [layer @ .., "cell", "cells"], _) => layer,
         (true, layer, "cell") => layer,
         (true, ..) => &parts[..],
-        (false, ..) if parts.iter().any(|part| stacked(&part)) => {
-            &parts[..parts.iter().position(|part| stacked(&part)).unwrap_or(0)]
+        (false, ..) if parts.iter().any(|part| stacked(part)) => {
+            &parts[..parts.iter().position(|part| stacked(part)).unwrap_or(0)]
         }
         (false, layer, last) if last.contains("cell") && !layer.is_empty() => layer,
         (false, ..) => &parts[..],

@@ -19,7 +19,9 @@ pub(super) fn read(path: &Path, bytes: Vec<u8>) -> Result<Parts, WeightError> {
     let limit = bytes.len() as u64 * LARGEST_EXPANSION;
     let mut archive =
         ZipArchive::new(Cursor::new(&bytes)).map_err(|error| refused(error.to_string()))?;
-    let names = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
+    let names = archive
+        .file_names()
+        .filter_map(|name| Some(name.ok()?.into_owned()));
     let names = names.collect::<Vec<_>>();
     // Whoever zips an unpacked archive often zips the folder.
     let folder = names.iter().find_map(|name| {
@@ -36,7 +38,9 @@ pub(super) fn read(path: &Path, bytes: Vec<u8>) -> Result<Parts, WeightError> {
             return Ok(None);
         }
         let mut content = Vec::new();
-        let file = archive.by_name(&name).map_err(|error| refused(format!("{name}: {error}")))?;
+        let file = archive
+            .by_name(&name)
+            .map_err(|error| refused(format!("{name}: {error}")))?;
         let read = file.take(limit + 1).read_to_end(&mut content);
         read.map_err(|error| refused(format!("{name}: {error}")))?;
         match content.len() as u64 > limit {
@@ -67,7 +71,8 @@ fn parts(
 ) -> Result<Parts, WeightError> {
     let parse = |bytes: Option<Vec<u8>>| bytes.map(|bytes| json(path, &bytes)).transpose();
     let config = parse(config)?;
-    let version = parse(metadata)?.and_then(|about| Some(about.get("keras_version")?.as_str()?.to_string()));
+    let version =
+        parse(metadata)?.and_then(|about| Some(about.get("keras_version")?.as_str()?.to_string()));
     let parts = hdf5::read(path, weights, config.as_ref())?;
     Ok(Parts {
         config,

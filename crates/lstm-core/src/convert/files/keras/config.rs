@@ -45,22 +45,22 @@ pub(super) fn state(found: &mut [FoundLayer], model: &Value, version: Option<&st
     walk.children(model, "", &[]);
     let mut leaves = walk.leaves;
     let mut open = found.iter_mut().collect::<Vec<_>>();
-    let matches: [&dyn Fn(&LayerAt, &Leaf) -> bool; 2] = [
-        &|at, leaf| match keras::group(at) {
-            None => path(at) == leaf.path,
-            Some(group) => leaf.names.first().is_some_and(|name| name == group) && named(at, leaf),
-        },
-        &|at, leaf| match keras::group(at) {
-            None => true,
-            Some(group) => leaf.names.first().is_some_and(|name| name == group),
-        },
-    ];
-    for matches in matches {
+    for by_name in [true, false] {
         for layer in std::mem::take(&mut open) {
-            let Where::Keras(at) = &layer.of else { continue };
-            let fits = |leaf: &Leaf| matches(at, leaf) && fits(at, leaf);
+            let Where::Keras(at) = &layer.of else {
+                continue;
+            };
+            let matches = |leaf: &Leaf| match (keras::group(at), by_name) {
+                (None, true) => path(at) == leaf.path,
+                (None, false) => true,
+                (Some(_), true) => in_group(at, leaf) && named(at, leaf),
+                (Some(_), false) => in_group(at, leaf),
+            };
             // (Where the names leave it open, the first leaf that is left and fits is taken: the order is the same.)
-            match leaves.iter().position(fits) {
+            match leaves
+                .iter()
+                .position(|leaf| matches(leaf) && fits(at, leaf))
+            {
                 Some(k) => apply(layer, leaves.remove(k)),
                 None => open.push(layer),
             }
@@ -68,10 +68,12 @@ pub(super) fn state(found: &mut [FoundLayer], model: &Value, version: Option<&st
     }
     // What is left over on both sides doesn't fit together: an option may be lost.
     for layer in open {
-        let Where::Keras(at) = &layer.of else { continue };
+        let Where::Keras(at) = &layer.of else {
+            continue;
+        };
         let of_it = |leaf: &&Leaf| match keras::group(at) {
             None => path(at) == leaf.path,
-            Some(group) => leaf.names.first().is_some_and(|name| name == group),
+            Some(_) => in_group(at, leaf),
         };
         if let Some(leaf) = leaves.iter().find(of_it) {
             let name = leaf.names.join("/");
@@ -101,11 +103,18 @@ fn path(at: &LayerAt) -> String {
     at.path.replace("_layer_checkpoint_dependencies", "layers")
 }
 
+/// Whether a file of Keras 1 or 2 has the leaf's weights in the layer's group.
+fn in_group(at: &LayerAt, leaf: &Leaf) -> bool {
+    leaf.names.first().map(String::as_str) == keras::group(at)
+}
+
 /// Whether the leaf's own name, or that of a direction of it, is in the path of the cells.
 fn named(at: &LayerAt, leaf: &Leaf) -> bool {
     let path = keras::scope(&at.cells[0]);
     let mut parts = path.split('/');
-    leaf.names.last().is_some_and(|name| parts.any(|part| part == name))
+    leaf.names
+        .last()
+        .is_some_and(|name| parts.any(|part| part == name))
 }
 
 /// Whether cells can be those of the configuration.
@@ -161,7 +170,10 @@ fn class(node: &Value) -> Option<(&str, &Map<String, Value>)> {
     let (class, config) = object(node)?;
     let registered = node.get("registered_name").and_then(Value::as_str);
     let own = class.contains('>') || registered.is_some_and(|name| name.contains('>'));
-    config.as_object().filter(|_| !own).map(|config| (class, config))
+    config
+        .as_object()
+        .filter(|_| !own)
+        .map(|config| (class, config))
 }
 
 struct Walk {
@@ -174,7 +186,10 @@ impl Walk {
         let Some((_, config)) = object(node) else {
             return;
         };
-        let name = config.get("name").or(node.get("name")).and_then(Value::as_str);
+        let name = config
+            .get("name")
+            .or(node.get("name"))
+            .and_then(Value::as_str);
         let mut names = names.to_vec();
         names.extend(name.map(String::from));
         match self.leaf(node, path, &names) {
@@ -240,7 +255,10 @@ impl Walk {
                 if let Some(cell) = self.cell(class, cell) {
                     return Some(own(vec![cell]));
                 }
-                let list = cell.get("cells")?.as_array().filter(|_| class == "StackedRNNCells")?;
+                let list = cell
+                    .get("cells")?
+                    .as_array()
+                    .filter(|_| class == "StackedRNNCells")?;
                 let cells = list.iter().map(|node| {
                     let (class, config) = self::class(node)?;
                     self.cell(class, config)
@@ -281,7 +299,9 @@ impl Walk {
             (leaves.len() == 1).then(|| leaves.remove(0))
         };
         let layer = config.get("layer")?;
-        let other = config.get("backward_layer").filter(|other| !other.is_null());
+        let other = config
+            .get("backward_layer")
+            .filter(|other| !other.is_null());
         let mut forward = half(layer, "forward_")?;
         let mut backward = half(other.unwrap_or(layer), "backward_")?;
         if other.is_none() {
@@ -329,13 +349,18 @@ impl Walk {
             None => Some(usual),
             Some((name, value)) => {
                 let function = self.activation(value);
-                function.map_err(|given| unsupported.push(format!("{name} = {given}"))).ok()
+                function
+                    .map_err(|given| unsupported.push(format!("{name} = {given}")))
+                    .ok()
             }
         };
         let shown = activation(["activation"; 2], Nonlinearity::Tanh);
         let gate = match kind {
             FoundCell::Rnn => None,
-            _ => activation(["recurrent_activation", "inner_activation"], Nonlinearity::Sigmoid),
+            _ => activation(
+                ["recurrent_activation", "inner_activation"],
+                Nonlinearity::Sigmoid,
+            ),
         };
         let activations = Activations {
             gate,
@@ -446,8 +471,14 @@ fn numbered(list: &[Value]) -> Vec<String> {
 
 /// `SimpleRNN` as `simple_rnn`, as Keras' `to_snake_case` does it.
 fn snake(class: &str) -> String {
-    let chars = class.chars().filter(|c| c.is_alphanumeric() || *c == '_').collect::<Vec<_>>();
-    let (lower, upper) = (|c: &char| c.is_ascii_lowercase(), |c: &char| c.is_ascii_uppercase());
+    let chars = class
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == '_')
+        .collect::<Vec<_>>();
+    let (lower, upper) = (
+        |c: &char| c.is_ascii_lowercase(),
+        |c: &char| c.is_ascii_uppercase(),
+    );
     let mut name = String::new();
     for (k, c) in chars.iter().enumerate() {
         let before = k.checked_sub(1).map(|k| &chars[k]);

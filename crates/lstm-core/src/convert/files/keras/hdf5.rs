@@ -6,7 +6,8 @@ use super::{Entry, Parts, config, format_error, json};
 use crate::convert::WeightError;
 use crate::convert::weights::Element;
 use burn::tensor::{BoolStore, DType};
-use hdf5_reader::{Dataset, Datatype, Group, Hdf5File, OpenOptions};
+use hdf5_reader::group::Group;
+use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io;
@@ -35,15 +36,24 @@ pub(super) fn read(
     // A whole model's weights are in a group.
     let whole = root.group("model_weights").ok();
     let group = whole.as_ref().unwrap_or(&root);
-    let prefix = if whole.is_some() { "model_weights/" } else { "" };
+    let prefix = if whole.is_some() {
+        "model_weights/"
+    } else {
+        ""
+    };
     if whole.is_some() && parts.version.is_none() {
         parts.version = strings(group, "keras_version").into_iter().next();
     }
     for layer in strings(group, "layer_names") {
-        let Ok(weights) = group.group(&layer).map(|group| strings(&group, "weight_names")) else {
+        let Ok(weights) = group
+            .group(&layer)
+            .map(|group| strings(&group, "weight_names"))
+        else {
             continue;
         };
-        let names = weights.into_iter().map(|name| format!("{prefix}{layer}/{name}"));
+        let names = weights
+            .into_iter()
+            .map(|name| format!("{prefix}{layer}/{name}"));
         parts.order.extend(names);
     }
     let model = model.or(parts.config.as_ref());
@@ -98,7 +108,11 @@ fn entry(dataset: Dataset, len: u64, bfloat16: bool) -> Entry {
     Entry::new(shape, element, move || {
         let mut bytes = dataset.read_native_bytes().map_err(io::Error::other)?;
         if opaque && cfg!(target_endian = "big") {
-            bytes.as_chunks_mut::<2>().0.iter_mut().for_each(|value| value.reverse());
+            bytes
+                .as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .for_each(|value| value.reverse());
         }
         Ok(bytes)
     })
@@ -110,7 +124,10 @@ fn fits(dataset: &Dataset, len: u64) -> bool {
         Some(_) => LARGEST_EXPANSION,
         None => 1,
     };
-    let bytes = dataset.raw_byte_len().ok().and_then(|bytes| u64::try_from(bytes).ok());
+    let bytes = dataset
+        .raw_byte_len()
+        .ok()
+        .and_then(|bytes| u64::try_from(bytes).ok());
     bytes.is_some_and(|bytes| bytes <= len.saturating_mul(expansion))
 }
 
@@ -146,7 +163,10 @@ fn element(dataset: &Dataset, bfloat16: bool) -> Element {
         // h5py's booleans.
         Datatype::Enum { base, members }
             if matches!(**base, Datatype::FixedPoint { size: 1, .. })
-                && members.iter().map(|member| &*member.name).eq(["FALSE", "TRUE"]) =>
+                && members
+                    .iter()
+                    .map(|member| &*member.name)
+                    .eq(["FALSE", "TRUE"]) =>
         {
             Element::Known(DType::Bool(BoolStore::Native))
         }
