@@ -88,6 +88,8 @@ pub struct Stated {
     pub go_backwards: Option<bool>,
     /// Keras' `return_sequences`: whether the layer gives all outputs there, or the last one.
     pub return_sequences: Option<bool>,
+    /// What the file leaves open, and what its writer usually meant.
+    pub unstated: Option<String>,
     /// What no layer here follows, as the file has it: `name = value`.
     pub unsupported: Vec<String>,
 }
@@ -658,6 +660,7 @@ impl fmt::Display for Stated {
         ] {
             said.extend(is.map(|is| format!("{what} {is}")));
         }
+        said.extend(self.unstated.clone());
         said.extend(
             self.unsupported
                 .iter()
@@ -751,7 +754,7 @@ impl Weights {
         layers.retain(|layer| layer.of.names().all(|name| self.tensors.contains_key(name)));
         let known = layers.iter().flat_map(|layer| layer.of.names());
         let known = known.collect::<BTreeSet<_>>();
-        let others = keras::find(self, &[]).into_iter();
+        let others = keras::find(self, &[], None).into_iter();
         let others = others.filter(|layer| !layer.of.names().any(|name| known.contains(name)));
         let others = others.collect::<Vec<_>>();
         layers.extend(others);

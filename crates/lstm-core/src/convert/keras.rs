@@ -5,11 +5,13 @@ mod cells;
 use super::found::{Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
+use super::weights::Element;
 use super::{WeightError, Weights};
 use crate::cell::{GruCell, LstmCell, RnnCell};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
+use burn::tensor::DType;
 pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
 
 /// Weights from and for Keras.
@@ -247,10 +249,40 @@ fn cells_at(
     }
 }
 
-/// The layers that the names and shapes of Keras tell of.
-pub(super) fn find(weights: &Weights, order: &[String]) -> Vec<FoundLayer> {
+/// The layers that the names and shapes of Keras tell of, in the order of these names, if there are any, and after
+/// those of the others; if it is known, the version that wrote the file tells what their activations may be.
+pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -> Vec<FoundLayer> {
     let layers = cells::layers(cells::cells(weights, order)).into_iter();
-    layers.map(found).collect()
+    let mut layers = layers.map(found).collect::<Vec<_>>();
+    let mut numbers = version
+        .unwrap_or_default()
+        .split('.')
+        .map(|number| number.parse().ok());
+    let hard = match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(1), _) => true,
+        (Some(2), minor) => minor < Some(3),
+        (None::<u32>, _) | (Some(_), _) => false,
+    };
+    for layer in &mut layers {
+        let open = "activations not stated";
+        layer.options.unstated = Some(match version {
+            Some(version) if hard && layer.cell != FoundCell::Rnn => format!(
+                "{open}: Keras {version} takes hard_sigmoid, 0.2 x + 0.5, for the gates unless told otherwise"
+            ),
+            _ => open.to_string(),
+        });
+    }
+    layers
+}
+
+/// What the weights are, if they are no floats.
+pub(super) fn unread(at: &LayerAt) -> Option<String> {
+    let element = at
+        .cells
+        .iter()
+        .map(|cell| &cell.element)
+        .find(|element| element.float().is_none());
+    element.map(|element| format!("weights that are {}", element.name()))
 }
 
 fn found(at: LayerAt) -> FoundLayer {
@@ -261,6 +293,7 @@ fn found(at: LayerAt) -> FoundLayer {
         options.unsupported.push(unknown.to_string());
         Gates::Gru { reset_after: true }
     });
+    options.unsupported.extend(unread(&at));
     FoundLayer {
         name: at.path.clone(),
         source: Source::Keras,
@@ -282,7 +315,11 @@ fn found(at: LayerAt) -> FoundLayer {
             _ => Direction::Forward,
         },
         bias: cell.biases != Biases::None,
-        dtype: cell.dtype,
+        dtype: match cell.element {
+            Element::Known(dtype) => dtype,
+            // Of bytes that nobody has a type for.
+            Element::Other(_) => DType::U8,
+        },
         options,
         of: Where::Keras(at),
     }

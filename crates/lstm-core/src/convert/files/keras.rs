@@ -44,15 +44,16 @@ impl Weights {
     /// If the file or one of its shards can't be read or is of another format.
     pub fn read_keras(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
-        let parts = match path.is_dir() {
+        let parts = match path.join(archive::WEIGHTS).is_file() {
             true => archive::read_folder(path)?,
             false => read_file(path)?,
         };
         let mut weights = Self::from_file(path);
         weights.tensors = parts.tensors;
-        weights.stated = keras::find(&weights, &parts.order);
+        weights.stated = keras::find(&weights, &parts.order, parts.version.as_deref());
         if let Some(model) = &parts.config {
-            config::state(&mut weights.stated, model, parts.version.as_deref());
+            let found = std::mem::take(&mut weights.stated);
+            weights.stated = config::state(found, model, parts.version.as_deref());
         }
         Ok(weights)
     }

@@ -8,7 +8,7 @@
 //!
 //! Which cell it is follows from the shapes.
 
-use super::super::weights::Weights;
+use super::super::weights::{Element, Weights};
 use crate::convert::packed::Gates;
 use burn::tensor::DType;
 use std::cmp::Ordering;
@@ -41,7 +41,8 @@ pub(crate) struct CellAt {
     pub d_input: usize,
     pub d_hidden: usize,
     pub biases: Biases,
-    pub dtype: DType,
+    /// The type of its weights.
+    pub element: Element,
     /// Whether Keras 3 named it.
     vars: bool,
 }
@@ -71,7 +72,7 @@ impl CellAt {
             d_input: 0,
             d_hidden: 0,
             biases: Biases::One,
-            dtype: DType::F32,
+            element: Element::Known(DType::F32),
             vars: true,
         }
     }
@@ -185,7 +186,7 @@ struct Tensor<'a> {
     gate: Option<char>,
     name: &'a str,
     shape: &'a [usize],
-    dtype: DType,
+    element: &'a Element,
 }
 
 impl Tensors<'_> {
@@ -237,7 +238,7 @@ impl Tensors<'_> {
             }
             Some(_) => return None,
         };
-        let dtype = self.found.first()?.dtype;
+        let element = self.found.first()?.element.clone();
         let names = |part: Vec<(&str, &[usize])>| part.iter().map(|t| t.0.to_string()).collect();
         Some(CellAt {
             path: self.path.clone(),
@@ -248,7 +249,7 @@ impl Tensors<'_> {
             d_input,
             d_hidden,
             biases,
-            dtype,
+            element,
             vars: self.vars,
         })
     }
@@ -301,7 +302,7 @@ pub(crate) fn cells(weights: &Weights, first: &[String]) -> Vec<CellAt> {
         if ["optimizer_weights", "optimizer", "_optimizer"].contains(&top) {
             continue;
         }
-        let (Some((path, part, gate)), Some(dtype)) = (parse(name), entry.element.float()) else {
+        let Some((path, part, gate)) = parse(name) else {
             continue;
         };
         let k = *known.entry(path.clone()).or_insert_with(|| {
@@ -314,7 +315,7 @@ pub(crate) fn cells(weights: &Weights, first: &[String]) -> Vec<CellAt> {
             gate,
             name,
             shape: &entry.shape,
-            dtype,
+            element: &entry.element,
         });
     }
     let orders = ["", "ifco", "zrh"];

@@ -22,8 +22,14 @@ struct Leaf {
     stated: Stated,
 }
 
+impl Leaf {
+    fn states_the_same(&self, other: &Self) -> bool {
+        (&self.cells, &self.stated) == (&other.cells, &other.stated)
+    }
+}
+
 /// What a configuration states of a cell.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Cell {
     kind: FoundCell,
     units: Option<u64>,
@@ -32,42 +38,57 @@ struct Cell {
     unsupported: Vec<String>,
 }
 
-/// Adds what a model states to the layers that were found in its file.
-pub(super) fn state(found: &mut [FoundLayer], model: &Value, version: Option<&str>) {
+/// The layers that were found in a model's file with what the model states of them, in the model's order.
+pub(super) fn state(
+    found: Vec<FoundLayer>,
+    model: &Value,
+    version: Option<&str>,
+) -> Vec<FoundLayer> {
+    let major = version.and_then(|version| version.split('.').next()?.parse().ok());
     let mut walk = Walk {
-        // Keras 1 didn't write it at first. Keras Core, which became Keras 3, had versions from 0.1 on.
-        major: match version.map(|version| version.split('.').next().unwrap_or_default()) {
-            Some(major) => major.parse().unwrap_or(3),
-            None => 1,
-        },
+        major,
         leaves: Vec::new(),
     };
     walk.children(model, "", &[]);
-    let mut leaves = walk.leaves;
-    let mut open = found.iter_mut().collect::<Vec<_>>();
+    let mut leaves = walk.leaves.into_iter().map(Some).collect::<Vec<_>>();
+    let mut found = found
+        .into_iter()
+        .map(|layer| (usize::MAX, layer))
+        .collect::<Vec<_>>();
     for by_name in [true, false] {
-        for layer in std::mem::take(&mut open) {
+        for (place, layer) in found.iter_mut().filter(|(place, _)| *place == usize::MAX) {
             let Where::Keras(at) = &layer.of else {
                 continue;
             };
-            let matches = |leaf: &Leaf| match (keras::group(at), by_name) {
-                (None, true) => path(at) == leaf.path,
-                (None, false) => true,
-                (Some(_), true) => in_group(at, leaf) && named(at, leaf),
-                (Some(_), false) => in_group(at, leaf),
+            let matches = |leaf: &Leaf| {
+                fits(at, leaf)
+                    && match (keras::group(at), by_name) {
+                        (None, true) => path(at) == leaf.path,
+                        (None, false) => true,
+                        (Some(_), true) => in_group(at, leaf) && named(at, leaf),
+                        // The order is the same.
+                        (Some(_), false) => in_group(at, leaf),
+                    }
             };
-            // (Where the names leave it open, the first leaf that is left and fits is taken: the order is the same.)
-            match leaves
-                .iter()
-                .position(|leaf| matches(leaf) && fits(at, leaf))
-            {
-                Some(k) => apply(layer, leaves.remove(k)),
-                None => open.push(layer),
+            let mut matching = leaves.iter().enumerate().filter_map(|(k, leaf)| {
+                let leaf = leaf.as_ref().filter(|leaf| matches(leaf))?;
+                Some((k, leaf))
+            });
+            let Some((k, leaf)) = matching.next() else {
+                continue;
+            };
+            let ordered = by_name || keras::group(at).is_some();
+            if ordered || matching.all(|(_, other)| other.states_the_same(leaf)) {
+                *place = k;
+                apply(layer, leaves[k].take());
+            } else if layer.options.unsupported.is_empty() {
+                let unknown = "options: which of the configuration's layers it is can't be told";
+                layer.options.unsupported.push(unknown.to_string());
             }
         }
     }
     // What is left over on both sides doesn't fit together: an option may be lost.
-    for layer in open {
+    for (_, layer) in found.iter_mut().filter(|(place, _)| *place == usize::MAX) {
         let Where::Keras(at) = &layer.of else {
             continue;
         };
@@ -75,12 +96,14 @@ pub(super) fn state(found: &mut [FoundLayer], model: &Value, version: Option<&st
             None => path(at) == leaf.path,
             Some(_) => in_group(at, leaf),
         };
-        if let Some(leaf) = leaves.iter().find(of_it) {
+        if let Some(leaf) = leaves.iter().flatten().find(of_it) {
             let name = leaf.names.join("/");
             let unfit = format!("the configuration of {name:?}, which doesn't fit these weights");
             layer.options.unsupported.push(unfit);
         }
     }
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, layer)| layer).collect()
 }
 
 /// Whether a model's configuration has layers whose weights are bfloat16.
@@ -135,7 +158,8 @@ fn fits(at: &LayerAt, leaf: &Leaf) -> bool {
     sizes && at.cells.iter().zip(&leaf.cells).all(cell)
 }
 
-fn apply(layer: &mut FoundLayer, leaf: Leaf) {
+fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
+    let Some(leaf) = leaf else { return };
     if let Some(cell) = leaf.cells.first() {
         layer.cell = cell.kind;
     }
@@ -146,6 +170,9 @@ fn apply(layer: &mut FoundLayer, leaf: Leaf) {
         };
     }
     let mut unsupported = leaf.stated.unsupported;
+    if let Where::Keras(at) = &layer.of {
+        unsupported.extend(keras::unread(at));
+    }
     for cell in &leaf.cells {
         for option in &cell.unsupported {
             if !unsupported.contains(option) {
@@ -177,7 +204,8 @@ fn class(node: &Value) -> Option<(&str, &Map<String, Value>)> {
 }
 
 struct Walk {
-    major: u64,
+    /// The version that wrote the file, if it is known.
+    major: Option<u64>,
     leaves: Vec<Leaf>,
 }
 
@@ -407,14 +435,16 @@ impl Walk {
             "linear" => Nonlinearity::Identity,
             "tanh" => Nonlinearity::Tanh,
             "sigmoid" => Nonlinearity::Sigmoid,
-            "hard_sigmoid" => Nonlinearity::HardSigmoid {
-                alpha: match self.major {
-                    1 | 2 => 0.2,
-                    _ => 1.0 / 6.0,
-                }
-                .into(),
-                beta: 0.5.into(),
-            },
+            "hard_sigmoid" => {
+                // Keras Core, which became Keras 3, had versions from 0.1 on.
+                let alpha = match self.major {
+                    Some(1 | 2) => 0.2,
+                    Some(_) => 1.0 / 6.0,
+                    None => return Err("hard_sigmoid of an unknown version of Keras".to_string()),
+                };
+                let (alpha, beta) = (alpha.into(), 0.5.into());
+                Nonlinearity::HardSigmoid { alpha, beta }
+            }
             "relu" => Nonlinearity::Relu,
             "relu6" => Nonlinearity::Relu6,
             "elu" => Nonlinearity::Elu { alpha: one() },
@@ -435,7 +465,7 @@ impl Walk {
                 min: (-1.0).into(),
                 max: one(),
             },
-            "leaky_relu" if self.major > 2 => Nonlinearity::LeakyRelu {
+            "leaky_relu" if self.major > Some(2) => Nonlinearity::LeakyRelu {
                 negative_slope: 0.2.into(),
             },
             "hard_shrink" => Nonlinearity::HardShrink { lambda: 0.5.into() },

@@ -32,7 +32,6 @@ pub(super) fn read(
     if let Some(config) = text("model_config") {
         parts.config = Some(json(path, config.as_bytes())?);
     }
-    parts.version = text("keras_version");
     // A whole model's weights are in a group.
     let whole = root.group("model_weights").ok();
     let group = whole.as_ref().unwrap_or(&root);
@@ -41,8 +40,11 @@ pub(super) fn read(
     } else {
         ""
     };
-    if whole.is_some() && parts.version.is_none() {
-        parts.version = strings(group, "keras_version").into_iter().next();
+    let version = strings(group, "keras_version").into_iter().next();
+    parts.version = text("keras_version").or(version);
+    if parts.config.is_some() && parts.version.is_none() {
+        // Keras 1 didn't write it at first.
+        parts.version = Some("1".to_string());
     }
     for layer in strings(group, "layer_names") {
         let Ok(weights) = group
