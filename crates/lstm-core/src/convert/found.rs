@@ -88,6 +88,8 @@ pub struct Stated {
     pub go_backwards: Option<bool>,
     /// Keras' `return_sequences`: whether the layer gives all outputs there, or the last one.
     pub return_sequences: Option<bool>,
+    /// What the model calls the layer, where its path says something else: Keras 3 names paths by class.
+    pub called: Option<String>,
     /// What the file leaves open, and what its writer usually meant.
     pub unstated: Option<String>,
     /// What no layer here follows, as the file has it: `name = value`.
@@ -598,13 +600,15 @@ impl RecurrentLayers {
         }
     }
 
-    /// The layer of this name.
+    /// The layer of this name, or the one that the model calls so.
     ///
     /// # Errors
     ///
     /// If there is none; the error names those that there are.
     pub fn named(&self, name: &str) -> Result<&FoundLayer, WeightError> {
+        let called = |layer: &&FoundLayer| layer.options.called.as_deref() == Some(name);
         let found = self.iter().find(|layer| layer.name == name);
+        let found = found.or_else(|| self.iter().find(called));
         found.ok_or_else(|| {
             let names: Vec<_> = self.iter().map(|layer| layer.name.as_str()).collect();
             WeightError::Unfit {
@@ -636,7 +640,8 @@ impl IntoIterator for RecurrentLayers {
 
 impl fmt::Display for Stated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = vec![];
+        let called = self.called.iter().map(|name| format!("called {name}"));
+        let mut said = called.collect::<Vec<_>>();
         let several = self.activations.len() > 1;
         for (k, activations) in self.activations.iter().enumerate() {
             let of = if several {
@@ -754,7 +759,7 @@ impl Weights {
         layers.retain(|layer| layer.of.names().all(|name| self.tensors.contains_key(name)));
         let known = layers.iter().flat_map(|layer| layer.of.names());
         let known = known.collect::<BTreeSet<_>>();
-        let others = keras::find(self, &[], None).into_iter();
+        let others = keras::apart(keras::find(self, &[], None)).into_iter();
         let others = others.filter(|layer| !layer.of.names().any(|name| known.contains(name)));
         let others = others.collect::<Vec<_>>();
         layers.extend(others);

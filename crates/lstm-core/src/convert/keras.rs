@@ -13,6 +13,7 @@ use crate::layer::{
 };
 use burn::tensor::DType;
 pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
+use std::collections::BTreeSet;
 
 /// Weights from and for Keras.
 ///
@@ -208,7 +209,9 @@ fn below(name: &str, path: &str) -> bool {
 /// The layer at `path`, if there is one.
 fn layer_at(weights: &Weights, path: &str) -> Option<LayerAt> {
     let stated = weights.stated.iter().find_map(|layer| match &layer.of {
-        Where::Keras(at) if at.path == path => Some(at.clone()),
+        Where::Keras(at) if at.path == path || layer.options.called.as_deref() == Some(path) => {
+            Some(at.clone())
+        }
         _ => None,
     });
     let only = |mut layers: Vec<LayerAt>| match layers.len() {
@@ -252,8 +255,16 @@ fn cells_at(
 /// The layers that the names and shapes of Keras tell of, in the order of these names, if there are any, and after
 /// those of the others; if it is known, the version that wrote the file tells what their activations may be.
 pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -> Vec<FoundLayer> {
-    let layers = cells::layers(cells::cells(weights, order)).into_iter();
-    let mut layers = layers.map(found).collect::<Vec<_>>();
+    let cells = cells::cells(weights, order);
+    let known = cells
+        .iter()
+        .flat_map(|cell| cell.names())
+        .collect::<BTreeSet<_>>();
+    let known = |name: &str| known.contains(&name.to_string());
+    let layers = cells::layers(cells.clone()).into_iter();
+    let mut layers = layers
+        .map(|at| found(at, weights, known))
+        .collect::<Vec<_>>();
     let mut numbers = version
         .unwrap_or_default()
         .split('.')
@@ -275,8 +286,44 @@ pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -
     layers
 }
 
+/// No layer here has several cells that read from the end; each by itself reads so, and gives the next its outputs.
+pub(super) fn apart(layers: Vec<FoundLayer>) -> Vec<FoundLayer> {
+    let split = |layer: FoundLayer| match &layer.of {
+        Where::Keras(at) if layer.layers > 1 && layer.direction == Direction::Reverse => {
+            let cells = at.cells.iter().enumerate();
+            let alone = cells.map(|(k, cell)| FoundLayer {
+                name: cells::directory(cell).to_string(),
+                d_input: cell.d_input,
+                layers: 1,
+                options: Stated {
+                    activations: layer
+                        .options
+                        .activations
+                        .get(k)
+                        .copied()
+                        .into_iter()
+                        .collect(),
+                    ..layer.options.clone()
+                },
+                of: Where::Keras(LayerAt {
+                    path: cell.path.clone(),
+                    cells: vec![cell.clone()],
+                    ..*at
+                }),
+                ..layer.clone()
+            });
+            alone.collect()
+        }
+        _ => vec![layer],
+    };
+    layers.into_iter().flat_map(split).collect()
+}
+
+/// What isn't known of a GRU without biases unless it is said.
+pub(super) const WHICH_GRU: &str = "a GRU without biases, whose reset_after the file doesn't state";
+
 /// What the weights are, if they are no floats.
-pub(super) fn unread(at: &LayerAt) -> Option<String> {
+fn unread(at: &LayerAt) -> Option<String> {
     let element = at
         .cells
         .iter()
@@ -285,15 +332,22 @@ pub(super) fn unread(at: &LayerAt) -> Option<String> {
     element.map(|element| format!("weights that are {}", element.name()))
 }
 
-fn found(at: LayerAt) -> FoundLayer {
+fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundLayer {
     let cell = &at.cells[0];
     let mut options = Stated::default();
     let gates = cell.gates().unwrap_or_else(|| {
-        let unknown = "a GRU without biases, whose reset_after the file doesn't state";
-        options.unsupported.push(unknown.to_string());
+        options.unsupported.push(WHICH_GRU.to_string());
         Gates::Gru { reset_after: true }
     });
     options.unsupported.extend(unread(&at));
+    // A cell with more weights is another one.
+    let names = |cell| weights.names_below(cells::directory(cell));
+    let more = at.cells.iter().flat_map(names);
+    let mut more = more.filter(|name| !known(name) && !name.contains("seed_generator/"));
+    if let Some(more) = more.next() {
+        options.unsupported.push(format!("a cell with {more}"));
+    }
+    drop(more);
     FoundLayer {
         name: at.path.clone(),
         source: Source::Keras,

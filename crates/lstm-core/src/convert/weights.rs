@@ -168,6 +168,16 @@ impl Weights {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// The names that begin with `path` and a slash.
+    pub(super) fn names_below(&self, path: &str) -> impl Iterator<Item = &str> {
+        let path = format!("{path}/");
+        let from = self
+            .tensors
+            .range(path.clone()..)
+            .map(|(name, _)| name.as_str());
+        from.take_while(move |name| name.starts_with(&path))
+    }
+
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())

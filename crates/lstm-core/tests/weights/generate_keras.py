@@ -184,6 +184,80 @@ y = L.LSTM(2, activation="softmax", return_sequences=True, name="softmax")(y)
 y = L.GRU(2, use_bias=False, return_sequences=True, name="no_bias")(y)
 keras.Model(x, y).save(out / "keras3_refused.keras")
 
+# Layers of one's own, which the configuration says nothing of; both directions of several cells; other activations in
+# each direction; a cell with more weights than it has here.
+@keras.saving.register_keras_serializable("mine")
+class Mine(keras.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.rnn = L.LSTM(2, return_sequences=True)
+
+    def build(self, shape):
+        self.rnn.build(shape)
+
+    def call(self, x):
+        return self.rnn(x)
+
+
+@keras.saving.register_keras_serializable("mine")
+class NormCell(L.LSTMCell):
+    def build(self, shape):
+        super().build(shape)
+        self.norm = L.LayerNormalization()
+        self.norm.build((None, self.units))
+
+    def call(self, x, states, training=False):
+        h, states = super().call(x, states, training=training)
+        return self.norm(h), states
+
+
+keras.utils.clear_session()
+x = keras.Input((T, 3))
+deep = L.Bidirectional(L.RNN([L.LSTMCell(2), L.LSTMCell(2)], return_sequences=True), name="deep")
+back = L.GRU(2, activation="relu", recurrent_activation="hard_sigmoid", go_backwards=True, return_sequences=True)
+unequal = L.Bidirectional(L.GRU(2, return_sequences=True), backward_layer=back, name="unequal")
+timed = L.TimeDistributed(L.Bidirectional(L.LSTM(2, activation=keras.layers.LeakyReLU(0.1))), name="timed")
+mine = Mine(name="mine")
+y = L.RNN(NormCell(2), return_sequences=True)(mine(unequal(deep(x))))
+y = timed(L.Reshape((2, 2, 2))(y))
+model = keras.Model(x, y)
+for w in model.weights:
+    w.assign(draw(*w.shape))
+model.save(out / "keras3_more.keras")
+model.save(out / "keras3_more.h5")
+ACTIVATIONS["leaky"] = lambda x: np.where(x < 0, 0.1 * x, x)
+parts = weights_of(deep)
+stack = lambda parts: [cell("lstm", parts[:3]), cell("lstm", parts[3:])]
+_, forward = case("deep_forward", stack(parts[:6]))
+_, backward = case("deep_backward", stack(parts[6:]), x=expected["deep_forward/x"], reverse=True)
+got = keras.ops.convert_to_numpy(deep(expected["deep_forward/x"]))
+np.testing.assert_allclose(got, np.concatenate([forward, backward], -1), atol=2e-6)
+parts = weights_of(unequal)
+of_keras("unequal", unequal, [(cell("gru", parts[:3]), cell("gru", parts[3:], act="relu", gate="hard_sigmoid_3"))])
+parts = weights_of(timed)
+case("timed_both", [(cell("lstm", parts[:3], act="leaky"), cell("lstm", parts[3:], act="leaky"))])
+case("mine", [cell("lstm", weights_of(mine))])
+
+# Names and a configuration for which an attribute's 64 KiB don't suffice, and numbers that only Python's JSON has.
+keras.utils.clear_session()
+last = L.LSTM(2, recurrent_activation="hard_sigmoid", return_sequences=True, name="last")
+model = keras.Sequential([keras.Input((T, 3)), L.LSTM(2, return_sequences=True, name="first"), last])
+for w in model.weights:
+    w.assign(draw(*w.shape))
+case("last", [cell("lstm", weights_of(last), gate="hard_sigmoid_3")])
+with h5py.File(out / "keras3_long.h5", "w") as file:
+    config = {"class_name": "Sequential", "config": keras.saving.serialize_keras_object(model)["config"]}
+    config["config"]["numbers"] = [float("nan"), float("-inf"), "NaN \"Infinity"]
+    config["config"]["long"] = "l" * 70000
+    file.attrs["model_config"] = json.dumps(config).encode()
+    file.attrs["keras_version"] = b"3.15.1"
+    group = file.create_group("model_weights")
+    names = [f"{k}_{'n' * 400}".encode() for k in range(168)]
+    group.attrs["layer_names0"], group.attrs["layer_names1"] = [b"last"] + names[:80], names[80:] + [b"first"]
+    for layer in model.layers:
+        for weight in layer.weights:
+            group[f"{layer.name}/{weight.path}"] = np.asarray(keras.ops.convert_to_numpy(weight))
+
 # bfloat16 weights; in the form of Keras 2 nothing beside the configuration says what they are.
 keras.utils.clear_session()
 bf16 = L.LSTM(2, dtype="bfloat16", return_sequences=True, recurrent_initializer="glorot_uniform")

@@ -209,6 +209,83 @@ fn keras_2() {
     check("with activations", "keras2/encoder", &encoder);
 }
 
+/// Both directions of several cells, activations of each direction, layers that the configuration says nothing of.
+#[test]
+fn less_usual_models() {
+    let archive = [
+        "layers/bidirectional/forward_layer",
+        "layers/bidirectional/backward_layer/cell/cells/lstm_cell",
+        "layers/bidirectional/backward_layer/cell/cells/lstm_cell_1",
+        "layers/bidirectional_1",
+        "layers/time_distributed/layer",
+        "layers/mine/rnn",
+        "layers/rnn/cell",
+    ];
+    let old = [
+        "deep/deep/forward_rnn",
+        "model_weights/deep/deep/backward_rnn/stacked_rnn_cells/lstm_cell",
+        "model_weights/deep/deep/backward_rnn/stacked_rnn_cells/lstm_cell_1",
+        "unequal",
+        "timed",
+        "mine",
+        "rnn",
+    ];
+    for (name, names) in [("keras3_more.keras", archive), ("keras3_more.h5", old)] {
+        let weights = read(name);
+        println!("{}", weights.recurrent_layers());
+        let [forward, lower, upper, unequal, timed, mine, norm] = names;
+        check_found::<LstmStack>(&weights, forward, "deep_forward");
+        let case = |tensor| {
+            expected_in(
+                "keras_expected.safetensors",
+                &format!("deep_backward/{tensor}"),
+            )
+        };
+        let layers = weights.recurrent_layers();
+        let load = |name| {
+            layers
+                .named(name)
+                .unwrap()
+                .load::<Lstm>(&weights, &device())
+                .unwrap()
+        };
+        let (y, _) = load(lower).forward(case("x"), None);
+        let (y, _) = load(upper).forward(y, None);
+        assert_near("deep_backward", y, case("y"));
+        check_found::<BiGru>(&weights, unequal, "unequal");
+        check_found::<BiLstm>(&weights, timed, "timed_both");
+        check_found::<Lstm>(&weights, mine, "mine");
+        let found = layers.named(mine).unwrap();
+        assert!(found.options.activations.is_empty());
+        assert!(found.options.unstated.is_some());
+        let text = load_error::<Lstm>(&weights, norm);
+        assert!(text.contains("a cell with"), "{text}");
+    }
+}
+
+#[test]
+fn long_names_and_pythons_json() {
+    let weights = read("keras3_long.h5");
+    check_found::<Lstm>(&weights, "last", "last");
+}
+
+#[test]
+fn layers_are_found_by_the_names_that_the_model_gives_them() {
+    let weights = read("keras3.keras");
+    check_found::<Lstm>(&weights, "z_first", "plain");
+    let lstm = LstmConfig::new(4, 5, true)
+        .with_gate_activation(hard_sigmoid(1.0 / 6.0))
+        .with_cell_activation(Nonlinearity::Softsign)
+        .with_hidden_activation(Nonlinearity::Softsign);
+    let lstm = lstm
+        .init(&device())
+        .with_keras(&weights, "z_first")
+        .unwrap();
+    check("z_first", "plain", &lstm);
+    let table = weights.recurrent_layers().to_string();
+    assert!(table.contains("called z_first"), "{table}");
+}
+
 /// A model of tf.keras 2.15, and chars2vec's, of Keras 2.2.0, as it ships them and saved again by Keras 3.
 #[test]
 fn published() {

@@ -55,6 +55,7 @@ impl Weights {
             let found = std::mem::take(&mut weights.stated);
             weights.stated = config::state(found, model, parts.version.as_deref());
         }
+        weights.stated = keras::apart(weights.stated);
         Ok(weights)
     }
 }
@@ -76,7 +77,30 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, WeightError> {
 }
 
 fn json(path: &Path, bytes: &[u8]) -> Result<Value, WeightError> {
-    serde_json::from_slice(bytes).map_err(|error| format_error(path, "Keras", error))
+    let value = serde_json::from_slice(bytes);
+    let value = value.or_else(|_| serde_json::from_slice(&without_nan(bytes)));
+    value.map_err(|error| format_error(path, "Keras", error))
+}
+
+/// Python's JSON has numbers that JSON doesn't have: `null` for these, which no option of a layer is.
+fn without_nan(text: &[u8]) -> Vec<u8> {
+    let (mut result, mut rest, mut quoted) = (Vec::new(), text, false);
+    while let Some((byte, after)) = rest.split_first() {
+        let words: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+        let word = words.iter().find(|word| !quoted && rest.starts_with(word));
+        let taken = match (word, byte) {
+            (Some(word), _) => word.len(),
+            (None, b'\\') => 2.min(rest.len()),
+            (None, _) => 1,
+        };
+        quoted ^= *byte == b'"';
+        match word {
+            Some(_) => result.extend(b"null"),
+            None => result.extend(&rest[..taken]),
+        }
+        rest = if taken == 1 { after } else { &rest[taken..] };
+    }
+    result
 }
 
 /// The files that `weight_map` names, which lie beside the index, together.

@@ -186,6 +186,7 @@ fn zip_kind(path: &Path) -> Kind {
         Some(root) if script(root) => Kind::TorchScript,
         _ if root("data.pkl").is_some() => Kind::PyTorch(Container::Zip),
         _ if root("model.weights.h5").is_some() => Kind::KerasArchive,
+        _ if has("config.json") && has("metadata.json") => Kind::KerasArchive,
         _ if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) => Kind::Npz,
         _ => Kind::Zip,
     }

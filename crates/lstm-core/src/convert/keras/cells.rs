@@ -325,10 +325,23 @@ pub(crate) fn cells(weights: &Weights, first: &[String]) -> Vec<CellAt> {
 
 /// The path of the layer that a cell is in, and whether it is the forward or backward half of the layer above.
 fn place(cell: &CellAt) -> (String, Option<(String, bool)>) {
-    let path = cell.path.split('#').next().unwrap_or_default();
+    let path = directory(cell);
     let parts = path.split('/').collect::<Vec<_>>();
-    let half = |part: &str| part.starts_with("forward_") || part.starts_with("backward_");
-    if let Some(k) = parts.iter().rposition(|part| half(part)) {
+    let half = |part: &str| match cell.vars {
+        true => ["forward_layer", "backward_layer"].contains(&part),
+        false => part.starts_with("forward_") || part.starts_with("backward_"),
+    };
+    // A layer of that name by itself is in no other.
+    let inside = |k: usize| {
+        parts[..k]
+            .iter()
+            .any(|part| !half(part) && *part != "model_weights")
+    };
+    if let Some(k) = parts
+        .iter()
+        .rposition(|part| half(part))
+        .filter(|k| inside(*k))
+    {
         let above = (parts[..k].join("/"), parts[k].starts_with("backward_"));
         return (parts[..=k].join("/"), Some(above));
     }
@@ -419,9 +432,14 @@ pub(crate) fn group(layer: &LayerAt) -> Option<&str> {
     scope(cell).split('/').next()
 }
 
+/// The group that a cell's weights are in. (Keras 1 has no group of a cell alone.)
+pub(crate) fn directory(cell: &CellAt) -> &str {
+    cell.path.split('#').next().unwrap_or_default()
+}
+
 /// The names that tell a cell's weights from others'.
 pub(crate) fn scope(cell: &CellAt) -> &str {
-    let path = cell.path.split('#').next().unwrap_or_default();
+    let path = directory(cell);
     path.strip_prefix("model_weights/").unwrap_or(path)
 }
 

@@ -6,7 +6,7 @@
 
 use crate::convert::found::{Activations, Direction, FoundCell, FoundLayer, Stated, Where};
 use crate::convert::keras::{self, Biases, CellAt, LayerAt};
-use crate::nonlinearity::Nonlinearity;
+use crate::nonlinearity::{Nonlinearity, Real};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -169,10 +169,14 @@ fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
             _ => Direction::Forward,
         };
     }
+    let called = leaf
+        .names
+        .last()
+        .filter(|name| layer.name.split('/').all(|part| part != *name));
+    // What the weights themselves say goes on to hold, but for what the configuration has answered.
     let mut unsupported = leaf.stated.unsupported;
-    if let Where::Keras(at) = &layer.of {
-        unsupported.extend(keras::unread(at));
-    }
+    let own = std::mem::take(&mut layer.options.unsupported);
+    unsupported.extend(own.into_iter().filter(|option| option != keras::WHICH_GRU));
     for cell in &leaf.cells {
         for option in &cell.unsupported {
             if !unsupported.contains(option) {
@@ -182,6 +186,7 @@ fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
     }
     layer.options = Stated {
         activations: leaf.cells.iter().map(|cell| cell.activations).collect(),
+        called: called.cloned(),
         unsupported,
         ..leaf.stated
     };
@@ -407,9 +412,10 @@ impl Walk {
 
     /// The function, or how it is given, if no cell here has it.
     fn activation(&self, given: &Value) -> Result<Nonlinearity, String> {
-        let real = |config: &Map<String, Value>, names: [&str; 2], usual: f64| {
-            let given = names.iter().find_map(|name| config.get(*name)?.as_f64());
-            given.unwrap_or(usual).into()
+        let real = |class: &str, config: &Map<String, Value>, names: [&str; 2], usual: f64| {
+            let given = names.iter().find_map(|name| config.get(*name));
+            let number = given.map_or(Some(usual), Value::as_f64);
+            number.map(Real::from).ok_or(class.to_string())
         };
         let name = match given {
             Value::Null => return Ok(Nonlinearity::Identity),
@@ -417,14 +423,13 @@ impl Walk {
             other => match (object(other), class(other)) {
                 (Some(("function", Value::String(name))), _) => name.as_str(),
                 // Layers as activations.
-                (_, Some(("LeakyReLU", config))) => {
-                    return Ok(Nonlinearity::LeakyRelu {
-                        negative_slope: real(config, ["negative_slope", "alpha"], 0.3),
-                    });
+                (_, Some((class @ "LeakyReLU", config))) => {
+                    let slope = real(class, config, ["negative_slope", "alpha"], 0.3);
+                    return slope.map(|negative_slope| Nonlinearity::LeakyRelu { negative_slope });
                 }
-                (_, Some(("ELU", config))) => {
-                    let alpha = real(config, ["alpha"; 2], 1.0);
-                    return Ok(Nonlinearity::Elu { alpha });
+                (_, Some((class @ "ELU", config))) => {
+                    let alpha = real(class, config, ["alpha"; 2], 1.0);
+                    return alpha.map(|alpha| Nonlinearity::Elu { alpha });
                 }
                 (Some((class, _)), _) => return Err(class.to_string()),
                 _ => return Err(other.to_string()),
