@@ -1,4 +1,5 @@
-//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN`, of `Bidirectional` ones, and of several on top of each other.
+//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN` and their cells, of `Bidirectional` ones, and of several on top of each
+//! other.
 
 mod cells;
 
@@ -17,19 +18,39 @@ use std::collections::BTreeSet;
 
 /// Weights from and for Keras.
 ///
-/// Names are those of Keras 3's weight files, the path of a layer in the file being `layers/lstm` for a
-/// model's first `LSTM`, whatever its name: a cell's are `{path}/cell/vars/0` (kernel `[I, G·H]`), `1`
-/// (recurrent kernel `[H, G·H]`) and `2` (bias `[G·H]`), and for `Bidirectional` each direction's under
-/// `{path}/forward_layer` and `{path}/backward_layer`. Kernels, gate order and bias are ours, but for the
-/// GRU's: its gates are `z, r, h` in Keras, and with `reset_after`, which Keras has on by default, there
-/// are two biases, `[2, 3H]`. Those of `z` and `r`, which are only ever added, are kept as their sum, and
-/// on the way out the first gets all and the second is zero; the candidate's second one is
-/// [`candidate_bias`](GruCell::candidate_bias).
+/// A `path` says where a layer lies in a file: as [`recurrent_layers`](Weights::recurrent_layers) has it
+/// ([`name`](super::FoundLayer::name)), or as the model calls the layer, if the file has its configuration. Written
+/// are Keras 3's names; all that Keras has ever used are read:
+///
+/// | file of | path, for example | tensors |
+/// | --- | --- | --- |
+/// | Keras 3 | `layers/lstm`, whatever the layer's name | `{path}/cell/vars/0` (kernel `[I, G·H]`), `1` (recurrent kernel `[H, G·H]`) and `2` (bias `[G·H]`) |
+/// | the same, `Bidirectional` | `layers/bidirectional` | as these under `{path}/forward_layer` and `{path}/backward_layer` |
+/// | the same, an `RNN` of several cells | `layers/rnn` | `{path}/cell/cells/lstm_cell/vars/0`, … |
+/// | Keras 2, and `.h5` of Keras 3 | the layer's name, `lstm_1` | `lstm_1/lstm_1/kernel:0`, `recurrent_kernel:0`, `bias:0`; before them `model_weights/` in a whole model |
+/// | the same, several layers in one model in it | `model_1/lstm_1` | `model_1/lstm_1/kernel:0`, … |
+/// | `CuDNNLSTM`, `CuDNNGRU` of Keras 2 | as these | as these, the kernels turned gate by gate, and two biases in one |
+/// | Keras 1 | the layer's name, `lstm_1` | `lstm_1/lstm_1_W`, `_U` and `_b`, or those of each gate, `lstm_1/lstm_1_W_i`, … |
+///
+/// A cell by itself, in no layer, is at `{path}/vars/0`, `1` and `2`, and is written so.
+///
+/// Kernels, gate order and bias are ours, but for the GRU's: its gates are `z, r, h` in Keras, and with
+/// `reset_after`, which Keras 3 has on by default, there are two biases, `[2, 3H]`. Those of `z` and `r`, which are
+/// only ever added, are kept as their sum, and on the way out the first gets all and the second is zero; the
+/// candidate's second one is [`candidate_bias`](GruCell::candidate_bias).
 ///
 /// A stack is several layers in Keras, which its files number on: the path is the first one's, such as
 /// `layers/lstm`, and those above it are at `layers/lstm_1`, `layers/lstm_2`, …, or, from
 /// `layers/bidirectional_3` on, `layers/bidirectional_4`, …. Where they lie otherwise, each of
-/// the stack's `layers` can be loaded by itself.
+/// the stack's `layers` can be loaded by itself. An `RNN` of several cells is one, too.
+///
+/// # Activations
+///
+/// A whole model's file states them, and [`FoundLayer::load`](super::FoundLayer::load) takes them over. **A file of
+/// weights alone states none**, and neither do these functions look for any: the layer computes what its own
+/// configuration says. Keras before 2.3 took `hard_sigmoid` for the gates unless told otherwise, and that is
+/// `0.2 x + 0.5` up to Keras 2 and `x / 6 + 0.5` in Keras 3, each clipped to 0 and 1:
+/// [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) has both. A wrong one gives outputs that look right.
 ///
 /// ```
 /// # use burn::tensor::Device;

@@ -8,7 +8,7 @@
 //! | from and to | trait | files read | files written |
 //! | --- | --- | --- | --- |
 //! | PyTorch | [`PyTorch`] | `.pt`, `.pth` (feature `pytorch`), `.safetensors` | `.safetensors` |
-//! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
+//! | Keras 1, 2 and 3 | [`Keras`] | `.keras`, `.h5`, `.hdf5`, `.weights.h5`, `.weights.json` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
 //! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | a node's tensors | the tensors |
 //! | `burn::nn` | `From`, both ways | | |
 //! | a model with `burn::nn`'s layers | `load_burn_nn` (feature `store`) | all of burn-store | |
@@ -96,6 +96,7 @@
 //! | Glorot's fans | of each gate | of the packed `[I, 4H]` | (uniform by `H`) | | of each gate |
 //! | orthogonal | each gate's `[H, H]` | the packed `[H, 4H]` | | | |
 //! | `clip` | of the carried cell state | | | of what goes into the activations | of the carried cell state |
+//! | hard sigmoid | [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) | `0.2 x + 0.5` up to 2.x, where it is the default of the gates before 2.3; `x / 6 + 0.5` in 3 | | `0.2 x + 0.5` | `0.2 x + 0.5` |
 //! | RNN's activation | `hidden_activation`, tanh | `activation`, tanh | `nonlinearity`, tanh | `activations`, tanh | `hidden_activation`, tanh |
 //!
 //! The last output of a bidirectional layer, `output[:, -1]`, holds a reverse half that has read one

@@ -1,4 +1,4 @@
-//! Files of Keras of all generations (see generate_keras.py and wild/README.md): the same outputs as there, and what
+//! Files of Keras of all generations (see wild_keras.py and wild/README.md): the same outputs as there, and what
 //! can't be followed is refused by its name.
 
 use super::{assert_near, device, file, mutated, stored};

@@ -1,6 +1,6 @@
 """Files of Keras as people have them, of all generations, and what their layers compute: wild/keras*.
 
-Run: KERAS_BACKEND=torch python generate_keras.py
+Run: KERAS_BACKEND=torch python wild_keras.py
 
 Those of Keras 3 are written by Keras itself. Those of Keras 1 and 2 are written with h5py, group by group as
 `save_model` of Keras 1.2.2 and 2.2.4 does, with the names, configurations and attributes that these write. What is
