@@ -140,8 +140,15 @@ impl Pickle {
         }
     }
 
-    /// Module and name of a class or a function.
+    /// Module and name of a class or a function. PyTorch before 1.6 referred to classes of modules with their source.
     pub fn global(&self, value: Value) -> Option<(&str, &str)> {
+        let value = match self.node(value)? {
+            Node::Persistent(id) => match self.items(*id)? {
+                [tag, class, ..] if self.text(*tag) == Some("module") => *class,
+                _ => return None,
+            },
+            _ => value,
+        };
         match self.node(value)? {
             Node::Global(module, name) => {
                 let text = |piece| std::str::from_utf8(self.bytes(piece)).ok();
