@@ -711,6 +711,26 @@ impl<'a> Walk<'a> {
             return Some(Err("a tensor in itself".to_string()));
         }
         let lacking = || Err(format!("{name} without what it is made of"));
+        // What PyTorch has yet to do to the values when it reads them.
+        let pending = |metadata: Option<&Value>| match pickle.node(*metadata?)? {
+            Node::Dict(entries) => ["conj", "neg"]
+                .into_iter()
+                .find(|bit| pickle.get(entries, bit) == Some(Value::Bool(true))),
+            _ => None,
+        };
+        let after = match name {
+            "_rebuild_tensor_v3" => 7,
+            _ => 6,
+        };
+        if module == "torch._utils"
+            && name.starts_with("_rebuild_tensor")
+            && let Some(bit) = pending(arguments.get(after))
+        {
+            let message = format!(
+                "a tensor whose `{bit}` is pending: save what `resolve_{bit}()` makes of it"
+            );
+            return Some(Err(message));
+        }
         Some(match (module, name, arguments) {
             (
                 "torch._utils",
