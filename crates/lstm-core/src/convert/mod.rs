@@ -112,6 +112,8 @@ mod files;
 mod found;
 mod keras;
 mod layers;
+#[cfg(feature = "store")]
+mod models;
 mod onnx;
 mod packed;
 mod pytorch;
@@ -128,6 +130,8 @@ pub use found::{
     Activations, Direction, FoundCell, FoundLayer, LoadFound, RecurrentLayers, Source, Stated,
 };
 pub use keras::Keras;
+#[cfg(feature = "store")]
+pub use models::{load_pytorch, store_pytorch};
 pub use onnx::{Onnx, OnnxNames};
 pub use pytorch::{PyTorch, PyTorchNames};
 #[cfg(feature = "store")]

@@ -70,12 +70,17 @@ impl Weights {
                         (Ok(pickle), storages)
                     }
                 };
-                let pickle = pickle.map_err(|message| garbled(format!("no pickle: {message}")))?;
-                if let Some((module, _)) = foreign_format(&pickle) {
-                    return Err(garbled(format!(
-                        "it is {module}'s: load it there and save it with `pickle.dump` or `numpy.savez`"
-                    )));
-                }
+                let pickle = pickle.map_err(|message| {
+                    // Whose arrays are between the instructions of the pickle.
+                    let joblib = b"joblib.numpy_pickle";
+                    garbled(
+                        match file.windows(joblib.len()).any(|part| part == joblib) {
+                            true => "it is joblib's: load it there and save it with `numpy.savez`"
+                                .into(),
+                            false => format!("no pickle: {message}"),
+                        },
+                    )
+                })?;
                 collect(&mut weights, "", &pickle, storages);
                 kind.about().0
             }
@@ -111,14 +116,6 @@ fn is_content(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
     )
-}
-
-/// The library whose own format lies around the arrays of a pickle.
-fn foreign_format(pickle: &Pickle) -> Option<(&str, &str)> {
-    let mut globals = (0..pickle.nodes.len()).filter_map(|k| pickle.global(Value::Node(k)));
-    globals
-        .find(|(module, _)| module.starts_with("joblib."))
-        .map(|(_, name)| ("joblib", name))
 }
 
 /// An archive's pickles, and the storages beside them.
