@@ -113,6 +113,8 @@ mod files;
 mod found;
 mod keras;
 mod layers;
+#[cfg(feature = "store")]
+mod models;
 mod onnx;
 mod packed;
 mod pytorch;
@@ -129,6 +131,8 @@ pub use found::{
     Activations, Direction, FoundCell, FoundLayer, LoadFound, RecurrentLayers, Source, Stated,
 };
 pub use keras::Keras;
+#[cfg(feature = "store")]
+pub use models::{load_pytorch, store_pytorch};
 pub use onnx::{Onnx, OnnxNames};
 pub use pytorch::{PyTorch, PyTorchNames};
 #[cfg(feature = "store")]

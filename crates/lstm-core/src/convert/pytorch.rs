@@ -13,6 +13,7 @@ use crate::layer::{
 };
 use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
+use std::slice;
 
 /// What the parameters of PyTorch's recurrent layers are called, without layer and direction.
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
@@ -89,6 +90,12 @@ impl PyTorchNames {
             }
         };
         (0..layers * directions).map(of_layer).collect()
+    }
+
+    /// All that a cell may have.
+    #[cfg(feature = "store")]
+    pub(super) fn all(&self) -> [String; 5] {
+        KINDS.map(|kind| self.name(kind))
     }
 
     fn name(&self, parameter: &str) -> String {
@@ -171,7 +178,7 @@ impl PyTorchNames {
 }
 
 /// The name of the tensor that another of this name is, or of which it is a part: `weight_hh_l0` of `weight_hh_l0_g`.
-fn whole(name: &str) -> String {
+pub(super) fn whole(name: &str) -> String {
     if let Some((path, part)) = name.split_once("parametrizations.") {
         let parameter = part.split('.').next().unwrap_or_default();
         return format!("{path}{parameter}");
@@ -510,23 +517,47 @@ fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
     }
 }
 
-fn load<C: PackedCell>(
-    cell: &mut C,
+/// Fails if a tensor is missing that a cell needs.
+pub(super) fn check_there(
     weights: &Weights,
     names: &PyTorchNames,
+    sizes: &Sizes,
 ) -> Result<(), WeightError> {
-    let sizes = sizes(cell)?;
     let (width, d_output) = (sizes.width(), sizes.d_output);
-    let values = |name: String, shape: &[usize]| {
-        let mut values = weights.values(&name, shape, sizes.dtype);
-        if let Err(WeightError::Missing { advice, .. }) = &mut values {
-            *advice = names.advice(weights);
+    for (needed, name, shape) in [
+        (true, names.input_weight(), &[width, sizes.d_input][..]),
+        (true, names.recurrent_weight(), &[width, d_output]),
+        (
+            sizes.projection,
+            names.projection(),
+            &[d_output, sizes.d_hidden],
+        ),
+        (sizes.bias, names.input_bias(), &[width]),
+        (sizes.bias, names.recurrent_bias(), &[width]),
+    ] {
+        if needed && weights.entry(&name).is_none() {
+            let mut error = weights.missing(&name, shape);
+            if let WeightError::Missing { advice, .. } = &mut error {
+                *advice = names.advice(weights);
+            }
+            return Err(error);
         }
-        values
+    }
+    Ok(())
+}
+
+/// A cell's weights, whose tensors are there.
+pub(super) fn read(
+    weights: &Weights,
+    names: &PyTorchNames,
+    sizes: &Sizes,
+) -> Result<Packed, WeightError> {
+    let (width, d_output) = (sizes.width(), sizes.d_output);
+    let matrix = |name: String, rows, columns| {
+        let values = weights.values(&name, &[rows, columns], sizes.dtype)?;
+        Ok(packed::transpose(&values, columns))
     };
-    let matrix =
-        |name, rows, columns| Ok(packed::transpose(&values(name, &[rows, columns])?, columns));
-    let vector = |name| values(name, &[width]);
+    let vector = |name: String| weights.values(&name, &[width], sizes.dtype);
     let input_weight = matrix(names.input_weight(), width, sizes.d_input)?;
     let recurrent_weight = matrix(names.recurrent_weight(), width, d_output)?;
     let projection = match sizes.projection {
@@ -541,16 +572,14 @@ fn load<C: PackedCell>(
         }
         false => (None, None),
     };
-    names.check_extra(weights, &sizes)?;
-    cell.set_packed(Packed {
+    Ok(Packed {
         input_weight,
         recurrent_weight,
         bias,
         candidate_bias,
         projection,
         peepholes: None,
-    });
-    Ok(())
+    })
 }
 
 fn store<C: PackedCell>(
@@ -558,8 +587,13 @@ fn store<C: PackedCell>(
     weights: &mut Weights,
     names: &PyTorchNames,
 ) -> Result<(), WeightError> {
-    let sizes = sizes(cell)?;
-    let (width, dtype, packed) = (sizes.width(), sizes.dtype, cell.packed());
+    write(cell.packed(), weights, names, &sizes(cell)?);
+    Ok(())
+}
+
+/// Adds a cell's weights.
+pub(super) fn write(packed: Packed, weights: &mut Weights, names: &PyTorchNames, sizes: &Sizes) {
+    let (width, dtype) = (sizes.width(), sizes.dtype);
     let mut matrix = |name: String, values: Vec<f64>, rows, columns| {
         let values = packed::transpose(&values, rows);
         packed::insert(weights, name, values, &[rows, columns], dtype);
@@ -576,7 +610,6 @@ fn store<C: PackedCell>(
         packed::insert(weights, names.input_bias(), bias, &[width], dtype);
         packed::insert(weights, names.recurrent_bias(), second, &[width], dtype);
     }
-    Ok(())
 }
 
 /// Fails unless the layers could be those of one module: PyTorch's differ in what they read only.
@@ -604,7 +637,7 @@ macro_rules! impl_for_cells {
                 weights: &Weights,
                 names: &PyTorchNames,
             ) -> Result<Self, WeightError> {
-                load(&mut self, weights, names)?;
+                load_cells(vec![&mut self], weights, slice::from_ref(names), false)?;
                 Ok(self)
             }
 
@@ -639,10 +672,33 @@ pub(super) fn load_all<C: PackedCell>(
     names: &PyTorchNames,
 ) -> Result<(), WeightError> {
     let names = names.of_stack(cells.len() / directions, directions);
-    for (cell, names) in cells.into_iter().zip(&names) {
-        load(cell, weights, names)?;
+    load_cells(cells, weights, &names, true)
+}
+
+/// Loads cells, all of a module if they are to be the `whole` of it: what is missing is blamed first, then what is too much,
+/// then what is of another shape or type.
+fn load_cells<C: PackedCell>(
+    cells: Vec<&mut C>,
+    weights: &Weights,
+    names: &[PyTorchNames],
+    whole: bool,
+) -> Result<(), WeightError> {
+    let all = cells.iter().map(|cell| sizes(&**cell));
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    for (sizes, names) in all.iter().zip(names) {
+        check_there(weights, names, sizes)?;
     }
-    check_whole(weights, &names)
+    for (sizes, names) in all.iter().zip(names) {
+        names.check_extra(weights, sizes)?;
+    }
+    if whole {
+        check_whole(weights, names)?;
+    }
+    let mut cells = cells.into_iter().zip(names).zip(&all);
+    cells.try_for_each(|((cell, names), sizes)| {
+        cell.set_packed(read(weights, names, sizes)?);
+        Ok(())
+    })
 }
 
 fn store_layers<L: Layers>(

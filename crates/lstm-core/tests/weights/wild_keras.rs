@@ -1,15 +1,13 @@
 //! Files of Keras of all generations (see wild_keras.py and wild/README.md): the same outputs as there, and what
 //! can't be followed is refused by its name.
 
-use super::{assert_near, device, file, mutated, stored};
+use super::{assert_near, device, file, stored};
 use burn::tensor::{DType, FloatDType, Tensor};
-use lstm_core::convert::{
-    Direction, FoundCell, FoundLayer, Keras, LoadFound, WeightError, Weights,
-};
+use lstm_core::convert::{Direction, FoundCell, Keras, LoadFound, WeightError, Weights};
 use lstm_core::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, GruCell, GruCellConfig, GruStack, Lstm,
     LstmCell, LstmCellConfig, LstmConfig, LstmStack, LstmStackConfig, Nonlinearity, Recurrent, Rnn,
-    RnnCell, RnnCellConfig, RnnStack,
+    RnnCellConfig, RnnStack,
 };
 use std::path::PathBuf;
 
@@ -542,56 +540,4 @@ fn what_is_renamed_or_taken_out_is_followed() {
         reverse.map(|layer| &*layer.name).collect::<Vec<_>>(),
         ["layers/sequential/layers/gru"]
     );
-}
-
-/// Loads all that is found as whatever it is.
-fn load_all(weights: &Weights) {
-    fn load<L: LoadFound>(found: &FoundLayer, weights: &Weights) {
-        let _ = found.load::<L>(weights, &device());
-    }
-    let layers = weights.recurrent_layers();
-    let _ = layers.to_string();
-    for found in layers.iter().take(20) {
-        load::<Lstm>(found, weights);
-        load::<BiLstm>(found, weights);
-        load::<LstmStack>(found, weights);
-        load::<Recurrent<GruCell>>(found, weights);
-        load::<BiGru>(found, weights);
-        load::<Rnn>(found, weights);
-        load::<BiRnn>(found, weights);
-        load::<RnnCell>(found, weights);
-    }
-}
-
-fn mutate(name: &str) {
-    mutated::mutate_with(
-        &format!("wild/{name}"),
-        |path| Weights::read_keras(path),
-        load_all,
-    );
-}
-
-#[test]
-fn mutated_archive() {
-    mutate("keras3_bf16.keras");
-}
-
-#[test]
-fn mutated_archive_of_many_layers() {
-    mutate("keras3_zipped_again.keras");
-}
-
-#[test]
-fn mutated_model_of_keras_1() {
-    mutate("keras1.h5");
-}
-
-#[test]
-fn mutated_model_of_keras_2() {
-    mutate("keras2.h5");
-}
-
-#[test]
-fn mutated_floats() {
-    mutate("keras_floats.h5");
 }

@@ -1,11 +1,21 @@
 //! Files of weights, a format a file; each is a cargo feature. What a file is, its content says.
 
+#[cfg(feature = "pytorch")]
+mod archive;
+#[cfg(any(feature = "safetensors", feature = "pytorch"))]
+mod index;
 #[cfg(feature = "keras")]
 mod keras;
+#[cfg(feature = "pytorch")]
+mod numpy;
+#[cfg(feature = "pytorch")]
+mod pickle;
 #[cfg(feature = "pytorch")]
 mod pytorch;
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg(feature = "pytorch")]
+mod strided;
 
 use super::{WeightError, Weights};
 use std::fs::File;
@@ -16,8 +26,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Safetensors,
-    /// The index of several safetensors files.
-    SafetensorsIndex,
+    /// The index of several files of safetensors or of PyTorch.
+    Index,
     /// What `torch.save` writes, in any of its formats.
     PyTorch(Container),
     TorchScript,
@@ -54,7 +64,7 @@ impl Kind {
         let read = |what, feature| (what, Some(feature), "`Weights::read` reads it");
         match self {
             Self::Safetensors => read("a safetensors file", "safetensors"),
-            Self::SafetensorsIndex => read("an index of safetensors files", "safetensors"),
+            Self::Index => read("an index of weight files", "safetensors"),
             Self::PyTorch(_) => read("a file of `torch.save`", "pytorch"),
             Self::TorchScript => read("a TorchScript archive", "pytorch"),
             Self::Pickle => read("a pickle", "pytorch"),
@@ -153,8 +163,8 @@ fn text_kind(path: &Path, start: &[u8]) -> io::Result<Option<Kind>> {
     File::open(path)?.take(MAX_INDEX).read_to_end(&mut text)?;
     let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
     Ok(match has(b"\"weight_map\"") {
-        true if has(b".safetensors\"") => Some(Kind::SafetensorsIndex),
         true if has(b".weights.h5\"") => Some(Kind::KerasIndex),
+        true => Some(Kind::Index),
         _ => Some(Kind::Other(
             "JSON",
             "it is no index of weight files: give the file of the weights",
@@ -205,7 +215,8 @@ impl Weights {
     ///
     /// | file | feature |
     /// | --- | --- |
-    /// | safetensors, and the index of several | `safetensors` |
+    /// | safetensors | `safetensors` |
+    /// | the index of several files of safetensors or of PyTorch | that of the files |
     /// | `torch.save` of any version, TorchScript, pickles of NumPy arrays, `.npy`, `.npz` | `pytorch` |
     /// | Keras' `.keras`, zipped or as a folder, `.h5` and `.hdf5` of Keras 1 to 3, `.weights.json` | `keras` |
     ///
@@ -225,9 +236,13 @@ impl Weights {
         let kind = kind(path).map_err(|error| io_error(path, error))?;
         match kind.ok_or_else(|| format_error(path, FORMAT, unknown))? {
             #[cfg(feature = "safetensors")]
-            Kind::Safetensors | Kind::SafetensorsIndex => Self::read_safetensors(path),
+            Kind::Safetensors => Self::read_safetensors(path),
+            #[cfg(any(feature = "safetensors", feature = "pytorch"))]
+            Kind::Index => Self::read_shards(path),
             #[cfg(feature = "pytorch")]
-            Kind::PyTorch(_) => Self::read_pytorch(path),
+            Kind::PyTorch(_) | Kind::TorchScript | Kind::Pickle => Self::read_pytorch(path),
+            #[cfg(feature = "pytorch")]
+            Kind::Npy | Kind::Npz => Self::read_numpy(path),
             #[cfg(feature = "keras")]
             Kind::Hdf5 | Kind::KerasArchive | Kind::KerasIndex => Self::read_keras(path),
             kind => {
