@@ -4,7 +4,7 @@
 //! ([`Weights`]' `stated`); where there are only tensors, their names and shapes tell ([`pytorch::find`]). In both cases
 //! a [`FoundLayer`] knows the names of its tensors (`Where`), so that loading it is what the format's own trait does.
 
-use super::keras::LayerAt;
+use super::keras::cells::LayerAt;
 use super::layers::Layers;
 use super::onnx::OnnxNames;
 use super::packed::PackedCell;

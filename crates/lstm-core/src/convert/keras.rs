@@ -1,7 +1,7 @@
 //! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN` and their cells, of `Bidirectional` ones, and of several on top of each
 //! other.
 
-mod cells;
+pub(super) mod cells;
 
 use super::found::{Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use super::layers::Layers;
@@ -13,7 +13,7 @@ use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
 use burn::tensor::DType;
-pub(super) use cells::{Biases, CellAt, LayerAt, group, scope};
+use cells::{Biases, CellAt, LayerAt};
 use std::collections::BTreeSet;
 
 /// Weights from and for Keras.
@@ -317,6 +317,7 @@ pub(super) fn apart(layers: Vec<FoundLayer>) -> Vec<FoundLayer> {
                 d_input: cell.d_input,
                 layers: 1,
                 options: Stated {
+                    called: None,
                     activations: layer
                         .options
                         .activations

@@ -218,7 +218,7 @@ back = L.GRU(2, activation="relu", recurrent_activation="hard_sigmoid", go_backw
 unequal = L.Bidirectional(L.GRU(2, return_sequences=True), backward_layer=back, name="unequal")
 timed = L.TimeDistributed(L.Bidirectional(L.LSTM(2, activation=keras.layers.LeakyReLU(0.1))), name="timed")
 mine = Mine(name="mine")
-y = L.RNN(NormCell(2), return_sequences=True)(mine(unequal(deep(x))))
+y = L.RNN(NormCell(2), return_sequences=True, name="norm")(mine(unequal(deep(x))))
 y = timed(L.Reshape((2, 2, 2))(y))
 model = keras.Model(x, y)
 for w in model.weights:

@@ -257,34 +257,24 @@ impl Tensors<'_> {
 
 /// As text, but numbers by their value: `lstm_2` before `lstm_10`, and `lstm` before both.
 fn natural(a: &str, b: &str) -> Ordering {
-    fn pieces(text: &str) -> impl Iterator<Item = (&str, Option<u128>)> {
-        let bounds = |a: char, b: char| a.is_ascii_digit() == b.is_ascii_digit();
+    /// Digits and what is between them; numbers of more digits are larger.
+    fn pieces(text: &str) -> impl Iterator<Item = (usize, &str)> {
         let mut rest = text;
         std::iter::from_fn(move || {
-            let first = rest.chars().next()?;
-            let end = rest.find(|c| !bounds(first, c)).unwrap_or(rest.len());
-            let (piece, after) = rest.split_at(end);
+            let digits = rest.starts_with(|c: char| c.is_ascii_digit());
+            let end = rest.find(|c: char| c.is_ascii_digit() != digits);
+            let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
             rest = after;
-            Some((piece, piece.parse().ok()))
+            let number = piece.trim_start_matches('0');
+            let piece = if digits {
+                (number.len(), number)
+            } else {
+                (usize::MAX, piece)
+            };
+            (end.is_some() || !piece.1.is_empty() || digits).then_some(piece)
         })
     }
-    let mut others = pieces(b);
-    for (piece, number) in pieces(a) {
-        let order = match others.next() {
-            None => Ordering::Greater,
-            Some((other, value)) => match (number, value) {
-                (Some(number), Some(value)) => number.cmp(&value),
-                _ => piece.cmp(other),
-            },
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-    }
-    match others.next() {
-        Some(_) => Ordering::Less,
-        None => a.cmp(b),
-    }
+    pieces(a).cmp(pieces(b)).then_with(|| a.cmp(b))
 }
 
 /// All cells, in the order of `first`, and those that aren't there after them, by their names.
@@ -348,8 +338,8 @@ fn place(cell: &CellAt) -> (String, Option<(String, bool)>) {
     let stacked = |part: &str| part.starts_with("stacked_rnn_cells");
     let (last, above) = (parts[parts.len() - 1], &parts[..parts.len() - 1]);
     let layer = match (cell.vars, above, last) {
-        (true, [layer @ .., "cell", "cells"], _) => layer,
-        (true, layer, "cell") => layer,
+        (true, [layer @ .., "cell", "cells"], _) if !layer.is_empty() => layer,
+        (true, layer, "cell") if !layer.is_empty() => layer,
         (true, ..) => &parts[..],
         (false, ..) if parts.iter().any(|part| stacked(part)) => {
             &parts[..parts.iter().position(|part| stacked(part)).unwrap_or(0)]
@@ -383,12 +373,26 @@ pub(crate) fn layers(cells: Vec<CellAt>) -> Vec<LayerAt> {
     while !groups.is_empty() {
         let Group { path, half, cells } = groups.remove(0);
         let other = half.as_ref().and_then(|(above, backward)| {
-            let partner = |group: &Group| {
-                let half = Some((above.clone(), !backward));
-                let alone = group.cells.len() == 1 && cells.len() == 1;
-                group.half == half && alone && group.cells[0].matches(&cells[0])
+            let matches = |group: &Group| match (&group.cells[..], &cells[..]) {
+                ([cell], [own]) => cell.matches(own),
+                _ => false,
             };
-            groups.iter().position(partner)
+            let partner =
+                |group: &Group| group.half == Some((above.clone(), !backward)) && matches(group);
+            // A backward layer that was given by itself keeps its own name.
+            let beside = |group: &Group| {
+                let inside = group
+                    .path
+                    .rsplit_once('/')
+                    .is_some_and(|(path, _)| path == above);
+                inside && group.half.is_none()
+            };
+            let mut given = groups.iter().enumerate().filter(|(_, group)| beside(group));
+            let given = match (given.next(), given.next()) {
+                (Some((k, group)), None) if !backward && matches(group) => Some(k),
+                _ => None,
+            };
+            groups.iter().position(partner).or(given)
         });
         let backward = half.as_ref().is_some_and(|(_, backward)| *backward);
         let one = |path, cells, directions| LayerAt {

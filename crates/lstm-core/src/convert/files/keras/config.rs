@@ -5,7 +5,8 @@
 //! names of the layers are in the paths, and where they aren't, the order is the same.
 
 use crate::convert::found::{Activations, Direction, FoundCell, FoundLayer, Stated, Where};
-use crate::convert::keras::{self, Biases, CellAt, LayerAt};
+use crate::convert::keras::WHICH_GRU;
+use crate::convert::keras::cells::{self, Biases, CellAt, LayerAt};
 use crate::nonlinearity::{Nonlinearity, Real};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -62,7 +63,7 @@ pub(super) fn state(
             };
             let matches = |leaf: &Leaf| {
                 fits(at, leaf)
-                    && match (keras::group(at), by_name) {
+                    && match (cells::group(at), by_name) {
                         (None, true) => path(at) == leaf.path,
                         (None, false) => true,
                         (Some(_), true) => in_group(at, leaf) && named(at, leaf),
@@ -77,7 +78,7 @@ pub(super) fn state(
             let Some((k, leaf)) = matching.next() else {
                 continue;
             };
-            let ordered = by_name || keras::group(at).is_some();
+            let ordered = by_name || cells::group(at).is_some();
             if ordered || matching.all(|(_, other)| other.states_the_same(leaf)) {
                 *place = k;
                 apply(layer, leaves[k].take());
@@ -92,7 +93,7 @@ pub(super) fn state(
         let Where::Keras(at) = &layer.of else {
             continue;
         };
-        let of_it = |leaf: &&Leaf| match keras::group(at) {
+        let of_it = |leaf: &&Leaf| match cells::group(at) {
             None => path(at) == leaf.path,
             Some(_) => in_group(at, leaf),
         };
@@ -128,12 +129,12 @@ fn path(at: &LayerAt) -> String {
 
 /// Whether a file of Keras 1 or 2 has the leaf's weights in the layer's group.
 fn in_group(at: &LayerAt, leaf: &Leaf) -> bool {
-    leaf.names.first().map(String::as_str) == keras::group(at)
+    leaf.names.first().map(String::as_str) == cells::group(at)
 }
 
 /// Whether the leaf's own name, or that of a direction of it, is in the path of the cells.
 fn named(at: &LayerAt, leaf: &Leaf) -> bool {
-    let path = keras::scope(&at.cells[0]);
+    let path = cells::scope(&at.cells[0]);
     let mut parts = path.split('/');
     leaf.names
         .last()
@@ -176,7 +177,7 @@ fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
     // What the weights themselves say goes on to hold, but for what the configuration has answered.
     let mut unsupported = leaf.stated.unsupported;
     let own = std::mem::take(&mut layer.options.unsupported);
-    unsupported.extend(own.into_iter().filter(|option| option != keras::WHICH_GRU));
+    unsupported.extend(own.into_iter().filter(|option| option != WHICH_GRU));
     for cell in &leaf.cells {
         for option in &cell.unsupported {
             if !unsupported.contains(option) {
