@@ -7,7 +7,7 @@
 use super::layers::Layers;
 use super::onnx::OnnxNames;
 use super::packed::PackedCell;
-use super::{PyTorchNames, WeightError, Weights, keras, onnx, pytorch};
+use super::{PyTorchNames, WeightError, Weights, keras, native, onnx, pytorch};
 use crate::cell::{
     GruCell, GruCellConfig, LstmCell, LstmCellConfig, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
     PeepholeLstmCellConfig, RnnCell, RnnCellConfig,
@@ -27,6 +27,8 @@ pub enum Source {
     PyTorch,
     Keras,
     Onnx,
+    LstmCore,
+    BurnNn,
 }
 
 /// The cell of a [`FoundLayer`].
@@ -101,6 +103,8 @@ pub(super) enum Where {
     /// The names of each layer's node.
     #[allow(dead_code)]
     Onnx(Vec<OnnxNames>),
+    /// What the names of each cell's parameters begin with.
+    Native(Vec<String>),
 }
 
 impl Where {
@@ -306,6 +310,10 @@ impl FoundLayer {
             Where::Keras(paths) => {
                 let mut cells = cells.into_iter().zip(paths);
                 cells.try_for_each(|(cell, path)| keras::load(cell, weights, path))
+            }
+            Where::Native(prefixes) => {
+                let mut cells = cells.into_iter().zip(prefixes);
+                cells.try_for_each(|(cell, prefix)| native::load(cell, weights, prefix))
             }
             Where::Onnx(nodes) => {
                 let mut layers = cells.chunks_mut(directions).zip(nodes);
@@ -741,6 +749,7 @@ impl Weights {
     pub fn recurrent_layers(&self) -> RecurrentLayers {
         let mut layers = self.stated.clone();
         layers.extend(pytorch::find(self));
+        layers.extend(native::find(self));
         RecurrentLayers {
             origin: self.origin.clone(),
             layers,
