@@ -8,7 +8,7 @@ use super::keras::cells::LayerAt;
 use super::layers::Layers;
 use super::onnx::OnnxNames;
 use super::packed::PackedCell;
-use super::{PyTorchNames, WeightError, Weights, keras, onnx, pytorch};
+use super::{PyTorchNames, WeightError, Weights, keras, native, onnx, pytorch};
 use crate::cell::{
     GruCell, GruCellConfig, LstmCell, LstmCellConfig, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
     PeepholeLstmCellConfig, RnnCell, RnnCellConfig,
@@ -29,6 +29,8 @@ pub enum Source {
     PyTorch,
     Keras,
     Onnx,
+    LstmCore,
+    BurnNn,
 }
 
 /// The cell of a [`FoundLayer`].
@@ -106,6 +108,8 @@ pub(super) enum Where {
     /// The names of each layer's node.
     #[allow(dead_code)]
     Onnx(Vec<OnnxNames>),
+    /// What the names of each cell's parameters begin with.
+    Native(Vec<String>),
 }
 
 impl Where {
@@ -324,6 +328,10 @@ impl FoundLayer {
             Where::Keras(at) => {
                 let mut cells = cells.into_iter().zip(&at.cells);
                 cells.try_for_each(|(cell, at)| keras::load(cell, weights, at))
+            }
+            Where::Native(prefixes) => {
+                let mut cells = cells.into_iter().zip(prefixes);
+                cells.try_for_each(|(cell, prefix)| native::load(cell, weights, prefix))
             }
             Where::Onnx(nodes) => {
                 let mut layers = cells.chunks_mut(directions).zip(nodes);
@@ -771,6 +779,7 @@ impl Weights {
         let others = others.collect::<Vec<_>>();
         layers.extend(others);
         layers.extend(pytorch::find(self));
+        layers.extend(native::find(self));
         RecurrentLayers {
             origin: self.origin.clone(),
             layers,

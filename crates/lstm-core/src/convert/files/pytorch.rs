@@ -6,6 +6,7 @@
 //! unknown object holds a tensor. It still reads the one container that was old before there were such files, tar.)
 
 use super::archive::Archive;
+use super::frozen;
 use super::numpy::{self, Array, NAMELESS};
 use super::pickle::{Call, Node, Pickle, Value};
 use super::strided::{Stored, View};
@@ -140,7 +141,7 @@ fn read_zip(weights: &mut Weights, path: &Path) -> Result<(), String> {
     }
     for (name, prefix, folder) in [
         ("data.pkl", "", "data/"),
-        ("constants.pkl", "constants", "constants/"),
+        ("constants.pkl", CONSTANTS, "constants/"),
     ] {
         if name == "constants.pkl" && !has(name) {
             continue;
@@ -151,8 +152,16 @@ fn read_zip(weights: &mut Weights, path: &Path) -> Result<(), String> {
         let code = Some((archive.clone(), format!("{root}code/")));
         Walk::new(weights, &pickle, storages, code).walk(prefix);
     }
+    for name in names.iter().filter(|name| name.ends_with(".py")) {
+        if let Ok(code) = archive.read_all(name, MAX_CODE) {
+            frozen::name_constants(weights, &String::from_utf8_lossy(&code));
+        }
+    }
     Ok(())
 }
+
+/// The path of TorchScript's constants.
+const CONSTANTS: &str = "constants";
 
 const BIG_ENDIAN: &str =
     "it is from a big-endian machine: load it there and save it as safetensors";
@@ -195,6 +204,7 @@ type ReadPart = Arc<dyn Fn(usize, usize) -> io::Result<Vec<u8>> + Send + Sync>;
 /// The bytes of several tensors.
 #[derive(Clone)]
 struct Storage {
+    key: String,
     /// The type of its values, unless it is untyped.
     stored: Option<Stored>,
     /// Where what can be reached of it begins, and how many bytes that is.
@@ -209,6 +219,7 @@ impl Storage {
         read: impl Fn(usize, usize) -> io::Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         Self {
+            key: String::new(),
             stored: None,
             start: 0,
             size,
@@ -327,8 +338,10 @@ struct Walk<'a> {
     opened: HashMap<usize, Result<Storage, String>>,
     /// Characters of names that may still be made.
     left: usize,
-    /// Tensors that have a name already.
-    named: HashSet<usize>,
+    /// Tensors that have a name already: storage, place in it, and shape.
+    named: HashSet<(String, usize, Vec<usize>)>,
+    /// The one that was looked at last.
+    last: Option<(String, usize, Vec<usize>)>,
     /// Objects of unknown classes, by where they are.
     unknown: Vec<(String, usize)>,
     /// Whether it is these that are visited.
@@ -363,6 +376,7 @@ impl<'a> Walk<'a> {
             opened: HashMap::new(),
             left: MAX_NAMES,
             named: HashSet::new(),
+            last: None,
             unknown: vec![],
             in_unknown: false,
         }
@@ -425,10 +439,10 @@ impl<'a> Walk<'a> {
             }
             Node::Call(call) => {
                 if let Some(entry) = self.tensor(value, 0) {
-                    self.add(path, k, entry, stated);
+                    self.add(path, entry, stated);
                 } else if let Some(array) = numpy::array(pickle, value) {
                     match array {
-                        Array::Numbers(entry) => self.add(path, k, entry, stated),
+                        Array::Numbers(entry) => self.add(path, entry, stated),
                         Array::Objects(shape, items) => match pickle.items(items) {
                             Some([only]) if shape.is_empty() => {
                                 self.visit(path, *only, stated, depth + 1);
@@ -508,15 +522,12 @@ impl<'a> Walk<'a> {
         self.visit_items(path, pickle.items(call.arguments).unwrap_or_default(), 0);
     }
 
-    fn add(
-        &mut self,
-        path: &str,
-        node: usize,
-        entry: Result<Entry, String>,
-        stated: Option<&Arc<Stated>>,
-    ) {
+    fn add(&mut self, path: &str, entry: Result<Entry, String>, stated: Option<&Arc<Stated>>) {
         // An optimizer's parameters are the model's.
-        if !self.named.insert(node) && self.in_unknown {
+        if let Some(tensor) = self.last.take()
+            && !self.named.insert(tensor)
+            && self.in_unknown
+        {
             return;
         }
         if self.weights.tensors.len() >= MAX_TENSORS {
@@ -801,6 +812,7 @@ impl<'a> Walk<'a> {
         };
         let parts = pickle.size(offset).zip(sizes(shape)).zip(sizes(strides));
         let ((offset, shape), strides) = parts.ok_or("a tensor without sizes")?;
+        self.last = Some((storage.key, offset, shape.clone()));
         let view = View {
             stored,
             offset,
@@ -872,6 +884,7 @@ fn referred(pickle: &Pickle, storages: &Storages, value: Value) -> Result<Storag
     });
     let (start, size) = part.ok_or_else(|| format!("storage {key} is cut off"))?;
     Ok(Storage {
+        key,
         stored,
         start,
         size,
