@@ -125,7 +125,7 @@ impl Where {
     /// Follows a tensor to another name, where each has one of its own.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         let nodes = match self {
-            Self::PyTorch(_) => return,
+            Self::PyTorch(_) | Self::Native(_) => return,
             Self::Keras(at) => return at.cells.iter_mut().for_each(|cell| cell.rename(from, to)),
             Self::Onnx(nodes) => nodes,
         };
