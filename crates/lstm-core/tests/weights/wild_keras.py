@@ -453,6 +453,25 @@ case("keras2/gru_2", [cell("gru", after)], reverse=True)
 case("keras2/bidirectional_2", [(cell("rnn", old_one), cell("rnn", old_two))])
 
 
+# An archive of Keras 2.13, on Windows, and one that doesn't say which version wrote it.
+values = packed("lstm", 3, 2)
+model = {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": {"name": "sequential", "layers": [
+    {"module": "keras.layers", "class_name": "InputLayer", "registered_name": None, "config": {
+        "batch_input_shape": [None, T, 3], "dtype": "float32", "sparse": False, "ragged": False, "name": "input_1"}},
+    {"module": "keras.layers", "class_name": "LSTM", "registered_name": None, "config": rnn2("first", 2)}]}}
+with h5py.File(out / "weights.tmp", "w") as file:
+    group = file.create_group("_layer_checkpoint_dependencies\\lstm\\cell").create_group("vars")
+    for k, value in enumerate(values):
+        group[str(k)] = value
+for name, version in [("keras2_13.keras", "2.13.1"), ("keras_unknown.keras", None)]:
+    with zipfile.ZipFile(out / name, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": version} if version else {}))
+        archive.writestr("config.json", json.dumps(model))
+        archive.write(out / "weights.tmp", "model.weights.h5")
+(out / "weights.tmp").unlink()
+case("keras2_13", [cell("lstm", values, **hard)])
+
+
 # ---- HDF5's float types ----
 
 def float_type(size, sign, exponent, exponent_bits, mantissa, mantissa_bits, bias, big=False):

@@ -207,6 +207,18 @@ fn keras_2() {
     check("with activations", "keras2/encoder", &encoder);
 }
 
+#[test]
+fn archives_of_keras_2_13() {
+    let layer = "_layer_checkpoint_dependencies/lstm";
+    check_found::<Lstm>(&read("keras2_13.keras"), layer, "keras2_13");
+    check_found::<Lstm>(&read("keras2_13.keras"), "first", "keras2_13");
+    let text = load_error::<Lstm>(&read("keras_unknown.keras"), layer);
+    assert!(
+        text.contains("hard_sigmoid of an unknown version"),
+        "{text}"
+    );
+}
+
 /// Both directions of several cells, activations of each direction, layers that the configuration says nothing of.
 #[test]
 fn less_usual_models() {
