@@ -40,7 +40,13 @@ impl Weights {
                     let size = archive.size(&name).unwrap_or(0);
                     let start = archive.read(&name, 0, size.min(MAX_HEADER));
                     let start = start.map_err(|error| garbled(error.to_string()))?;
-                    let header = header(&start).map_err(garbled)?;
+                    let header = match header(&start) {
+                        Ok(header) => header,
+                        Err(message) => {
+                            weights.add(key, Err(message));
+                            continue;
+                        }
+                    };
                     match header.stored {
                         Some(_) => {
                             let (archive, name, from) = (archive.clone(), name.clone(), header.end);
