@@ -602,7 +602,10 @@ impl RecurrentLayers {
                 layer: "weights".to_string(),
                 difference: format!("there are {} recurrent layers", self.layers.len()),
                 advice: match self.layers.is_empty() {
-                    true => "see the names of its tensors, `Weights::names`".to_string(),
+                    true => {
+                        "see the names of its tensors, `Weights::names`, and `Weights::skipped`"
+                            .to_string()
+                    }
                     false => {
                         let names: Vec<_> = self.iter().map(|layer| layer.name.as_str()).collect();
                         format!("take one by its name, {}", names.join(", "))

@@ -2,6 +2,7 @@
 
 use super::WeightError;
 use super::packed::sum;
+use super::weights::likeliest;
 use crate::module;
 use burn::module::{Module, ModuleVisitor, Param, Parameter};
 use burn::store::burn_pack::Tensor as Stored;
@@ -96,7 +97,7 @@ pub fn load_burn_nn<M: Module>(
                         origin: ORIGIN.into(),
                         name: name.into(),
                         expected,
-                        found: stored.into_keys().collect(),
+                        found: likeliest(name, stored.keys().map(String::as_str)),
                         advice: None,
                     });
                 }

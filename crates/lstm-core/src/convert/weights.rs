@@ -384,24 +384,24 @@ pub(super) fn count(shape: &[usize]) -> Option<usize> {
 }
 
 /// The names that might have been meant, the likeliest first: those that end alike, then those with the fewest edits.
-fn likeliest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let last = |name: &str| {
-        name.rsplit(['.', '/'])
-            .next()
-            .unwrap_or_default()
-            .to_string()
+pub(super) fn likeliest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let last = |name: &'a str| name.rsplit(['.', '/']).next().unwrap_or_default();
+    let ending = wanted.rsplit(['.', '/']).next().unwrap_or_default();
+    let names: Vec<_> = names.collect();
+    // Of very many the distance would take its time.
+    let distance = |name| match names.len() {
+        ..=10_000 => edits(wanted, name),
+        _ => 0,
     };
-    let ending = last(wanted);
-    let mut names: Vec<_> = names
-        .map(|name| {
-            (
-                (last(name) != ending, edits(wanted, name)),
-                name.to_string(),
-            )
-        })
+    let mut ranked: Vec<_> = names
+        .iter()
+        .map(|name| ((last(name) != ending, distance(*name)), *name))
         .collect();
-    names.sort();
-    names.into_iter().map(|(_, name)| name).collect()
+    ranked.sort();
+    ranked
+        .into_iter()
+        .map(|(_, name)| name.to_string())
+        .collect()
 }
 
 /// Levenshtein's distance; of long names, that of what they begin with.

@@ -12,16 +12,27 @@ use std::sync::Arc;
 /// The functions that layers call; cells call those with `_cell` after the name.
 const FUNCTIONS: [&str; 4] = ["lstm", "gru", "rnn_tanh", "rnn_relu"];
 
+/// Most calls of a function that are looked at.
+const MAX_CALLS: usize = 200;
+
 /// Gives the constants that recurrent layers are called with the names that they had.
 pub(super) fn name_constants(weights: &mut Weights, code: &str) {
     if !code.contains("CONSTANTS.c") {
         return;
     }
     for function in FUNCTIONS {
-        for call in code.split(&format!("torch.{function}(")).skip(1) {
+        for call in code
+            .split(&format!("torch.{function}("))
+            .skip(1)
+            .take(MAX_CALLS)
+        {
             let _ = name_layer(weights, code, function, call);
         }
-        for call in code.split(&format!("torch.{function}_cell(")).skip(1) {
+        for call in code
+            .split(&format!("torch.{function}_cell("))
+            .skip(1)
+            .take(MAX_CALLS)
+        {
             let _ = name_cell(weights, function, call);
         }
     }

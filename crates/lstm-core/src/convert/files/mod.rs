@@ -106,9 +106,8 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some(Kind::Npy),
         _ if at(257, b"ustar") => Some(Kind::PyTorch(Container::Tar)),
         _ if is_legacy(&start) => Some(Kind::PyTorch(Container::Legacy)),
-        [0x80, 2..=5, ..] | [b'(' | b'}' | b']', b'd' | b'l' | b'q' | b'.', ..] => {
-            Some(Kind::Pickle)
-        }
+        [0x80, 2..=5, ..] => Some(Kind::Pickle),
+        _ if is_text_pickle(&start) => Some(Kind::Pickle),
         // A user block of any power of two may be before it.
         _ if [0, 512, 1024, 2048]
             .iter()
@@ -129,6 +128,10 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
             ..,
         ] => Some(Kind::Onnx),
         [0x1f, 0x8b, ..] => other("compressed with gzip", "unpack it with gunzip"),
+        [b'B', b'Z', b'h', ..] => other("compressed with bzip2", "unpack it with bunzip2"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => other("compressed with xz", "unpack it with unxz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => other("compressed with zstd", "unpack it with unzstd"),
+        _ if at(0, b"NRUB") => other("a burnpack", "load its model with burn-store"),
         _ if at(0, b"version https://git-lfs") => other(
             "a pointer of Git LFS",
             "get the file itself with `git lfs pull`",
@@ -137,6 +140,21 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
         _ if at(0, b"GGUF") => other("a GGUF model", "take the model it was made of"),
         _ => text_kind(path, &start)?,
     })
+}
+
+/// Whether this may be a pickle of protocol 0 or 1, which have no magic number: a mark and what may follow it, an empty
+/// collection that is remembered, or a class by its module.
+fn is_text_pickle(start: &[u8]) -> bool {
+    let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.".contains(byte);
+    match start {
+        [b'(', next, ..] => b"dlctiIKSUVX](}".contains(next),
+        [b'}' | b']', b'q' | b'.', ..] => true,
+        [b'c', rest @ ..] => {
+            let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            line.len() < rest.len().min(200) && !line.is_empty() && line.iter().all(word)
+        }
+        _ => false,
+    }
 }
 
 /// The magic number that a file of PyTorch before 1.6 begins with, in the encodings of all pickle protocols.
@@ -200,6 +218,19 @@ fn zip_kind(path: &Path) -> Kind {
         _ if root("model.weights.h5").is_some() => Kind::KerasArchive,
         _ if has("config.json") && has("metadata.json") => Kind::KerasArchive,
         _ if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) => Kind::Npz,
+        _ if root(".data/extern_modules").is_some() => Kind::Other(
+            "an archive of `torch.package`",
+            "load it there and save the model's `state_dict()`",
+        ),
+        _ if root("archive_format")
+            .or_else(|| root("serialized_state_dict.pt"))
+            .is_some() =>
+        {
+            Kind::Other(
+                "a program of `torch.export`",
+                "save the module's `state_dict()`",
+            )
+        }
         _ => Kind::Zip,
     }
 }

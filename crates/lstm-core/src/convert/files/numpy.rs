@@ -40,7 +40,13 @@ impl Weights {
                     let size = archive.size(&name).unwrap_or(0);
                     let start = archive.read(&name, 0, size.min(MAX_HEADER));
                     let start = start.map_err(|error| garbled(error.to_string()))?;
-                    let header = header(&start).map_err(garbled)?;
+                    let header = match header(&start) {
+                        Ok(header) => header,
+                        Err(message) => {
+                            weights.add(key, Err(message));
+                            continue;
+                        }
+                    };
                     match header.stored {
                         Some(_) => {
                             let (archive, name, from) = (archive.clone(), name.clone(), header.end);
@@ -207,6 +213,8 @@ fn stored(name: &str) -> Result<Stored, String> {
         "b1" => ("BOOL", 1),
         "c8" => ("C64", 8),
         "c16" => ("C128", 16),
+        // What NumPy writes of `ml_dtypes.bfloat16`, and of anything else of two bytes.
+        "V2" => return Err("an array of two bytes each, bfloat16 say: save it as float32".into()),
         other => return Err(format!("an array of {other}")),
     };
     Ok(Stored::new(name, size))
@@ -220,7 +228,11 @@ fn described(pickle: &Pickle, value: Value) -> Result<Option<(Stored, bool)>, St
         .items(call.arguments)
         .and_then(|arguments| arguments.first());
     let name = name
-        .and_then(|name| pickle.text(*name))
+        .and_then(|name| {
+            // Of types that aren't NumPy's own, `ml_dtypes.bfloat16`, it has the class.
+            let class = pickle.global(*name).map(|(_, class)| class);
+            pickle.text(*name).or(class)
+        })
         .ok_or_else(unknown)?;
     let state = call.state.and_then(|state| pickle.items(state));
     let order = state

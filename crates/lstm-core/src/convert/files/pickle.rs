@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Most values of one pickle, which bounds what a tree of one-byte instructions costs.
-const MAX_NODES: usize = 1 << 24;
+const MAX_NODES: usize = 1 << 23;
 
 /// A value: small ones by themselves, others by their number among a pickle's nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,7 +66,8 @@ pub(super) struct Pickle {
     pub file: Arc<Vec<u8>>,
     pub nodes: Vec<Node>,
     pub root: Value,
-    /// Where in the file the next one begins.
+    /// Where in the file it begins, and the next one does.
+    pub start: usize,
     pub end: usize,
     /// Text that stands for bytes, decoded once.
     latin: RefCell<HashMap<usize, Arc<Vec<u8>>>>,
@@ -92,6 +93,7 @@ impl Pickle {
             file,
             nodes,
             root,
+            start,
             end,
             latin: RefCell::default(),
         })

@@ -28,11 +28,14 @@ const FORMAT: &str = "PyTorch";
 /// Most bytes of the pickle in an archive.
 const MAX_PICKLE: usize = 1 << 30;
 
+/// Most pickles one after another.
+const MAX_PICKLES: usize = 1000;
+
 /// Deepest nesting that is followed.
 const MAX_DEPTH: usize = 100;
 
-/// Most characters of all names that are made, as a measure of what is visited: a small pickle may name one tensor any number
-/// of times.
+/// Most characters of all names that are made and entries that are looked at: a small pickle may name one value any number of
+/// times.
 const MAX_NAMES: usize = 256 << 20;
 
 /// Most tensors of a file.
@@ -83,6 +86,22 @@ impl Weights {
                     )
                 })?;
                 collect(&mut weights, "", &pickle, storages);
+                // One `pickle.dump` after another.
+                let (mut at, mut k) = (pickle.end, 1);
+                while kind == Kind::Pickle && file.get(at) == Some(&0x80) && k < MAX_PICKLES {
+                    match Pickle::read(&file, at) {
+                        Ok(next) => {
+                            collect(&mut weights, &k.to_string(), &next, Storages::Nowhere);
+                            (at, k) = (next.end, k + 1);
+                        }
+                        Err(message) => {
+                            weights
+                                .skipped
+                                .push(format!("pickle {k} of the file ({message})"));
+                            break;
+                        }
+                    }
+                }
                 kind.about().0
             }
             None => return Err(garbled("it begins like none of its formats".to_string())),
@@ -152,8 +171,10 @@ fn read_zip(weights: &mut Weights, path: &Path) -> Result<(), String> {
         let code = Some((archive.clone(), format!("{root}code/")));
         Walk::new(weights, &pickle, storages, code).walk(prefix);
     }
+    let mut left = 16 * MAX_CODE;
     for name in names.iter().filter(|name| name.ends_with(".py")) {
-        if let Ok(code) = archive.read_all(name, MAX_CODE) {
+        if let Ok(code) = archive.read_all(name, MAX_CODE.min(left)) {
+            left -= code.len();
             frozen::name_constants(weights, &String::from_utf8_lossy(&code));
         }
     }
@@ -352,7 +373,7 @@ struct Walk<'a> {
 const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
 
 /// Most bytes of a file of TorchScript's code.
-const MAX_CODE: usize = 16 << 20;
+const MAX_CODE: usize = 4 << 20;
 
 fn join(path: &str, name: &str) -> String {
     match path {
@@ -426,12 +447,19 @@ impl<'a> Walk<'a> {
         let (Some(node), Value::Node(k)) = (pickle.node(value), value) else {
             return;
         };
-        let cost = path.len() + 16;
-        if depth > MAX_DEPTH || self.left < cost {
+        let within = match node {
+            Node::Dict(entries) => entries.len(),
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) => items.len(),
+            Node::Call(call) => match call.state.and_then(|state| pickle.node(state)) {
+                Some(Node::Dict(attributes)) => attributes.len() + call.entries.len(),
+                _ => call.entries.len(),
+            },
+            _ => 0,
+        };
+        if depth > MAX_DEPTH || !self.spend(path.len() + 16 + within) {
             self.left = 0;
             return;
         }
-        self.left -= cost;
         match node {
             Node::Dict(entries) => self.visit_entries(path, entries, stated, depth),
             Node::List(items) | Node::Tuple(items) | Node::Set(items) => {
@@ -469,6 +497,13 @@ impl<'a> Walk<'a> {
             }
             _ => (),
         }
+    }
+
+    /// Fails where too much has been visited.
+    fn spend(&mut self, cost: usize) -> bool {
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(0);
+        left.is_some()
     }
 
     fn visit_entries(
@@ -676,7 +711,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What TorchScript's code states of an object: the function that a plain RNN calls.
-    fn script_states(&self, call: &Call) -> Option<Arc<Stated>> {
+    fn script_states(&mut self, call: &Call) -> Option<Arc<Stated>> {
         let (module, class) = self.pickle.global(call.function)?;
         let (archive, folder) = self.code.as_ref()?;
         let attributes = self.script(call)?;
@@ -686,6 +721,9 @@ impl<'a> Walk<'a> {
         names.find(|name| name.starts_with("weight_ih"))?;
         let file = format!("{folder}{}.py", module.replace('.', "/"));
         let code = archive.read_all(&file, MAX_CODE).ok()?;
+        if !self.spend(code.len()) {
+            return None;
+        }
         let code = std::str::from_utf8(&code).ok()?;
         let (_, code) = code.split_once(&format!("class {class}("))?;
         let code = code.split("\nclass ").next()?;
@@ -831,29 +869,39 @@ impl<'a> Walk<'a> {
         if let Some(opened) = self.opened.get(&k) {
             return opened.clone();
         }
-        let opened = open(self.pickle, &self.storages, value);
+        if self.left == 0 {
+            return Err("it is beyond what is read of one file".to_string());
+        }
+        let opened = match own_file(self.pickle, value) {
+            // A plain pickle has each storage as a file of its own.
+            Some(own) => own.and_then(|(pickle, storages)| {
+                self.spend(pickle.nodes.len() + pickle.end.saturating_sub(pickle.start));
+                referred(&pickle, &storages, pickle.root)
+            }),
+            None => referred(self.pickle, &self.storages, value),
+        };
         self.opened.insert(k, opened.clone());
         opened
     }
 }
 
-/// A storage, by a reference to it, or by what a plain pickle has of it: a file of its own.
-fn open(pickle: &Pickle, storages: &Storages, value: Value) -> Result<Storage, String> {
-    if let Some(call) = pickle.call(value)
-        && pickle.global(call.function) == Some(("torch.storage", "_load_from_bytes"))
-    {
-        let bytes = pickle
-            .items(call.arguments)
-            .and_then(|arguments| arguments.first());
-        let (file, place) = bytes
-            .and_then(|bytes| numpy::bytes(pickle, *bytes))
-            .ok_or("a storage without bytes")?;
-        let (pickle, storages) = legacy(&file, place.start)?;
-        return referred(&pickle, &storages, pickle.root);
+/// The file that a plain pickle has of a storage.
+fn own_file(pickle: &Pickle, value: Value) -> Option<Result<(Pickle, Storages), String>> {
+    let call = pickle.call(value)?;
+    if pickle.global(call.function) != Some(("torch.storage", "_load_from_bytes")) {
+        return None;
     }
-    referred(pickle, storages, value)
+    let bytes = pickle
+        .items(call.arguments)
+        .and_then(|arguments| arguments.first());
+    let bytes = bytes.and_then(|bytes| numpy::bytes(pickle, *bytes));
+    Some(match bytes {
+        Some((file, place)) => legacy(&file, place.start),
+        None => Err("a storage without bytes".to_string()),
+    })
 }
 
+/// The storage that is referred to.
 fn referred(pickle: &Pickle, storages: &Storages, value: Value) -> Result<Storage, String> {
     let id = match pickle.node(value) {
         Some(Node::Persistent(id)) => storage_id(pickle, *id),
