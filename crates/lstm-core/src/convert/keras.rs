@@ -1,28 +1,56 @@
-//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN`, of `Bidirectional` ones, and of several on top of each other.
+//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN` and their cells, of `Bidirectional` ones, and of several on top of each
+//! other.
 
+pub(super) mod cells;
+
+use super::found::{Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
+use super::weights::Element;
 use super::{WeightError, Weights};
-use crate::cell::GruCell;
+use crate::cell::{GruCell, LstmCell, RnnCell};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
+use burn::tensor::DType;
+use cells::{Biases, CellAt, LayerAt};
+use std::collections::BTreeSet;
 
 /// Weights from and for Keras.
 ///
-/// Names are those of Keras 3's weight files, the path of a layer in the file being `layers/lstm` for a
-/// model's first `LSTM`, whatever its name: a cell's are `{path}/cell/vars/0` (kernel `[I, G·H]`), `1`
-/// (recurrent kernel `[H, G·H]`) and `2` (bias `[G·H]`), and for `Bidirectional` each direction's under
-/// `{path}/forward_layer` and `{path}/backward_layer`. Kernels, gate order and bias are ours, but for the
-/// GRU's: its gates are `z, r, h` in Keras, and with `reset_after`, which Keras has on by default, there
-/// are two biases, `[2, 3H]`. Those of `z` and `r`, which are only ever added, are kept as their sum, and
-/// on the way out the first gets all and the second is zero; the candidate's second one is
-/// [`candidate_bias`](GruCell::candidate_bias).
+/// A `path` says where a layer lies in a file: as [`recurrent_layers`](Weights::recurrent_layers) has it
+/// ([`name`](super::FoundLayer::name)), or as the model calls the layer, if the file has its configuration. Written
+/// are Keras 3's names; all that Keras has ever used are read:
+///
+/// | file of | path, for example | tensors |
+/// | --- | --- | --- |
+/// | Keras 3 | `layers/lstm`, whatever the layer's name | `{path}/cell/vars/0` (kernel `[I, G·H]`), `1` (recurrent kernel `[H, G·H]`) and `2` (bias `[G·H]`) |
+/// | the same, `Bidirectional` | `layers/bidirectional` | as these under `{path}/forward_layer` and `{path}/backward_layer` |
+/// | the same, an `RNN` of several cells | `layers/rnn` | `{path}/cell/cells/lstm_cell/vars/0`, … |
+/// | Keras 2, and `.h5` of Keras 3 | the layer's name, `lstm_1` | `lstm_1/lstm_1/kernel:0`, `recurrent_kernel:0`, `bias:0`; before them `model_weights/` in a whole model |
+/// | the same, several layers in one model in it | `model_1/lstm_1` | `model_1/lstm_1/kernel:0`, … |
+/// | `CuDNNLSTM`, `CuDNNGRU` of Keras 2 | as these | as these, the kernels turned gate by gate, and two biases in one |
+/// | Keras 1 | the layer's name, `lstm_1` | `lstm_1/lstm_1_W`, `_U` and `_b`, or those of each gate, `lstm_1/lstm_1_W_i`, … |
+///
+/// A cell by itself, in no layer, is at `{path}/vars/0`, `1` and `2`, and is written so.
+///
+/// Kernels, gate order and bias are ours, but for the GRU's: its gates are `z, r, h` in Keras, and with
+/// `reset_after`, which Keras 3 has on by default, there are two biases, `[2, 3H]`. Those of `z` and `r`, which are
+/// only ever added, are kept as their sum, and on the way out the first gets all and the second is zero; the
+/// candidate's second one is [`candidate_bias`](GruCell::candidate_bias).
 ///
 /// A stack is several layers in Keras, which its files number on: the path is the first one's, such as
 /// `layers/lstm`, and those above it are at `layers/lstm_1`, `layers/lstm_2`, …, or, from
 /// `layers/bidirectional_3` on, `layers/bidirectional_4`, …. Where they lie otherwise, each of
-/// the stack's `layers` can be loaded by itself.
+/// the stack's `layers` can be loaded by itself. An `RNN` of several cells is one, too.
+///
+/// # Activations
+///
+/// A whole model's file states them, and [`FoundLayer::load`](super::FoundLayer::load) takes them over. **A file of
+/// weights alone states none**, and neither do these functions look for any: the layer computes what its own
+/// configuration says. Keras before 2.3 took `hard_sigmoid` for the gates unless told otherwise, and that is
+/// `0.2 x + 0.5` up to Keras 2 and `x / 6 + 0.5` in Keras 3, each clipped to 0 and 1:
+/// [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) has both. A wrong one gives outputs that look right.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -52,27 +80,6 @@ pub trait Keras: Sized {
     fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError>;
 }
 
-fn names(path: &str) -> [String; 3] {
-    [0, 1, 2].map(|k| format!("{path}/cell/vars/{k}"))
-}
-
-/// Fails if there are weights under `path` that are none of the cells at `paths`.
-fn check_extra(weights: &Weights, path: &str, paths: &[String]) -> Result<(), WeightError> {
-    let known = paths
-        .iter()
-        .flat_map(|path| names(path))
-        .collect::<Vec<_>>();
-    let mut below = weights.names().filter(|name| {
-        let rest = name.strip_prefix(path);
-        let rest = rest.is_some_and(|rest| rest.starts_with('/'));
-        rest && !name.contains("/seed_generator/")
-    });
-    match below.find(|name| !known.iter().any(|known| known == name)) {
-        Some(name) => Err(weights.extra(name, "the layer has no such weight")),
-        None => Ok(()),
-    }
-}
-
 /// Where in Keras' order our gates are.
 fn order(gates: Gates) -> &'static [usize] {
     match gates {
@@ -91,22 +98,46 @@ fn bias_shape(sizes: &Sizes) -> Vec<usize> {
     }
 }
 
-fn load<C: PackedCell>(cell: &mut C, weights: &Weights, path: &str) -> Result<(), WeightError> {
+/// Loads a cell, in whatever form its weights are.
+pub(super) fn load<C: PackedCell>(
+    cell: &mut C,
+    weights: &Weights,
+    at: &CellAt,
+) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
-    let width = sizes.width();
-    let [kernel, recurrent_kernel, bias] = names(path);
-    if !sizes.bias && weights.shape(&bias).is_some() {
-        return Err(weights.extra(&bias, "the layer has no bias"));
+    let bias = at.bias.first().filter(|bias| weights.shape(bias).is_some());
+    if let (false, Some(bias)) = (sizes.bias, bias) {
+        return Err(weights.extra(bias, "the layer has no bias"));
     }
-    let values = |name: &str, shape: &[usize]| weights.values(name, shape, sizes.dtype);
-    let input_weight = values(&kernel, &[sizes.d_input, width])?;
-    let recurrent_weight = values(&recurrent_kernel, &[sizes.d_hidden, width])?;
-    let bias = match sizes.bias {
-        true => Some(values(&bias, &bias_shape(&sizes))?),
-        false => None,
+    let width = sizes.width();
+    // One tensor, or one for each gate.
+    let read = |names: &[String], rows: usize| -> Result<Vec<f64>, WeightError> {
+        let columns = width / names.len();
+        let block = |name: &String| weights.values(name, &[rows, columns], sizes.dtype);
+        let blocks = names.iter().map(block).collect::<Result<Vec<_>, _>>()?;
+        Ok(packed::columns(&blocks, columns))
     };
+    let mut input_weight = read(&at.kernel, sizes.d_input)?;
+    let mut recurrent_weight = read(&at.recurrent_kernel, sizes.d_hidden)?;
+    let bias = match (sizes.bias, &at.bias[..]) {
+        (false, _) => None,
+        (true, []) => return Err(weights.missing(&at.bias_name(), &bias_shape(&sizes))),
+        (true, [bias]) if at.biases == Biases::CuDnn && sizes.gates != GRU_BEFORE => {
+            Some(weights.values(bias, &[2 * width], sizes.dtype)?)
+        }
+        (true, [bias]) => Some(weights.values(bias, &bias_shape(&sizes), sizes.dtype)?),
+        (true, biases) => {
+            let gate = |name: &String| weights.values(name, &[width / biases.len()], sizes.dtype);
+            let gates = biases.iter().map(gate).collect::<Result<Vec<_>, _>>()?;
+            Some(gates.concat())
+        }
+    };
+    if at.biases == Biases::CuDnn {
+        input_weight = from_cudnn(&input_weight, sizes.d_input, sizes.d_hidden);
+        recurrent_weight = from_cudnn(&recurrent_weight, sizes.d_hidden, sizes.d_hidden);
+    }
     let (bias, candidate_bias) = match bias {
-        Some(bias) if sizes.candidate_bias() => {
+        Some(bias) if bias.len() > width => {
             let (first, second) = bias.split_at(width);
             let (bias, candidate) = sizes.join(first.to_vec(), second);
             (Some(bias), candidate)
@@ -125,11 +156,27 @@ fn load<C: PackedCell>(cell: &mut C, weights: &Weights, path: &str) -> Result<()
     Ok(())
 }
 
+/// A GRU that has one bias.
+const GRU_BEFORE: Gates = Gates::Gru { reset_after: false };
+
+/// The kernel of a `CuDNNLSTM` or `CuDNNGRU`: each gate's numbers are those of `[H, rows]`, though its shape is
+/// `[rows, H]`.
+fn from_cudnn(values: &[f64], rows: usize, d_hidden: usize) -> Vec<f64> {
+    let width = values.len() / rows;
+    let gate = |k: usize| {
+        let row = |row: &[f64]| row[k * d_hidden..(k + 1) * d_hidden].to_vec();
+        let numbers = values.chunks(width).flat_map(row).collect::<Vec<_>>();
+        packed::transpose(&numbers, rows)
+    };
+    let gates = (0..width / d_hidden).map(gate).collect::<Vec<_>>();
+    packed::columns(&gates, d_hidden)
+}
+
 fn store<C: PackedCell>(cell: &C, weights: &mut Weights, path: &str) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
     let order = packed::inverse(order(sizes.gates));
     let packed = cell.packed().reorder(sizes.d_hidden, &order);
-    let [kernel, recurrent_kernel, bias] = names(path);
+    let [kernel, recurrent_kernel, bias] = [0, 1, 2].map(|k| format!("{path}/vars/{k}"));
     let mut add = |name, values, shape: &[usize]| {
         packed::insert(weights, name, values, shape, sizes.dtype);
     };
@@ -161,28 +208,249 @@ fn above(path: &str, k: usize) -> String {
     }
 }
 
-/// The paths of a layer's cells.
+/// The paths of a layer's cells in Keras 3.
 fn paths(path: &str, directions: usize) -> Vec<String> {
     match directions {
-        1 => vec![path.to_string()],
-        _ => {
-            let directions = ["forward", "backward"];
-            directions
-                .map(|direction| format!("{path}/{direction}_layer"))
-                .to_vec()
+        1 => vec![format!("{path}/cell")],
+        _ => ["forward", "backward"]
+            .map(|direction| format!("{path}/{direction}_layer/cell"))
+            .to_vec(),
+    }
+}
+
+/// Whether a tensor or a cell of that name lies at `path` or below.
+fn below(name: &str, path: &str) -> bool {
+    let below = |name: &str| match name.strip_prefix(path) {
+        Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(['/', '#']),
+        None => false,
+    };
+    below(name) || name.strip_prefix("model_weights/").is_some_and(below)
+}
+
+/// The layer at `path`, if there is one.
+fn layer_at(weights: &Weights, path: &str) -> Option<LayerAt> {
+    let stated = weights.stated.iter().find_map(|layer| match &layer.of {
+        Where::Keras(at) if at.path == path || layer.options.called.as_deref() == Some(path) => {
+            Some(at.clone())
         }
+        _ => None,
+    });
+    let only = |mut layers: Vec<LayerAt>| match layers.len() {
+        1 => layers.pop(),
+        _ => None,
+    };
+    stated.or_else(|| {
+        let cells = cells::cells(weights, &[]);
+        let all = cells::layers(cells.clone()).into_iter();
+        let named = only(all.filter(|layer| layer.path == path).collect());
+        named.or_else(|| {
+            let cells = cells.into_iter().filter(|cell| below(&cell.path, path));
+            only(cells::layers(cells.collect()))
+        })
+    })
+}
+
+/// The cells of one layer, or of several in an `RNN`, at `path`, or of several layers from there on, each with its path;
+/// where there are none, those that Keras 3 would have there.
+fn cells_at(
+    weights: &Weights,
+    path: &str,
+    layers: usize,
+    directions: usize,
+) -> Vec<(String, Vec<CellAt>)> {
+    let fits = |at: &LayerAt| (at.cells.len(), at.directions) == (layers * directions, directions);
+    match layer_at(weights, path).filter(fits) {
+        Some(at) => vec![(path.to_string(), at.cells)],
+        None if layers > 1 => {
+            let layer = |k| cells_at(weights, &above(path, k), 1, directions);
+            (0..layers).flat_map(layer).collect()
+        }
+        None => {
+            let cells = paths(path, directions).into_iter();
+            let cells = cells.map(|path| CellAt::named(&path)).collect();
+            vec![(path.to_string(), cells)]
+        }
+    }
+}
+
+/// The layers that the names and shapes of Keras tell of, in the order of these names, if there are any, and after
+/// those of the others; if it is known, the version that wrote the file tells what their activations may be.
+pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -> Vec<FoundLayer> {
+    let cells = cells::cells(weights, order);
+    let known = cells
+        .iter()
+        .flat_map(|cell| cell.names())
+        .collect::<BTreeSet<_>>();
+    let known = |name: &str| known.contains(&name.to_string());
+    let layers = cells::layers(cells.clone()).into_iter();
+    let mut layers = layers
+        .map(|at| found(at, weights, known))
+        .collect::<Vec<_>>();
+    let mut numbers = version
+        .unwrap_or_default()
+        .split('.')
+        .map(|number| number.parse().ok());
+    let hard = match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(1), _) => true,
+        (Some(2), minor) => minor < Some(3),
+        (None::<u32>, _) | (Some(_), _) => false,
+    };
+    for layer in &mut layers {
+        let open = "activations not stated";
+        layer.options.unstated = Some(match version {
+            Some(version) if hard && layer.cell != FoundCell::Rnn => format!(
+                "{open}: Keras {version} takes hard_sigmoid, 0.2 x + 0.5, for the gates unless told otherwise"
+            ),
+            _ => open.to_string(),
+        });
+    }
+    layers
+}
+
+/// No layer here has several cells that read from the end; each by itself reads so, and gives the next its outputs.
+pub(super) fn apart(layers: Vec<FoundLayer>) -> Vec<FoundLayer> {
+    let split = |layer: FoundLayer| match &layer.of {
+        Where::Keras(at) if layer.layers > 1 && layer.direction == Direction::Reverse => {
+            let cells = at.cells.iter().enumerate();
+            let alone = cells.map(|(k, cell)| FoundLayer {
+                name: cells::directory(cell).to_string(),
+                d_input: cell.d_input,
+                layers: 1,
+                options: Stated {
+                    called: None,
+                    activations: layer
+                        .options
+                        .activations
+                        .get(k)
+                        .copied()
+                        .into_iter()
+                        .collect(),
+                    ..layer.options.clone()
+                },
+                of: Where::Keras(LayerAt {
+                    path: cell.path.clone(),
+                    cells: vec![cell.clone()],
+                    ..*at
+                }),
+                ..layer.clone()
+            });
+            alone.collect()
+        }
+        _ => vec![layer],
+    };
+    layers.into_iter().flat_map(split).collect()
+}
+
+/// What isn't known of a GRU without biases unless it is said.
+pub(super) const WHICH_GRU: &str = "a GRU without biases, whose reset_after the file doesn't state";
+
+/// What the weights are, if they are no floats.
+fn unread(at: &LayerAt) -> Option<String> {
+    let element = at
+        .cells
+        .iter()
+        .map(|cell| &cell.element)
+        .find(|element| element.float().is_none());
+    element.map(|element| format!("weights that are {}", element.name()))
+}
+
+fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundLayer {
+    let cell = &at.cells[0];
+    let mut options = Stated::default();
+    let gates = cell.gates().unwrap_or_else(|| {
+        options.unsupported.push(WHICH_GRU.to_string());
+        Gates::Gru { reset_after: true }
+    });
+    options.unsupported.extend(unread(&at));
+    // A cell with more weights is another one.
+    let names = |cell| weights.names_below(cells::directory(cell));
+    let more = at.cells.iter().flat_map(names);
+    let mut more = more.filter(|name| !known(name) && !name.contains("seed_generator/"));
+    if let Some(more) = more.next() {
+        options.unsupported.push(format!("a cell with {more}"));
+    }
+    drop(more);
+    FoundLayer {
+        name: at.path.clone(),
+        source: Source::Keras,
+        cell: match gates {
+            Gates::Rnn => FoundCell::Rnn,
+            Gates::Lstm => FoundCell::Lstm,
+            Gates::Gru { reset_after } => FoundCell::Gru { reset_after },
+        },
+        projection: false,
+        peepholes: false,
+        coupled: false,
+        d_input: cell.d_input,
+        d_hidden: cell.d_hidden,
+        d_output: cell.d_hidden,
+        layers: at.cells.len() / at.directions,
+        direction: match at.directions {
+            2 => Direction::Bidirectional,
+            _ if at.backward => Direction::Reverse,
+            _ => Direction::Forward,
+        },
+        bias: cell.biases != Biases::None,
+        dtype: match cell.element {
+            Element::Known(dtype) => dtype,
+            // Of bytes that nobody has a type for.
+            Element::Other(_) => DType::U8,
+        },
+        options,
+        of: Where::Keras(at),
+    }
+}
+
+/// What to do where nothing is called as Keras 3 would call it.
+fn advice(weights: &Weights, path: &str) -> Option<String> {
+    if let Some(at) = layer_at(weights, path) {
+        let (cells, directions) = (at.cells.len() / at.directions, at.directions);
+        return Some(format!(
+            "{path:?} has {cells} cell{} in {directions} direction{}",
+            if cells == 1 { "" } else { "s" },
+            if directions == 1 { "" } else { "s" },
+        ));
+    }
+    let layers = cells::layers(cells::cells(weights, &[])).into_iter();
+    let paths = layers.map(|at| at.path).take(12).collect::<Vec<_>>();
+    (!paths.is_empty()).then(|| format!("recurrent layers are at {}", paths.join(", ")))
+}
+
+/// With what to do, if a tensor is missing.
+fn advised(weights: &Weights, path: &str) -> impl Fn(WeightError) -> WeightError {
+    move |mut error| {
+        if let WeightError::Missing { advice: text, .. } = &mut error {
+            *text = advice(weights, path);
+        }
+        error
+    }
+}
+
+/// Fails if there are weights at `path` that are none of the cells'.
+fn check_extra(weights: &Weights, path: &str, cells: &[CellAt]) -> Result<(), WeightError> {
+    let known = |name: &str| {
+        cells
+            .iter()
+            .any(|cell| cell.names().any(|known| known == name))
+    };
+    let mut extra = weights
+        .names()
+        .filter(|name| below(name, path) && !name.contains("/seed_generator/") && !known(name));
+    match extra.next() {
+        Some(name) => Err(weights.extra(name, "the layer has no such weight")),
+        None => Ok(()),
     }
 }
 
 fn load_layers<L: Layers>(mut layers: L, weights: &Weights, path: &str) -> Result<L, WeightError> {
     let directions = layers.directions();
-    for (k, layer) in layers.cells().chunks_mut(directions).enumerate() {
-        let path = above(path, k);
-        let paths = paths(&path, directions);
-        check_extra(weights, &path, &paths)?;
-        for (cell, path) in layer.iter_mut().zip(&paths) {
-            load(*cell, weights, path)?;
-        }
+    let mut cells = layers.cells();
+    let at = cells_at(weights, path, cells.len() / directions, directions);
+    for (cell, at) in cells.iter_mut().zip(at.iter().flat_map(|(_, cells)| cells)) {
+        load(*cell, weights, at).map_err(advised(weights, path))?;
+    }
+    for (path, cells) in &at {
+        check_extra(weights, path, cells)?;
     }
     Ok(layers)
 }
@@ -219,3 +487,23 @@ macro_rules! impl_keras {
 
 impl_keras!(Lstm, BiLstm, LstmStack, Rnn, BiRnn, RnnStack);
 impl_keras!(Gru, Recurrent<GruCell>, BiGru, GruStack);
+
+macro_rules! impl_cells {
+    ($($cell:ty),*) => { $(
+        impl Keras for $cell {
+            fn with_keras(mut self, weights: &Weights, path: &str) -> Result<Self, WeightError> {
+                let at = layer_at(weights, path).filter(|at| at.cells.len() == 1);
+                let at = at.map_or_else(|| CellAt::named(path), |mut at| at.cells.remove(0));
+                load(&mut self, weights, &at).map_err(advised(weights, path))?;
+                check_extra(weights, path, &[at])?;
+                Ok(self)
+            }
+
+            fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError> {
+                store(self, weights, path)
+            }
+        }
+    )* };
+}
+
+impl_cells!(LstmCell, GruCell, RnnCell);

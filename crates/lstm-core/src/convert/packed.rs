@@ -335,6 +335,16 @@ pub(crate) fn transpose(values: &[f64], columns: usize) -> Vec<f64> {
     (0..columns).flat_map(column).collect()
 }
 
+/// Blocks side by side, each of rows of so many numbers.
+pub(crate) fn columns(blocks: &[Vec<f64>], columns: usize) -> Vec<f64> {
+    let rows = blocks.first().map_or(0, |block| block.len() / columns);
+    let row = |k: usize| {
+        let blocks = blocks.iter();
+        blocks.flat_map(move |block| &block[k * columns..(k + 1) * columns])
+    };
+    (0..rows).flat_map(row).copied().collect()
+}
+
 /// Rows of blocks of `block` numbers, in another order: the `k`-th of a row is the `order[k]`-th in `values`.
 pub(crate) fn take(values: &[f64], block: usize, order: &[usize]) -> Vec<f64> {
     let row = |row: &[f64]| {
