@@ -33,8 +33,10 @@ pub enum WeightError {
         name: String,
         /// Its shape.
         expected: Vec<usize>,
-        /// The names that are there.
+        /// The names that are there, the likeliest first.
         found: Vec<String>,
+        /// What to do, where that can be told.
+        advice: Option<String>,
     },
     /// A tensor is there that belongs to the layer by its name, but for which the layer has no place.
     Extra {
@@ -83,6 +85,17 @@ pub enum WeightError {
         /// Layers that have names.
         got: usize,
     },
+    /// A layer that was found in a file doesn't fit the type that it was to be loaded into.
+    Unfit {
+        /// Where it is.
+        origin: String,
+        /// The file's name of the layer.
+        layer: String,
+        /// In what it differs.
+        difference: String,
+        /// What to do.
+        advice: String,
+    },
     /// The layer has an option which the other format has no place for.
     Unsupported {
         /// What has no place.
@@ -106,6 +119,7 @@ impl fmt::Display for WeightError {
                 name,
                 expected,
                 found,
+                advice,
             } => {
                 write!(f, "{origin}: tensor {name} {expected:?} is missing; ")?;
                 match found.len() {
@@ -117,6 +131,10 @@ impl fmt::Display for WeightError {
                         found[..12].join(", "),
                         n - 12
                     ),
+                }?;
+                match advice {
+                    Some(advice) => write!(f, "; {advice}"),
+                    None => Ok(()),
                 }
             }
             Self::Extra {
@@ -142,10 +160,19 @@ impl fmt::Display for WeightError {
                 name,
                 expected,
                 got,
-            } => write!(
-                f,
-                "{origin}: tensor {name} must be {expected} or a float type that {expected} holds exactly, got {got}"
-            ),
+            } => {
+                write!(
+                    f,
+                    "{origin}: tensor {name} must be {expected} or a float type that {expected} holds exactly, got {got}"
+                )?;
+                match got.as_str() {
+                    "F64" | "F32" | "F16" | "BF16" => write!(
+                        f,
+                        ": `Weights::cast(FloatDType::{expected})` rounds to it, `lstm_core::cast` gives the layer another type"
+                    ),
+                    _ => Ok(()),
+                }
+            }
             Self::Data {
                 origin,
                 name,
@@ -153,6 +180,12 @@ impl fmt::Display for WeightError {
             } => {
                 write!(f, "{origin}: tensor {name} can't be read: {message}")
             }
+            Self::Unfit {
+                origin,
+                layer,
+                difference,
+                advice,
+            } => write!(f, "{origin}: {layer}: {difference}: {advice}"),
             Self::Names { expected, got } => {
                 write!(f, "names of {expected} layers are needed, got {got}")
             }

@@ -91,18 +91,22 @@ fn bias_shape(sizes: &Sizes) -> Vec<usize> {
     }
 }
 
-fn load<C: PackedCell>(cell: &mut C, weights: &Weights, path: &str) -> Result<(), WeightError> {
+pub(super) fn load<C: PackedCell>(
+    cell: &mut C,
+    weights: &Weights,
+    path: &str,
+) -> Result<(), WeightError> {
     let sizes = cell.sizes()?;
     let width = sizes.width();
     let [kernel, recurrent_kernel, bias] = names(path);
-    if !sizes.bias && weights.shape(&bias).is_some() {
-        return Err(weights.extra(&bias, "the layer has no bias"));
-    }
     let values = |name: &str, shape: &[usize]| weights.values(name, shape, sizes.dtype);
     let input_weight = values(&kernel, &[sizes.d_input, width])?;
     let recurrent_weight = values(&recurrent_kernel, &[sizes.d_hidden, width])?;
     let bias = match sizes.bias {
         true => Some(values(&bias, &bias_shape(&sizes))?),
+        false if weights.shape(&bias).is_some() => {
+            return Err(weights.extra(&bias, "the layer has no bias"));
+        }
         false => None,
     };
     let (bias, candidate_bias) = match bias {
@@ -179,10 +183,10 @@ fn load_layers<L: Layers>(mut layers: L, weights: &Weights, path: &str) -> Resul
     for (k, layer) in layers.cells().chunks_mut(directions).enumerate() {
         let path = above(path, k);
         let paths = paths(&path, directions);
-        check_extra(weights, &path, &paths)?;
         for (cell, path) in layer.iter_mut().zip(&paths) {
             load(*cell, weights, path)?;
         }
+        check_extra(weights, &path, &paths)?;
     }
     Ok(layers)
 }

@@ -103,8 +103,13 @@
 
 mod burn_nn;
 mod error;
-#[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+// What only a reader uses whose feature is off.
+#[cfg_attr(
+    not(all(feature = "safetensors", feature = "pytorch", feature = "keras")),
+    allow(dead_code)
+)]
 mod files;
+mod found;
 mod keras;
 mod layers;
 mod onnx;
@@ -112,9 +117,16 @@ mod packed;
 mod pytorch;
 #[cfg(feature = "store")]
 mod store;
+#[cfg_attr(
+    not(any(feature = "safetensors", feature = "pytorch")),
+    allow(dead_code)
+)]
 mod weights;
 
 pub use error::WeightError;
+pub use found::{
+    Activations, Direction, FoundCell, FoundLayer, LoadFound, RecurrentLayers, Source, Stated,
+};
 pub use keras::Keras;
 pub use onnx::{Onnx, OnnxNames};
 pub use pytorch::{PyTorch, PyTorchNames};

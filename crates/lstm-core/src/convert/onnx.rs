@@ -151,7 +151,7 @@ fn part(all: &[f64], k: usize, len: usize) -> &[f64] {
 }
 
 /// Loads a layer's cells from a node.
-fn load<C: PackedCell>(
+pub(super) fn load<C: PackedCell>(
     cells: &mut [&mut C],
     weights: &Weights,
     names: &OnnxNames,

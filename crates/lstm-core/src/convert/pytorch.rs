@@ -1,14 +1,21 @@
 //! State dicts of PyTorch's `nn.LSTM`, `nn.GRU` and `nn.RNN`, with any number of layers, and of their cells,
 //! `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`.
 
+use super::found::{Direction, FoundCell, FoundLayer, Source, Where};
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
+use super::weights::{Element, Entry, count, decode};
 use super::{WeightError, Weights};
 use crate::cell::{GruCell, LstmCell, LstmpCell, RnnCell};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Bidirectional, Gru, GruStack, Lstm, LstmStack, Recurrent, RecurrentStack,
     Rnn, RnnStack,
 };
+use burn::tensor::{DType, TensorData};
+use std::collections::BTreeMap;
+
+/// What the parameters of PyTorch's recurrent layers are called, without layer and direction.
+const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
 
 /// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM`, `nn.GRU`
 /// or `nn.RNN`, or of an `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`.
@@ -133,6 +140,261 @@ impl PyTorchNames {
         }
         Ok(())
     }
+
+    /// What to do where there is no tensor of these names, if those of a cell are there and a layer's were asked for,
+    /// or the other way round, or if a layer of this kind is at one other path.
+    fn advice(&self, weights: &Weights) -> Option<String> {
+        let other = Self {
+            layer: match self.layer {
+                Some(_) => None,
+                None => Some(0),
+            },
+            reverse: false,
+            ..self.clone()
+        };
+        let path = self.prefix.trim_end_matches('.');
+        if weights.entry(&other.input_weight()).is_some() {
+            let (what, by) = match self.layer {
+                Some(_) => ("a cell's", "of_cell"),
+                None => ("a layer's", "new"),
+            };
+            return Some(format!(
+                "those under {path:?} are {what}: name them with `PyTorchNames::{by}({path:?})`"
+            ));
+        }
+        let mut paths = find(weights).into_iter().map(|found| found.name);
+        let only = paths
+            .next()
+            .filter(|found| found != path && paths.next().is_none())?;
+        Some(format!("the recurrent layer is at {only:?}"))
+    }
+}
+
+/// The name of the tensor that another of this name is, or of which it is a part: `weight_hh_l0` of `weight_hh_l0_g`.
+fn whole(name: &str) -> String {
+    if let Some((path, part)) = name.split_once("parametrizations.") {
+        let parameter = part.split('.').next().unwrap_or_default();
+        return format!("{path}{parameter}");
+    }
+    let parts = ["_raw", "_g", "_v", "_u", "_orig", "_mask"];
+    let whole = parts.iter().find_map(|part| name.strip_suffix(part));
+    whole.unwrap_or(name).to_string()
+}
+
+/// The tensor that others make up: weight normalisation's, pruning's, or the one that weight drop keeps as `_raw`;
+/// `None` if there are no others, and an error if it isn't known how they make it up.
+pub(super) fn reparametrized(weights: &Weights, name: &str) -> Option<Result<Entry, WeightError>> {
+    let get = |name: String| weights.tensors.get(&name);
+    // AWD-LSTM keeps the weights beside those that it has dropped some of; fastai's does so outside the module.
+    let outside = |at: usize| get(format!("{}{}_raw", &name[..at], &name[at + 7..]));
+    let raw = get(format!("{name}_raw"));
+    if let Some(raw) = raw.or_else(|| name.rfind("module.").and_then(outside)) {
+        return Some(Ok(raw.clone()));
+    }
+    let (path, parameter) = name.split_at(name.rfind('.').map_or(0, |dot| dot + 1));
+    let below = format!("{path}parametrizations.{parameter}.");
+    let [size, direction] = ["original0", "original1"].map(|part| get(format!("{below}{part}")));
+    let [g, v] = ["_g", "_v"].map(|part| get(format!("{name}{part}")));
+    let (made, how) = if let Some((size, direction)) = size.zip(direction).or(g.zip(v)) {
+        let made = normalized(size.clone(), direction.clone());
+        (made, "a parametrization that is no weight normalisation")
+    } else if weights
+        .tensors
+        .range(below.clone()..)
+        .next()?
+        .0
+        .starts_with(&below)
+    {
+        (None, "a parametrization")
+    } else {
+        let original = get(format!("{name}_orig"))?;
+        let mask = get(format!("{name}_mask"));
+        let made = mask.and_then(|mask| multiplied(original.clone(), mask.clone()));
+        (made, "spectral normalisation")
+    };
+    Some(made.ok_or_else(|| WeightError::Data {
+        origin: weights.origin.clone(),
+        name: name.to_string(),
+        message: format!("it is under {how}: remove that in PyTorch and save again"),
+    }))
+}
+
+/// `g v / |v|`, with a norm for each number of `g`.
+fn normalized(size: Entry, direction: Entry) -> Option<Entry> {
+    let dtype = direction.element.float()?;
+    let from = size.element.float()?;
+    let (shape, sizes) = (direction.shape.clone(), size.shape.clone());
+    let scalar = count(&sizes)? == 1;
+    let fits = sizes.len() == shape.len()
+        && sizes
+            .iter()
+            .zip(&shape)
+            .all(|(part, whole)| *part == 1 || part == whole);
+    if !(scalar || fits) {
+        return None;
+    }
+    // Where in `g` the number of each of `v` is.
+    let place = move |mut k: usize| {
+        let (mut place, mut stride) = (0, 1);
+        for (part, whole) in sizes.iter().zip(&shape).rev() {
+            place += if *part == 1 { 0 } else { k % whole * stride };
+            stride *= part;
+            k /= whole;
+        }
+        if scalar { 0 } else { place }
+    };
+    let read = move || {
+        let (sizes, mut values) = (
+            decode(&(size.read)()?, from),
+            decode(&(direction.read)()?, dtype),
+        );
+        let mut norms = vec![0.0; sizes.len()];
+        let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        for (k, value) in values.iter().enumerate() {
+            *norms.get_mut(place(k)).ok_or_else(short)? += value * value;
+        }
+        for (k, value) in values.iter_mut().enumerate() {
+            let place = place(k);
+            *value *= sizes[place] / norms[place].sqrt();
+        }
+        Ok(bytes(values, dtype))
+    };
+    let made = Entry::new(direction.shape, direction.element, read);
+    Some(Entry {
+        stated: direction.stated,
+        ..made
+    })
+}
+
+/// A tensor with what a mask takes out of it at zero.
+fn multiplied(original: Entry, mask: Entry) -> Option<Entry> {
+    let (dtype, by) = (original.element.float()?, mask.element.float()?);
+    if original.shape != mask.shape {
+        return None;
+    }
+    let read = move || {
+        let mut values = decode(&(original.read)()?, dtype);
+        let factors = decode(&(mask.read)()?, by);
+        for (value, factor) in values.iter_mut().zip(factors) {
+            *value *= factor;
+        }
+        Ok(bytes(values, dtype))
+    };
+    let made = Entry::new(mask.shape, Element::Known(dtype), read);
+    Some(Entry {
+        stated: original.stated,
+        ..made
+    })
+}
+
+/// Numbers in a float type, as bytes.
+fn bytes(values: Vec<f64>, dtype: DType) -> Vec<u8> {
+    let count = values.len();
+    let data = TensorData::new(values, [count]).convert_dtype(dtype);
+    data.as_bytes().to_vec()
+}
+
+/// The recurrent layers and cells that tensors' names and shapes make known.
+pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
+    // By prefix and whether it is a cell: the first and last layer, and whether there is a reverse direction.
+    let mut groups: BTreeMap<(&str, bool), (usize, usize, bool)> = BTreeMap::new();
+    let names_of: Vec<_> = weights.names().map(whole).collect();
+    for name in &names_of {
+        let Some(at) = name.rfind(KINDS[0]) else {
+            continue;
+        };
+        let (prefix, rest) = (&name[..at], &name[at + KINDS[0].len()..]);
+        if prefix.ends_with(char::is_alphanumeric) {
+            continue;
+        }
+        let (layer, reverse) = match rest.strip_suffix("_reverse") {
+            Some(layer) => (layer, true),
+            None => (rest, false),
+        };
+        let layer = match layer.strip_prefix("_l").map(str::parse) {
+            Some(Ok(layer)) => Some(layer),
+            None if rest.is_empty() => None,
+            _ => continue,
+        };
+        let k = layer.unwrap_or(0);
+        let group = groups
+            .entry((prefix, layer.is_none()))
+            .or_insert((k, k, reverse));
+        *group = (group.0.min(k), group.1.max(k), group.2 || reverse);
+    }
+    let found = groups
+        .into_iter()
+        .filter_map(|((prefix, cell), (first, last, both))| {
+            let names = PyTorchNames {
+                prefix: prefix.to_string(),
+                layer: (!cell).then_some(first),
+                reverse: false,
+            };
+            let layers = (last - first).saturating_add(1);
+            // A number in a name, which may be any.
+            (layers <= names_of.len()).then(|| found(weights, names, layers, both))?
+        });
+    found.collect()
+}
+
+/// The layer of these names, if its first cell's shapes are those of one.
+fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> Option<FoundLayer> {
+    // What can't be made whole is listed by the shape of what it is made of; loading it tells why it can't be.
+    let shape = |name: String| match weights.entry(&name)? {
+        Ok(entry) => Some((entry.shape.clone(), entry)),
+        Err(_) => {
+            let parts = ["_orig".to_string(), "_v".to_string()].map(|part| format!("{name}{part}"));
+            let (path, parameter) = name.split_at(name.rfind('.').map_or(0, |dot| dot + 1));
+            let below = format!("{path}parametrizations.{parameter}.original");
+            let mut parts = parts.into_iter().chain([below]);
+            let entry = parts.find_map(|part| weights.tensors.get(&part))?;
+            Some((entry.shape.clone(), entry.clone()))
+        }
+    };
+    let (input, entry) = shape(names.input_weight())?;
+    let (recurrent, _) = shape(names.recurrent_weight())?;
+    let projection = shape(names.projection()).map(|(shape, _)| shape);
+    let ([width, d_input], [rows, d_output]) =
+        (input[..].try_into().ok()?, recurrent[..].try_into().ok()?);
+    let d_hidden = match &projection {
+        Some(shape) => *shape.get(1)?,
+        None => d_output,
+    };
+    if d_input == 0
+        || d_output == 0
+        || d_hidden == 0
+        || width != rows
+        || !width.is_multiple_of(d_hidden)
+    {
+        return None;
+    }
+    let cell = match (width / d_hidden, &projection) {
+        (1, None) => FoundCell::Rnn,
+        (3, None) => FoundCell::Gru { reset_after: true },
+        (4, _) => FoundCell::Lstm,
+        _ => return None,
+    };
+    let options = entry.stated.as_deref().cloned().unwrap_or_default();
+    Some(FoundLayer {
+        name: names.prefix.trim_end_matches('.').to_string(),
+        source: Source::PyTorch,
+        cell,
+        projection: projection.is_some(),
+        peepholes: false,
+        coupled: false,
+        d_input,
+        d_hidden,
+        d_output,
+        layers,
+        direction: match both {
+            true => Direction::Bidirectional,
+            false => Direction::Forward,
+        },
+        bias: weights.entry(&names.input_bias()).is_some(),
+        dtype: entry.element.float()?,
+        options,
+        of: Where::PyTorch(names),
+    })
 }
 
 /// Fails if the module whose weights `loaded` names has other layers or directions.
@@ -141,13 +403,14 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
         return Ok(());
     };
     for name in weights.names() {
-        let Some(parameter) = name.strip_prefix(prefix.as_str()) else {
+        let whole = whole(name);
+        let Some(parameter) = whole.strip_prefix(prefix.as_str()) else {
             continue;
         };
-        let recurrent = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
-        let kind = recurrent.iter().find(|kind| parameter.starts_with(**kind));
-        let Some(kind) = kind else { continue };
-        if !loaded.iter().any(|names| names.name(kind) == name) {
+        let Some(kind) = KINDS.iter().find(|kind| parameter.starts_with(**kind)) else {
+            continue;
+        };
+        if !loaded.iter().any(|names| names.name(kind) == whole) {
             return Err(weights.extra(name, "it is of another layer or direction"));
         }
     }
@@ -254,12 +517,16 @@ fn load<C: PackedCell>(
 ) -> Result<(), WeightError> {
     let sizes = sizes(cell)?;
     let (width, d_output) = (sizes.width(), sizes.d_output);
-    let matrix = |name: String, rows, columns| {
-        let values = weights.values(&name, &[rows, columns], sizes.dtype)?;
-        Ok(packed::transpose(&values, columns))
+    let values = |name: String, shape: &[usize]| {
+        let mut values = weights.values(&name, shape, sizes.dtype);
+        if let Err(WeightError::Missing { advice, .. }) = &mut values {
+            *advice = names.advice(weights);
+        }
+        values
     };
-    let vector = |name: String| weights.values(&name, &[width], sizes.dtype);
-    names.check_extra(weights, &sizes)?;
+    let matrix =
+        |name, rows, columns| Ok(packed::transpose(&values(name, &[rows, columns])?, columns));
+    let vector = |name| values(name, &[width]);
     let input_weight = matrix(names.input_weight(), width, sizes.d_input)?;
     let recurrent_weight = matrix(names.recurrent_weight(), width, d_output)?;
     let projection = match sizes.projection {
@@ -274,6 +541,7 @@ fn load<C: PackedCell>(
         }
         false => (None, None),
     };
+    names.check_extra(weights, &sizes)?;
     cell.set_packed(Packed {
         input_weight,
         recurrent_weight,
@@ -359,13 +627,22 @@ fn load_layers<L: Layers>(
     names: &PyTorchNames,
 ) -> Result<L, WeightError> {
     let directions = layers.directions();
-    let cells = layers.cells();
+    load_all(layers.cells(), directions, weights, names)?;
+    Ok(layers)
+}
+
+/// Loads the cells of all layers and directions of a module.
+pub(super) fn load_all<C: PackedCell>(
+    cells: Vec<&mut C>,
+    directions: usize,
+    weights: &Weights,
+    names: &PyTorchNames,
+) -> Result<(), WeightError> {
     let names = names.of_stack(cells.len() / directions, directions);
-    check_whole(weights, &names)?;
     for (cell, names) in cells.into_iter().zip(&names) {
         load(cell, weights, names)?;
     }
-    Ok(layers)
+    check_whole(weights, &names)
 }
 
 fn store_layers<L: Layers>(

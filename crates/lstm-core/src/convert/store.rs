@@ -97,6 +97,7 @@ pub fn load_burn_nn<M: Module>(
                         name: name.into(),
                         expected,
                         found: stored.into_keys().collect(),
+                        advice: None,
                     });
                 }
             },

@@ -3,8 +3,9 @@
 //! A tensor's values are decoded when a layer has asked for it and its type and shape have been checked:
 //! what a file claims of its tensors doesn't decide how much memory is used.
 
-use super::WeightError;
-use burn::tensor::{DType, TensorData, bf16, f16};
+use super::found::{FoundLayer, Stated};
+use super::{WeightError, pytorch};
+use burn::tensor::{BoolStore, DType, FloatDType, TensorData, bf16, f16};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -23,6 +24,10 @@ use std::sync::Arc;
 pub struct Weights {
     pub(super) origin: String,
     pub(super) tensors: BTreeMap<String, Entry>,
+    /// Layers that the file describes itself, rather than by its tensors' names alone.
+    pub(super) stated: Vec<FoundLayer>,
+    /// What is in the file and could not be taken over: a path or a name, and what is there.
+    pub(super) skipped: Vec<String>,
 }
 
 /// A tensor whose bytes may still be in the file.
@@ -31,42 +36,91 @@ pub(super) struct Entry {
     pub(super) shape: Vec<usize>,
     pub(super) element: Element,
     /// The values, row-major, in the byte order of the machine.
-    pub(super) read: Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>,
+    pub(super) read: Read,
+    /// What the file states of the layer that the tensor belongs to, if it does so where the tensor is.
+    pub(super) stated: Option<Arc<Stated>>,
 }
 
-/// The type of a tensor's values: a float type, or another, by its name.
-#[derive(Clone)]
+pub(super) type Read = Arc<dyn Fn() -> io::Result<Vec<u8>> + Send + Sync>;
+
+impl Entry {
+    pub(super) fn new(
+        shape: Vec<usize>,
+        element: Element,
+        read: impl Fn() -> io::Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            shape,
+            element,
+            read: Arc::new(read),
+            stated: None,
+        }
+    }
+}
+
+/// The type of a tensor's values.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Element {
-    Float(DType),
+    /// One that Burn has, floats and others.
+    Known(DType),
+    /// Another, by the name that safetensors has for it (`C64`), or by its format's.
     Other(String),
 }
 
+/// Types by the names that safetensors has for them.
+const NAMED: [(&str, DType); 13] = [
+    ("F64", DType::F64),
+    ("F32", DType::F32),
+    ("F16", DType::F16),
+    ("BF16", DType::BF16),
+    ("I64", DType::I64),
+    ("I32", DType::I32),
+    ("I16", DType::I16),
+    ("I8", DType::I8),
+    ("U64", DType::U64),
+    ("U32", DType::U32),
+    ("U16", DType::U16),
+    ("U8", DType::U8),
+    ("BOOL", DType::Bool(BoolStore::Native)),
+];
+
 impl Element {
-    /// By the name that the readers' own types print as.
-    #[cfg(any(feature = "safetensors", feature = "pytorch"))]
-    pub(super) fn named(name: String) -> Self {
-        match name.as_str() {
-            "F64" => Self::Float(DType::F64),
-            "F32" => Self::Float(DType::F32),
-            "F16" => Self::Float(DType::F16),
-            "BF16" => Self::Float(DType::BF16),
-            _ => Self::Other(name),
+    /// By the name that safetensors has for it.
+    pub(super) fn named(name: &str) -> Self {
+        let known = NAMED.iter().find(|(known, _)| *known == name);
+        known.map_or_else(
+            || Self::Other(name.to_string()),
+            |(_, dtype)| Self::Known(*dtype),
+        )
+    }
+
+    /// As safetensors names it, or as its own format.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Known(dtype) => {
+                let named = NAMED.iter().find(|(_, known)| known == dtype);
+                named.map_or_else(|| format!("{dtype:?}"), |(name, _)| name.to_string())
+            }
+            Self::Other(name) => name.clone(),
         }
     }
 
-    pub(super) fn name(&self) -> String {
+    /// The type, if its values are floats.
+    pub(super) fn float(&self) -> Option<DType> {
         match self {
-            Self::Float(dtype) => format!("{dtype:?}"),
-            Self::Other(name) => name.clone(),
+            Self::Known(dtype @ (DType::F64 | DType::F32 | DType::F16 | DType::BF16)) => {
+                Some(*dtype)
+            }
+            _ => None,
         }
     }
 
     /// The float type, if `target` holds every value of it.
     fn exact_in(&self, target: DType) -> Option<DType> {
-        match (self, target) {
-            (Self::Float(from), to) if *from == to => Some(*from),
-            (Self::Float(from), DType::F64) => Some(*from),
-            (Self::Float(from @ (DType::F16 | DType::BF16)), DType::F32) => Some(*from),
+        match (self.float()?, target) {
+            (from, to) if from == to => Some(from),
+            (from, DType::F64) => Some(from),
+            (from @ (DType::F16 | DType::BF16), DType::F32) => Some(from),
             _ => None,
         }
     }
@@ -77,6 +131,8 @@ impl Default for Weights {
         Self {
             origin: "weights in memory".to_string(),
             tensors: BTreeMap::new(),
+            stated: vec![],
+            skipped: vec![],
         }
     }
 }
@@ -98,6 +154,15 @@ impl Weights {
         Self::default()
     }
 
+    /// No tensors yet of this file.
+    #[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+    pub(super) fn from_file(path: &std::path::Path) -> Self {
+        Self {
+            origin: path.display().to_string(),
+            ..Self::default()
+        }
+    }
+
     /// The names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
@@ -108,28 +173,126 @@ impl Weights {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())
     }
 
+    /// The type of a tensor's values, if it is there and Burn has the type.
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        match self.tensors.get(name)?.element {
+            Element::Known(dtype) => Some(dtype),
+            Element::Other(_) => None,
+        }
+    }
+
+    /// What the file holds and these weights don't: objects beside the tensors, tensors of a kind that can't be read.
+    ///
+    /// Each is named by its place in the file and by what it is, as in `optimizer (torch.optim.adam.Adam)`.
+    pub fn skipped(&self) -> impl Iterator<Item = &str> {
+        self.skipped.iter().map(String::as_str)
+    }
+
     /// Adds a tensor, or replaces the one of this name.
     pub fn insert(&mut self, name: impl Into<String>, data: TensorData) {
-        let element = match data.dtype() {
-            dtype @ (DType::F64 | DType::F32 | DType::F16 | DType::BF16) => Element::Float(dtype),
-            dtype => Element::Other(format!("{dtype:?}")),
-        };
-        let entry = Entry {
-            shape: data.shape().to_vec(),
-            element,
-            read: Arc::new(move || Ok(data.as_bytes().to_vec())),
-        };
+        let (shape, element) = (data.shape().to_vec(), Element::Known(data.dtype()));
+        let entry = Entry::new(shape, element, move || Ok(data.as_bytes().to_vec()));
         self.tensors.insert(name.into(), entry);
     }
 
-    /// A tensor of one of the four float types, in its own type, if it is there and can be read.
+    /// Takes a tensor out, if it is there. It is `None`, too, if it can't be read or is of a type that Burn hasn't;
+    /// it is gone then as well.
+    pub fn remove(&mut self, name: &str) -> Option<TensorData> {
+        let data = self.tensor(name);
+        self.tensors.remove(name);
+        data
+    }
+
+    /// Gives a tensor another name, in place of the tensor that may have it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no tensor `from`.
+    pub fn rename(&mut self, from: &str, to: impl Into<String>) -> Result<(), WeightError> {
+        let Some(entry) = self.tensors.remove(from) else {
+            return Err(self.missing(from, &[]));
+        };
+        let to = to.into();
+        for layer in &mut self.stated {
+            layer.of.rename(from, &to);
+        }
+        self.tensors.insert(to, entry);
+        Ok(())
+    }
+
+    /// Keeps the tensors whose names the function is true of.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.tensors.retain(|name, _| keep(name));
+    }
+
+    /// The same with all floats in another type, to which they are rounded; integers and booleans stay as they are.
+    ///
+    /// A layer takes only what its own type holds exactly. This is how weights in float64 come into one in float32:
+    ///
+    /// ```
+    /// # use burn::tensor::{DType, FloatDType, TensorData};
+    /// # use lstm_core::convert::Weights;
+    /// # let mut weights = Weights::new();
+    /// weights.insert("bias", TensorData::from([0.1f64]));
+    /// let weights = weights.cast(FloatDType::F32);
+    /// assert_eq!(weights.dtype("bias"), Some(DType::F32));
+    /// ```
+    pub fn cast(mut self, dtype: FloatDType) -> Self {
+        let to = match dtype {
+            FloatDType::Flex32 => DType::F32,
+            dtype => dtype.into(),
+        };
+        for entry in self.tensors.values_mut() {
+            let Some(from) = entry.element.float().filter(|from| *from != to) else {
+                continue;
+            };
+            let read = entry.read.clone();
+            entry.element = Element::Known(to);
+            entry.read = Arc::new(move || {
+                let values = decode(&read()?, from);
+                let count = values.len();
+                Ok(TensorData::new(values, [count])
+                    .convert_dtype(to)
+                    .as_bytes()
+                    .to_vec())
+            });
+        }
+        for layer in &mut self.stated {
+            layer.dtype = to;
+        }
+        self
+    }
+
+    /// A tensor in its own type, if it is there, can be read, and Burn has the type.
     pub fn tensor(&self, name: &str) -> Option<TensorData> {
         let entry = self.tensors.get(name)?;
-        let Element::Float(dtype) = entry.element else {
+        let Element::Known(dtype) = entry.element else {
             return None;
         };
-        let values = self.values(name, &entry.shape, dtype).ok()?;
-        Some(TensorData::new(values, entry.shape.clone()).convert_dtype(dtype))
+        let bytes = (entry.read)().ok()?;
+        let bytes = match dtype {
+            // Any byte but 0 and 1 is no `bool`.
+            DType::Bool(BoolStore::Native) => {
+                bytes.iter().map(|byte| (*byte != 0).into()).collect()
+            }
+            _ => bytes,
+        };
+        TensorData::try_from_bytes_vec(bytes, entry.shape.clone(), dtype).ok()
+    }
+
+    /// The entry of a tensor, or of the tensor that others make up, as PyTorch's weight normalisation does.
+    pub(super) fn entry(&self, name: &str) -> Option<Result<Entry, WeightError>> {
+        pytorch::reparametrized(self, name).or_else(|| self.tensors.get(name).cloned().map(Ok))
+    }
+
+    pub(super) fn missing(&self, name: &str, expected: &[usize]) -> WeightError {
+        WeightError::Missing {
+            origin: self.origin.clone(),
+            name: name.to_string(),
+            expected: expected.to_vec(),
+            found: likeliest(name, self.names()),
+            advice: None,
+        }
     }
 
     pub(super) fn extra(&self, name: &str, reason: &'static str) -> WeightError {
@@ -149,16 +312,11 @@ impl Weights {
         expected: &[usize],
         target: DType,
     ) -> Result<Vec<f64>, WeightError> {
-        let (origin, name) = (self.origin.clone(), name.to_string());
-        let Some(entry) = self.tensors.get(&name) else {
-            let (expected, found) = (expected.to_vec(), self.names().map(String::from).collect());
-            return Err(WeightError::Missing {
-                origin,
-                name,
-                expected,
-                found,
-            });
+        let Some(entry) = self.entry(name) else {
+            return Err(self.missing(name, expected));
         };
+        let entry = entry?;
+        let (origin, name) = (self.origin.clone(), name.to_string());
         let Some(dtype) = entry.element.exact_in(target) else {
             let (expected, got) = (format!("{target:?}"), entry.element.name());
             return Err(WeightError::Type {
@@ -177,32 +335,69 @@ impl Weights {
                 got,
             });
         }
-        let values = (entry.read)().map(|bytes| decode(&bytes, dtype));
-        let count = expected.iter().product::<usize>();
-        match values {
-            Ok(values) if values.len() == count => Ok(values),
-            Ok(values) => {
+        let unreadable = |message| WeightError::Data {
+            origin: origin.clone(),
+            name: name.clone(),
+            message,
+        };
+        let bytes = (entry.read)().map_err(|error| unreadable(error.to_string()))?;
+        let (values, count) = (decode(&bytes, dtype), expected.iter().product::<usize>());
+        match values.len() == count {
+            true => Ok(values),
+            false => {
                 let message = format!("it has {} values instead of {count}", values.len());
-                Err(WeightError::Data {
-                    origin,
-                    name,
-                    message,
-                })
-            }
-            Err(error) => {
-                let message = error.to_string();
-                Err(WeightError::Data {
-                    origin,
-                    name,
-                    message,
-                })
+                Err(unreadable(message))
             }
         }
     }
 }
 
+/// How many values a shape has, if `usize` holds it.
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |count, size| count.checked_mul(*size))
+}
+
+/// The names that might have been meant, the likeliest first: those that end alike, then those with the fewest edits.
+fn likeliest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let last = |name: &str| {
+        name.rsplit(['.', '/'])
+            .next()
+            .unwrap_or_default()
+            .to_string()
+    };
+    let ending = last(wanted);
+    let mut names: Vec<_> = names
+        .map(|name| {
+            (
+                (last(name) != ending, edits(wanted, name)),
+                name.to_string(),
+            )
+        })
+        .collect();
+    names.sort();
+    names.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance; of long names, that of what they begin with.
+fn edits(a: &str, b: &str) -> usize {
+    let [a, b] = [a, b].map(|name| &name.as_bytes()[..name.len().min(200)]);
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// Floats of one of the four types, in float64.
-fn decode(bytes: &[u8], dtype: DType) -> Vec<f64> {
+pub(super) fn decode(bytes: &[u8], dtype: DType) -> Vec<f64> {
     fn map<const N: usize>(bytes: &[u8], value: fn([u8; N]) -> f64) -> Vec<f64> {
         let (chunks, _) = bytes.as_chunks::<N>();
         chunks.iter().map(|chunk| value(*chunk)).collect()

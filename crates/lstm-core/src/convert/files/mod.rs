@@ -1,4 +1,4 @@
-//! Files of weights, a format a file; each is a cargo feature.
+//! Files of weights, a format a file; each is a cargo feature. What a file is, its content says.
 
 #[cfg(feature = "keras")]
 mod keras;
@@ -7,10 +7,264 @@ mod pytorch;
 #[cfg(feature = "safetensors")]
 mod safetensors;
 
-use super::WeightError;
-use super::weights::{Element, Entry, Weights};
-use std::io;
+use super::{WeightError, Weights};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Safetensors,
+    /// The index of several safetensors files.
+    SafetensorsIndex,
+    /// What `torch.save` writes, in any of its formats.
+    PyTorch(Container),
+    TorchScript,
+    /// A pickle that is not `torch.save`'s.
+    Pickle,
+    Npy,
+    Npz,
+    /// A `.keras` archive.
+    KerasArchive,
+    /// The index of several `.weights.h5` files.
+    KerasIndex,
+    Hdf5,
+    Onnx,
+    /// A zip archive of something else, or one that nothing here opens.
+    Zip,
+    /// Something else: what it is and what to do.
+    Other(&'static str, &'static str),
+}
+
+/// The formats of `torch.save`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Container {
+    /// Since 1.6.
+    Zip,
+    /// Pickles, and the storages after them.
+    Legacy,
+    /// Before 0.1.10.
+    Tar,
+}
+
+impl Kind {
+    /// What it is, the feature that reads it, and what to do where there is none.
+    fn about(self) -> (&'static str, Option<&'static str>, &'static str) {
+        let read = |what, feature| (what, Some(feature), "`Weights::read` reads it");
+        match self {
+            Self::Safetensors => read("a safetensors file", "safetensors"),
+            Self::SafetensorsIndex => read("an index of safetensors files", "safetensors"),
+            Self::PyTorch(_) => read("a file of `torch.save`", "pytorch"),
+            Self::TorchScript => read("a TorchScript archive", "pytorch"),
+            Self::Pickle => read("a pickle", "pytorch"),
+            Self::Npy => read("a NumPy array", "pytorch"),
+            Self::Npz => read("an archive of NumPy arrays", "pytorch"),
+            Self::KerasArchive => read("a Keras 3 archive", "keras"),
+            Self::KerasIndex => read("an index of Keras' weight files", "keras"),
+            Self::Hdf5 => read("an HDF5 file", "keras"),
+            Self::Onnx => read("an ONNX model", "onnx"),
+            Self::Zip => (
+                "a zip archive",
+                None,
+                "it is neither PyTorch's, Keras' nor NumPy's, or cut off: unpack it, or get it again",
+            ),
+            Self::Other(what, advice) => (what, None, advice),
+        }
+    }
+}
+
+/// As much of a file's start as tells what it is.
+const START: u64 = 4096;
+
+/// What the file is, if that is known.
+pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut start = vec![];
+    file.by_ref().take(START).read_to_end(&mut start)?;
+    let at = |at: usize, magic: &[u8]| start.get(at..at + magic.len()) == Some(magic);
+    let header = start.first_chunk().map(|size| u64::from_le_bytes(*size));
+    // A header's length may begin like a pickle.
+    let safetensors = at(8, b"{") && header.is_some_and(|header| header <= size - 8);
+    let other = |what, advice| Some(Kind::Other(what, advice));
+    Ok(match start[..] {
+        _ if safetensors => Some(Kind::Safetensors),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => Some(zip_kind(path)),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some(Kind::Npy),
+        _ if at(257, b"ustar") => Some(Kind::PyTorch(Container::Tar)),
+        _ if is_legacy(&start) => Some(Kind::PyTorch(Container::Legacy)),
+        [0x80, 2..=5, ..] | [b'(' | b'}' | b']', b'd' | b'l' | b'q' | b'.', ..] => {
+            Some(Kind::Pickle)
+        }
+        // A user block of any power of two may be before it.
+        _ if [0, 512, 1024, 2048]
+            .iter()
+            .any(|begin| at(*begin, b"\x89HDF\r\n\x1a\n")) =>
+        {
+            Some(Kind::Hdf5)
+        }
+        // Schema 1, then graphs.
+        [0x08, 0x01, 0x12, ..] => other(
+            "a TensorFlow SavedModel",
+            "save the model as .keras or .weights.h5",
+        ),
+        // The version of the format, then fields of a model.
+        [
+            0x08,
+            1..=0x1f,
+            0x12 | 0x1a | 0x22 | 0x2a | 0x32 | 0x3a | 0x42,
+            ..,
+        ] => Some(Kind::Onnx),
+        [0x1f, 0x8b, ..] => other("compressed with gzip", "unpack it with gunzip"),
+        _ if at(0, b"version https://git-lfs") => other(
+            "a pointer of Git LFS",
+            "get the file itself with `git lfs pull`",
+        ),
+        _ if at(4, b"TFL3") => other("a TensorFlow Lite model", "take the model it was made of"),
+        _ if at(0, b"GGUF") => other("a GGUF model", "take the model it was made of"),
+        _ => text_kind(path, &start)?,
+    })
+}
+
+/// The magic number that a file of PyTorch before 1.6 begins with, in the encodings of all pickle protocols.
+fn is_legacy(start: &[u8]) -> bool {
+    const BINARY: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+    const TEXT: &[u8] = b"119547037146038801333356";
+    let start = &start[..start.len().min(64)];
+    let mut binary = start.windows(BINARY.len());
+    binary.any(|bytes| bytes == BINARY) || start.windows(TEXT.len()).any(|bytes| bytes == TEXT)
+}
+
+/// Largest index that is read.
+const MAX_INDEX: u64 = 64 << 20;
+
+/// What a text file is.
+fn text_kind(path: &Path, start: &[u8]) -> io::Result<Option<Kind>> {
+    let start = start.trim_ascii_start();
+    if start.starts_with(b"<") {
+        let what = "a page of the web, or XML";
+        return Ok(Some(Kind::Other(what, "download the file itself")));
+    }
+    if !start.starts_with(b"{") {
+        return Ok(None);
+    }
+    let mut text = vec![];
+    File::open(path)?.take(MAX_INDEX).read_to_end(&mut text)?;
+    let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+    Ok(match has(b"\"weight_map\"") {
+        true if has(b".safetensors\"") => Some(Kind::SafetensorsIndex),
+        true if has(b".weights.h5\"") => Some(Kind::KerasIndex),
+        _ => Some(Kind::Other(
+            "JSON",
+            "it is no index of weight files: give the file of the weights",
+        )),
+    })
+}
+
+/// What a zip archive is, by the names in it.
+#[cfg(any(feature = "pytorch", feature = "keras"))]
+fn zip_kind(path: &Path) -> Kind {
+    let names = || -> zip::result::ZipResult<Vec<String>> {
+        let archive = zip::ZipArchive::new(io::BufReader::new(File::open(path)?))?;
+        let names = archive.file_names().collect::<Result<Vec<_>, _>>()?;
+        Ok(names.into_iter().map(|name| name.to_string()).collect())
+    };
+    let names = names().unwrap_or_default();
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let root = |end| {
+        names
+            .iter()
+            .filter_map(|name| name.strip_suffix(end))
+            .next()
+    };
+    let script = |root: &str| {
+        let code = format!("{root}code/");
+        has(&format!("{root}constants.pkl")) || names.iter().any(|name| name.starts_with(&code))
+    };
+    match root("data.pkl").or_else(|| root("model.json")) {
+        Some(root) if script(root) => Kind::TorchScript,
+        _ if root("data.pkl").is_some() => Kind::PyTorch(Container::Zip),
+        _ if has("config.json") && has("metadata.json") => Kind::KerasArchive,
+        _ if !names.is_empty() && names.iter().all(|name| name.ends_with(".npy")) => Kind::Npz,
+        _ => Kind::Zip,
+    }
+}
+
+#[cfg(not(any(feature = "pytorch", feature = "keras")))]
+fn zip_kind(_: &Path) -> Kind {
+    Kind::Other(
+        "a zip archive",
+        "the features `pytorch` and `keras` of lstm-core read PyTorch's, NumPy's and Keras'",
+    )
+}
+
+impl Weights {
+    /// Reads a file of any format that a feature is on for; its content tells which it is, not its name.
+    ///
+    /// | file | feature |
+    /// | --- | --- |
+    /// | safetensors, and the index of several | `safetensors` |
+    /// | `torch.save` of any version, TorchScript, pickles of NumPy arrays, `.npy`, `.npz` | `pytorch` |
+    /// | Keras' `.weights.h5`, `.h5`, `.keras` | `keras` |
+    ///
+    /// No pickle is run: it is read as a list of what it would make.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read, is garbled, or is of another kind; the error says which and what to do.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightError> {
+        let path = path.as_ref();
+        check_file(path)?;
+        let unknown = "nothing in it is known: is it a file of weights, and whole?";
+        let kind = kind(path).map_err(|error| io_error(path, error))?;
+        match kind.ok_or_else(|| format_error(path, FORMAT, unknown))? {
+            #[cfg(feature = "safetensors")]
+            Kind::Safetensors | Kind::SafetensorsIndex => Self::read_safetensors(path),
+            #[cfg(feature = "pytorch")]
+            Kind::PyTorch(_) => Self::read_pytorch(path),
+            #[cfg(feature = "keras")]
+            Kind::Hdf5 => Self::read_keras(path),
+            kind => {
+                let (what, feature, advice) = kind.about();
+                let advice = match feature {
+                    Some(feature) => format!("the feature `{feature}` of lstm-core reads it"),
+                    None => advice.to_string(),
+                };
+                Err(format_error(
+                    path,
+                    FORMAT,
+                    format!("it is {what}: {advice}"),
+                ))
+            }
+        }
+    }
+}
+
+/// What [`Weights::read`] reads a file as.
+const FORMAT: &str = "weight";
+
+/// Fails unless `path` is a regular file, of one of these kinds or of none that is known.
+#[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+fn check_kind(
+    path: &Path,
+    format: &'static str,
+    fits: impl Fn(Kind) -> bool,
+) -> Result<(), WeightError> {
+    check_file(path)?;
+    let kind = kind(path).map_err(|error| io_error(path, error))?;
+    match kind.filter(|kind| !fits(*kind)) {
+        Some(kind) => {
+            let (what, _, advice) = kind.about();
+            Err(format_error(
+                path,
+                format,
+                format!("it is {what}: {advice}"),
+            ))
+        }
+        None => Ok(()),
+    }
+}
 
 fn format_error(path: &Path, format: &'static str, message: impl ToString) -> WeightError {
     WeightError::Format {

@@ -1,67 +1,108 @@
 //! Safetensors: read and written.
 
-use super::{Element, Entry, WeightError, Weights, check_file, format_error, io_error};
-use burn::tensor::DType;
+use super::{Kind, WeightError, Weights, check_kind, format_error, io_error, kind};
+use crate::convert::weights::{Element, Entry};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::Arc;
+
+/// What beside the files themselves makes several of them one model: `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// As the errors name it.
+const FORMAT: &str = "safetensors";
 
 impl Weights {
     /// Reads a safetensors file, as PyTorch, `scripts/keras_to_safetensors.py` and
-    /// [`write_safetensors`](Self::write_safetensors) write them.
+    /// [`write_safetensors`](Self::write_safetensors) write them; or the index of several, whose files are beside it.
+    ///
+    /// # Errors
+    ///
+    /// If the file, or one that the index names, can't be read or is none.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
-        check_file(path)?;
+        let fits = |kind| matches!(kind, Kind::Safetensors | Kind::SafetensorsIndex);
+        check_kind(path, FORMAT, fits)?;
+        match kind(path).map_err(|error| io_error(path, error))? {
+            Some(Kind::SafetensorsIndex) => Self::read_shards(path),
+            _ => Self::read_one(path),
+        }
+    }
+
+    fn read_one(path: &Path) -> Result<Self, WeightError> {
         let file = std::fs::read(path).map_err(|error| io_error(path, error))?;
-        let garbled = |error| format_error(path, "safetensors", error);
+        let garbled = |error| format_error(path, FORMAT, error);
         let (header, table) = safetensors::SafeTensors::read_metadata(&file).map_err(garbled)?;
         let (file, start) = (Arc::new(file), size_of::<u64>() + header);
-        let tensors = table.tensors().into_iter().map(|(name, info)| {
+        let mut weights = Self::from_file(path);
+        for (name, info) in table.tensors() {
             let (from, to) = info.data_offsets;
             let file = file.clone();
             let cut = move || match file.get(start + from..start + to) {
                 Some(bytes) => Ok(bytes.to_vec()),
                 None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
             };
-            let entry = Entry {
-                shape: info.shape.clone(),
-                element: Element::named(format!("{:?}", info.dtype)),
-                read: Arc::new(cut),
-            };
-            (name, entry)
-        });
-        let tensors = tensors.collect();
-        Ok(Self {
-            origin: path.display().to_string(),
-            tensors,
-        })
+            let element = Element::named(&format!("{:?}", info.dtype));
+            let entry = Entry::new(info.shape.clone(), element, cut);
+            weights.tensors.insert(name, entry);
+        }
+        Ok(weights)
+    }
+
+    /// Those of the tensors that an index names, each from the file that it names.
+    fn read_shards(path: &Path) -> Result<Self, WeightError> {
+        let text = std::fs::read(path).map_err(|error| io_error(path, error))?;
+        let garbled = |message: String| format_error(path, "safetensors index", message);
+        let index: Index =
+            serde_json::from_slice(&text).map_err(|error| garbled(error.to_string()))?;
+        let mut weights = Self::from_file(path);
+        let names: BTreeSet<_> = index.weight_map.values().collect();
+        let mut shards = BTreeMap::new();
+        for name in names {
+            // Not elsewhere on the machine.
+            let mut parts = Path::new(name).components();
+            if !parts.all(|part| matches!(part, Component::Normal(_))) {
+                return Err(garbled(format!("{name} is not beside it")));
+            }
+            let shard = Self::read_one(&path.with_file_name(name))?;
+            shards.insert(name.as_str(), shard);
+        }
+        for (name, shard) in &index.weight_map {
+            let entry = shards
+                .get(shard.as_str())
+                .and_then(|shard| shard.tensors.get(name));
+            let entry = entry.ok_or_else(|| garbled(format!("{shard} has no tensor {name}")))?;
+            weights.tensors.insert(name.clone(), entry.clone());
+        }
+        Ok(weights)
     }
 
     /// Writes a safetensors file; one that was there is replaced when the new one is complete.
     ///
     /// # Errors
     ///
-    /// Besides errors of the file system, those of the files the tensors are from; and a tensor whose
-    /// values are no floats is a [`Type`](WeightError::Type) error.
+    /// Besides errors of the file system, those of the files the tensors are from; and a tensor of a type that
+    /// safetensors hasn't is a [`Type`](WeightError::Type) error.
     pub fn write_safetensors(&self, path: impl AsRef<Path>) -> Result<(), WeightError> {
         use safetensors::{Dtype, SafeTensorError, tensor::TensorView};
 
         let path = path.as_ref();
         let mut tensors = Vec::new();
         for (name, entry) in &self.tensors {
-            let dtype = match entry.element {
-                Element::Float(DType::F64) => Dtype::F64,
-                Element::Float(DType::F32) => Dtype::F32,
-                Element::Float(DType::F16) => Dtype::F16,
-                Element::Float(DType::BF16) => Dtype::BF16,
-                _ => {
-                    return Err(WeightError::Type {
-                        origin: self.origin.clone(),
-                        name: name.clone(),
-                        expected: "F64".to_string(),
-                        got: entry.element.name(),
-                    });
-                }
+            // By its name, as the format's own header has it.
+            let named = serde_json::Value::String(entry.element.name());
+            let Ok(dtype) = serde_json::from_value::<Dtype>(named) else {
+                return Err(WeightError::Type {
+                    origin: self.origin.clone(),
+                    name: name.clone(),
+                    expected: "a type that safetensors has".to_string(),
+                    got: entry.element.name(),
+                });
             };
             let bytes = (entry.read)().map_err(|error| WeightError::Data {
                 origin: self.origin.clone(),
