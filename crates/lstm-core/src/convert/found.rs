@@ -5,7 +5,7 @@
 //! a [`FoundLayer`] knows the names of its tensors (`Where`), so that loading it is what the format's own trait does.
 
 use super::layers::Layers;
-use super::onnx::OnnxNames;
+use super::onnx::NodeNames;
 use super::packed::PackedCell;
 use super::{PyTorchNames, WeightError, Weights, keras, onnx, pytorch};
 use crate::cell::{
@@ -55,7 +55,7 @@ pub enum Direction {
 
 impl Direction {
     /// `D`
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         1 + usize::from(self == Self::Bidirectional)
     }
 }
@@ -69,6 +69,24 @@ pub struct Activations {
     pub cell: Option<Nonlinearity>,
     /// Of what an LSTM shows of its memory; a GRU's candidate; the one that a plain RNN has.
     pub hidden: Option<Nonlinearity>,
+}
+
+impl Activations {
+    /// Those of a cell that states none.
+    pub(super) fn usual(cell: FoundCell) -> Self {
+        let (sigmoid, tanh) = (Some(Nonlinearity::Sigmoid), Some(Nonlinearity::Tanh));
+        Self {
+            gate: sigmoid.filter(|_| cell != FoundCell::Rnn),
+            cell: tanh.filter(|_| cell == FoundCell::Lstm),
+            hidden: tanh,
+        }
+    }
+
+    /// Those that are stated: of the gates, the candidate and what is shown.
+    pub(super) fn functions(&self) -> Vec<Nonlinearity> {
+        let all = [self.gate, self.cell, self.hidden];
+        all.into_iter().flatten().collect()
+    }
 }
 
 /// The options that a file states of a layer; where it says nothing they are empty, and what is loaded has this
@@ -99,21 +117,17 @@ pub(super) enum Where {
     #[allow(dead_code)]
     Keras(Vec<String>),
     /// The names of each layer's node.
-    #[allow(dead_code)]
-    Onnx(Vec<OnnxNames>),
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
+    Onnx(Vec<NodeNames>),
 }
 
 impl Where {
     /// Follows a tensor to another name, where each has one of its own.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         let Self::Onnx(nodes) = self else { return };
-        for names in nodes {
-            let optional = [&mut names.bias, &mut names.peepholes];
-            let given = [&mut names.input_weight, &mut names.recurrent_weight];
-            for name in optional.into_iter().flatten().chain(given) {
-                if name == from {
-                    *name = to.to_string();
-                }
+        for name in nodes.iter_mut().flat_map(NodeNames::all) {
+            if name == from {
+                *name = to.to_string();
             }
         }
     }
@@ -246,7 +260,7 @@ impl FoundLayer {
     }
 
     /// The name, for messages.
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         match self.name.as_str() {
             "" => "the file's layer".to_string(),
             name => format!("layer {name}"),
@@ -733,7 +747,10 @@ impl Weights {
     /// Tensors alone don't say everything: see the table of each format in [`convert`](crate::convert).
     pub fn recurrent_layers(&self) -> RecurrentLayers {
         let mut layers = self.stated.clone();
-        layers.extend(pytorch::find(self));
+        // An ONNX model may still have PyTorch's tensors, of which it makes those of its nodes.
+        if !layers.iter().any(|layer| layer.source == Source::Onnx) {
+            layers.extend(pytorch::find(self));
+        }
         RecurrentLayers {
             origin: self.origin.clone(),
             layers,

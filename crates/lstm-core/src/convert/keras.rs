@@ -78,6 +78,7 @@ fn order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::Rnn => &[0],
         Gates::Lstm => &[0, 1, 2, 3],
+        Gates::CoupledLstm => unreachable!("`sizes` refuses it"),
         // z, r, h for r, z, n
         Gates::Gru { .. } => &[1, 0, 2],
     }

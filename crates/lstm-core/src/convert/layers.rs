@@ -17,6 +17,11 @@ pub(crate) trait Layers: Module {
     /// second layer's, and so on. Those of a clone hold the same tensors.
     fn cells(&mut self) -> Vec<&mut Self::Cell>;
 
+    /// Whether it is one layer that reads from the last step to the first.
+    fn reverse(&self) -> bool {
+        false
+    }
+
     /// Fails if the layers have learned something that no other format has a place for.
     fn check_learned(&self) -> Result<(), WeightError> {
         Ok(())
@@ -32,6 +37,10 @@ impl<C: PackedCell> Layers for Recurrent<C> {
 
     fn cells(&mut self) -> Vec<&mut C> {
         vec![&mut self.cell]
+    }
+
+    fn reverse(&self) -> bool {
+        self.reverse
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -53,6 +62,10 @@ impl Layers for Gru {
 
     fn cells(&mut self) -> Vec<&mut GruCell> {
         self.0.cells()
+    }
+
+    fn reverse(&self) -> bool {
+        self.0.reverse
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {

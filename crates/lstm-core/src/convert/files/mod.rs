@@ -2,6 +2,8 @@
 
 #[cfg(feature = "keras")]
 mod keras;
+#[cfg(feature = "onnx")]
+pub(super) mod onnx;
 #[cfg(feature = "pytorch")]
 mod pytorch;
 #[cfg(feature = "safetensors")]
@@ -207,6 +209,7 @@ impl Weights {
     /// | safetensors, and the index of several | `safetensors` |
     /// | `torch.save` of any version, TorchScript, pickles of NumPy arrays, `.npy`, `.npz` | `pytorch` |
     /// | Keras' `.weights.h5`, `.h5`, `.keras` | `keras` |
+    /// | ONNX models, with files beside them | `onnx` |
     ///
     /// No pickle is run: it is read as a list of what it would make.
     ///
@@ -225,6 +228,8 @@ impl Weights {
             Kind::PyTorch(_) => Self::read_pytorch(path),
             #[cfg(feature = "keras")]
             Kind::Hdf5 => Self::read_keras(path),
+            #[cfg(feature = "onnx")]
+            Kind::Onnx => Self::read_onnx(path),
             kind => {
                 let (what, feature, advice) = kind.about();
                 let advice = match feature {
@@ -245,7 +250,12 @@ impl Weights {
 const FORMAT: &str = "weight";
 
 /// Fails unless `path` is a regular file, of one of these kinds or of none that is known.
-#[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+#[cfg(any(
+    feature = "safetensors",
+    feature = "pytorch",
+    feature = "keras",
+    feature = "onnx"
+))]
 fn check_kind(
     path: &Path,
     format: &'static str,

@@ -1,6 +1,6 @@
 //! Constants of a model, and what simple operators make of them.
 
-use super::proto::{DataLocation, DataType, Property, SparseTensor, Tensor};
+use super::proto::{DataLocation, DataType, SparseTensor, Tensor};
 use burn::tensor::{bf16, f16};
 use prost::bytes::Bytes;
 use std::fs::File;
@@ -18,9 +18,21 @@ pub struct Array {
 }
 
 /// How many bytes may still be made: a garbled model may ask for any number of them.
-pub struct Budget(pub usize);
+pub struct Budget(usize);
+
+impl Default for Budget {
+    /// Enough for the largest layer's zeros.
+    fn default() -> Self {
+        Self(4 << 20)
+    }
+}
 
 impl Budget {
+    /// Adds what a model of so many bytes may ask for: each of its values a few times, in larger types.
+    pub fn allow(&mut self, len: usize) {
+        self.0 = self.0.saturating_add(len.saturating_mul(64));
+    }
+
     /// The bytes of values of this shape, if they may be made.
     fn spend(&mut self, shape: &[usize], size: usize) -> Result<usize, String> {
         let bytes = count(shape).and_then(|count| count.checked_mul(size));
@@ -41,7 +53,9 @@ impl Budget {
 }
 
 fn count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size))
+    shape
+        .iter()
+        .try_fold(1usize, |product, size| product.checked_mul(*size))
 }
 
 fn product(shape: &[usize]) -> usize {
@@ -87,13 +101,24 @@ impl Folder {
     /// The folder of a model.
     pub fn of(model: &Path) -> Arc<Self> {
         let path = model.parent().unwrap_or(Path::new("")).to_path_buf();
-        let real = [path.join(".").canonicalize().ok(), model.canonicalize().ok()];
+        let real = [
+            path.join(".").canonicalize().ok(),
+            model.canonicalize().ok(),
+        ];
         let [folder, model] = real;
         let model = model.and_then(|model| Some(model.parent()?.to_path_buf()));
         Arc::new(Self {
             path,
             real: folder.into_iter().chain(model).collect(),
         })
+    }
+
+    /// The file that a tensor's values are in, if they are not in the model but in its folder.
+    pub fn file_of(&self, tensor: &Tensor) -> Option<PathBuf> {
+        let location = external(tensor, "location")?;
+        let mut parts = Path::new(location).components();
+        let inside = parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        (inside && !location.is_empty()).then(|| self.path.join(location))
     }
 }
 
@@ -102,12 +127,15 @@ impl Data {
     pub fn of(tensor: &Tensor, shape: &[usize], folder: &Arc<Folder>) -> Result<Self, String> {
         let dtype = DataType::try_from(tensor.data_type).unwrap_or(DataType::Undefined);
         let Some(size) = size_of(dtype) else {
-            return Err(format!("its values are of type {}", name_of(tensor.data_type)));
+            return Err(format!(
+                "its values are of type {}",
+                name_of(tensor.data_type)
+            ));
         };
         let bytes = count(shape).and_then(|count| count.checked_mul(size));
         let bytes = bytes.ok_or_else(|| format!("no file holds {shape:?} values"))?;
         if tensor.data_location == DataLocation::External as i32 {
-            return beside(&tensor.external_data, bytes, folder);
+            return beside(tensor, bytes, folder);
         }
         let data = match tensor.raw_data.is_empty() {
             false => tensor.raw_data.clone(),
@@ -154,32 +182,37 @@ pub fn name_of(dtype: i32) -> String {
     }
 }
 
+/// What is said of a tensor's values in another file.
+fn external<'a>(tensor: &'a Tensor, key: &str) -> Option<&'a str> {
+    let mut of_key = tensor
+        .external_data
+        .iter()
+        .rev()
+        .filter(|property| property.key == key);
+    of_key.next().map(|property| property.value.as_str())
+}
+
 /// Values in a file beside the model. It must be in the model's folder: a model from elsewhere is not to name any file
 /// there is.
-fn beside(about: &[Property], bytes: usize, folder: &Arc<Folder>) -> Result<Data, String> {
-    let value = |key| {
-        let of_key = about.iter().rev().find(|property| property.key == key);
-        of_key.map(|property| property.value.as_str())
-    };
-    let number = |key| match value(key).map(str::parse::<u64>) {
+fn beside(tensor: &Tensor, bytes: usize, folder: &Arc<Folder>) -> Result<Data, String> {
+    let number = |key| match external(tensor, key).map(str::parse::<u64>) {
         None => Ok(None),
         Some(Ok(number)) => Ok(Some(number)),
         Some(Err(_)) => Err(format!("the {key} of its external data is no number")),
     };
-    let location = value("location").ok_or("its external data has no location")?;
-    let inside = Path::new(location).components().all(|component| {
-        matches!(component, Component::Normal(_) | Component::CurDir)
-    });
-    if !inside || location.is_empty() {
-        return Err(format!("its external data, {location}, is not in the model's folder"));
-    }
+    let location = external(tensor, "location").unwrap_or_default();
+    let file = folder.file_of(tensor);
+    let file =
+        file.ok_or_else(|| format!("its external data, {location}, is not in the model's folder"))?;
     if let Some(length) = number("length")?
         && length != bytes as u64
     {
-        return Err(format!("its external data has {length} bytes instead of {bytes}"));
+        return Err(format!(
+            "its external data has {length} bytes instead of {bytes}"
+        ));
     }
     let offset = number("offset")?.unwrap_or(0);
-    Ok(Data::Beside(folder.path.join(location), folder.clone(), offset, bytes))
+    Ok(Data::Beside(file, folder.clone(), offset, bytes))
 }
 
 /// Values in the field of their type, as raw data.
@@ -204,7 +237,11 @@ fn typed(tensor: &Tensor, dtype: DataType) -> Bytes {
 }
 
 impl Array {
-    pub fn read(tensor: &Tensor, folder: &Arc<Folder>, budget: &mut Budget) -> Result<Self, String> {
+    pub fn read(
+        tensor: &Tensor,
+        folder: &Arc<Folder>,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
         let shape = shape_of(&tensor.dims)?;
         let data = Data::of(tensor, &shape, folder)?;
         if let Data::Beside(..) = data {
@@ -218,7 +255,11 @@ impl Array {
     }
 
     /// A tensor of which only some values are given, the others being zero.
-    pub fn dense(sparse: &SparseTensor, folder: &Arc<Folder>, budget: &mut Budget) -> Result<Self, String> {
+    pub fn dense(
+        sparse: &SparseTensor,
+        folder: &Arc<Folder>,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
         let (Some(values), Some(indices)) = (&sparse.values, &sparse.indices) else {
             return Err("it is sparse, without values or indices".to_string());
         };
@@ -268,7 +309,10 @@ impl Array {
         Self {
             shape,
             dtype: DataType::Float,
-            bytes: floats.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            bytes: floats
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect(),
         }
     }
 
@@ -300,7 +344,12 @@ impl Array {
             DataType::Uint32 => map(bytes, |value| u32::from_le_bytes(value).into()),
             DataType::Uint16 => map(bytes, |value| u16::from_le_bytes(value).into()),
             DataType::Uint8 | DataType::Bool => map(bytes, |[value]| value.into()),
-            _ => return Err(format!("its values are of type {}", name_of(self.dtype as i32))),
+            _ => {
+                return Err(format!(
+                    "its values are of type {}",
+                    name_of(self.dtype as i32)
+                ));
+            }
         })
     }
 
@@ -309,9 +358,18 @@ impl Array {
         let (longs, _) = self.bytes.as_chunks();
         let (words, _) = self.bytes.as_chunks();
         match self.dtype {
-            DataType::Int64 => Ok(longs.iter().map(|value| i64::from_le_bytes(*value)).collect()),
-            DataType::Int32 => Ok(words.iter().map(|value| i32::from_le_bytes(*value).into()).collect()),
-            _ => Err(format!("integers are of type {}", name_of(self.dtype as i32))),
+            DataType::Int64 => Ok(longs
+                .iter()
+                .map(|value| i64::from_le_bytes(*value))
+                .collect()),
+            DataType::Int32 => Ok(words
+                .iter()
+                .map(|value| i32::from_le_bytes(*value).into())
+                .collect()),
+            _ => Err(format!(
+                "integers are of type {}",
+                name_of(self.dtype as i32)
+            )),
         }
     }
 
@@ -460,11 +518,23 @@ impl Array {
             0 => return Err("a slice of step 0".to_string()),
             1.. => {
                 let (start, end) = (start.clamp(0, size), end.clamp(0, size));
-                (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
+                (
+                    start,
+                    (end - start)
+                        .max(0)
+                        .unsigned_abs()
+                        .div_ceil(step.unsigned_abs()),
+                )
             }
             _ => {
                 let (start, end) = (start.clamp(0, size - 1), end.clamp(-1, size - 1));
-                (start, (start - end).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
+                (
+                    start,
+                    (start - end)
+                        .max(0)
+                        .unsigned_abs()
+                        .div_ceil(step.unsigned_abs()),
+                )
             }
         };
         let (mut shape, mut strides) = (self.shape.clone(), self.strides());

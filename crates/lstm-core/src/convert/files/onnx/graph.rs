@@ -8,7 +8,7 @@ use super::array::{Array, Budget, Folder, shape_of};
 use super::proto::{
     self, Attribute, AttributeType, DataType, Function, Graph, Model, Node, SparseTensor, Tensor,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Nodes of functions that are visited: functions that call each other multiply.
@@ -55,7 +55,7 @@ fn not_constant(node: &Node) -> String {
 
 impl<'a> Scopes<'a> {
     /// The scopes of a model in a folder.
-    pub fn of(model: &'a Model, graph: &'a Graph, folder: Arc<Folder>, budget: usize) -> Result<Self, String> {
+    pub fn of(model: &'a Model, graph: &'a Graph, folder: Arc<Folder>) -> Result<Self, String> {
         let functions = model.functions.iter().map(|function| {
             let key = (&*function.domain, &*function.name, &*function.overload);
             (key, function)
@@ -65,16 +65,24 @@ impl<'a> Scopes<'a> {
             functions: functions.collect(),
             calls: HashMap::new(),
             folder,
-            budget: Budget(budget),
+            budget: Budget::default(),
             expanded: 0,
         };
         scopes.enter_graph(graph, None, String::new())?;
         Ok(scopes)
     }
 
-    fn enter_graph(&mut self, graph: &'a Graph, parent: Option<usize>, path: String) -> Result<(), String> {
+    fn enter_graph(
+        &mut self,
+        graph: &'a Graph,
+        parent: Option<usize>,
+        path: String,
+    ) -> Result<(), String> {
         // ONNX Runtime takes the last of several of one name, too.
-        let tensors = graph.initializer.iter().map(|tensor| (&*tensor.name, tensor));
+        let tensors = graph
+            .initializer
+            .iter()
+            .map(|tensor| (&*tensor.name, tensor));
         let sparse = graph.sparse_initializer.iter();
         let sparse = sparse.filter_map(|sparse| Some((&*sparse.values.as_ref()?.name, sparse)));
         self.enter(Scope {
@@ -84,7 +92,11 @@ impl<'a> Scopes<'a> {
             tensors: tensors.collect(),
             sparse: sparse.collect(),
             producers: HashMap::new(),
-            inputs: graph.input.iter().map(|input| (&*input.name, None)).collect(),
+            inputs: graph
+                .input
+                .iter()
+                .map(|input| (&*input.name, None))
+                .collect(),
             outputs: graph.output.iter().map(|output| &*output.name).collect(),
             call: None,
         })
@@ -100,7 +112,10 @@ impl<'a> Scopes<'a> {
         let of_function = scope.call.is_some();
         self.all.push(scope);
         for node in nodes {
-            if let Some(function) = self.function(node).filter(|_| node.domain != proto::OWN_DOMAIN) {
+            if let Some(function) = self
+                .function(node)
+                .filter(|_| node.domain != proto::OWN_DOMAIN)
+            {
                 // (Names of calls in each other are as long as these are deep.)
                 self.expanded += function.node.len() + 1 + path.len() / 64;
                 if self.expanded > MOST_EXPANDED || self.calls_around(at) > DEEPEST_CALL {
@@ -116,7 +131,12 @@ impl<'a> Scopes<'a> {
                     tensors: HashMap::new(),
                     sparse: HashMap::new(),
                     producers: HashMap::new(),
-                    inputs: function.input.iter().map(|name| &**name).zip(bound).collect(),
+                    inputs: function
+                        .input
+                        .iter()
+                        .map(|name| &**name)
+                        .zip(bound)
+                        .collect(),
                     outputs: function.output.iter().map(|name| &**name).collect(),
                     call: Some((at, node, function)),
                 })?;
@@ -134,6 +154,34 @@ impl<'a> Scopes<'a> {
         Ok(())
     }
 
+    /// Bytes of the files beside the model that its tensors are in.
+    pub fn size_beside(&self) -> usize {
+        let tensors = self.all.iter().flat_map(|scope| scope.tensors.values());
+        let files: HashSet<_> = tensors
+            .filter_map(|tensor| self.folder.file_of(tensor))
+            .collect();
+        let sizes = files.iter().filter_map(|file| std::fs::metadata(file).ok());
+        let sum = sizes.fold(0u64, |sum, about| sum.saturating_add(about.len()));
+        usize::try_from(sum).unwrap_or(usize::MAX)
+    }
+
+    /// Whether a value is an input of the model or of a loop, even if there is one to take instead.
+    pub fn is_input(&self, mut scope: usize, mut name: &'a str) -> bool {
+        loop {
+            let at = &self.all[scope];
+            (scope, name) = match (at.inputs.get(name), at.parent) {
+                (Some(Some(bound)), _) => *bound,
+                (Some(None), _) => return true,
+                (None, Some(parent))
+                    if !at.producers.contains_key(name) && !at.tensors.contains_key(name) =>
+                {
+                    (parent, name)
+                }
+                _ => return false,
+            };
+        }
+    }
+
     fn calls_around(&self, scope: usize) -> usize {
         let around = |scope: &usize| Some(self.all[*scope].function_call(&self.all)?.0);
         std::iter::successors(Some(scope), around).count()
@@ -147,7 +195,10 @@ impl<'a> Scopes<'a> {
 
     /// A node's attribute; in a function it may be one of the node that calls it.
     pub fn attribute(&self, scope: usize, node: &'a Node, name: &str) -> Option<&'a Attribute> {
-        let found = node.attribute.iter().find(|attribute| attribute.name == name)?;
+        let found = node
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == name)?;
         if found.ref_attr_name.is_empty() {
             return Some(found);
         }
@@ -158,7 +209,7 @@ impl<'a> Scopes<'a> {
     }
 
     /// Where a value is made, or else why it is nowhere to be found.
-    fn find(&self, mut scope: usize, mut name: &'a str) -> Result<(usize, Origin<'a>), String> {
+    pub fn find(&self, mut scope: usize, mut name: &'a str) -> Result<(usize, Origin<'a>), String> {
         loop {
             let at = &self.all[scope];
             if let Some(tensor) = at.tensors.get(name) {
@@ -172,7 +223,9 @@ impl<'a> Scopes<'a> {
             }
             (scope, name) = match (at.inputs.get(name), at.parent) {
                 (Some(Some(bound)), _) => *bound,
-                (Some(None), _) => return Err(format!("{name} is an input of the model or of a loop")),
+                (Some(None), _) => {
+                    return Err(format!("{name} is an input of the model or of a loop"));
+                }
                 (None, Some(parent)) => (parent, name),
                 (None, None) => return Err(format!("nothing in the model gives {name}")),
             };
@@ -214,7 +267,13 @@ impl<'a> Scopes<'a> {
     }
 
     /// What a node makes of constants.
-    fn fold(&mut self, scope: usize, node: &'a Node, output: usize, depth: usize) -> Result<Array, String> {
+    fn fold(
+        &mut self,
+        scope: usize,
+        node: &'a Node,
+        output: usize,
+        depth: usize,
+    ) -> Result<Array, String> {
         if !proto::is_standard(&node.domain) {
             return Err(not_constant(node));
         }
@@ -223,7 +282,9 @@ impl<'a> Scopes<'a> {
             attribute.map(|attribute| attribute.ints.clone())
         };
         let int = |scopes: &Self, name: &str| {
-            scopes.attribute(scope, node, name).map(|attribute| attribute.i)
+            scopes
+                .attribute(scope, node, name)
+                .map(|attribute| attribute.i)
         };
         let has = |k: usize| node.input.get(k).is_some_and(|name| !name.is_empty());
         let input = |scopes: &mut Self, k: usize| match has(k) {
@@ -231,9 +292,11 @@ impl<'a> Scopes<'a> {
             false => Err(not_constant(node)),
         };
         // What was an attribute in older versions of an operator is an input in newer ones.
-        let list = |scopes: &mut Self, name: &str, k: usize| match has(k) {
-            true => Ok(Some(input(scopes, k)?.ints()?)),
-            false => Ok(ints(scopes, name)),
+        let list = |scopes: &mut Self, name: &str, k: usize| -> Result<_, String> {
+            match has(k) {
+                true => Ok(Some(input(scopes, k)?.ints()?)),
+                false => Ok(ints(scopes, name)),
+            }
         };
         match &*node.op_type {
             "Constant" => self.constant(scope, node),
@@ -245,7 +308,11 @@ impl<'a> Scopes<'a> {
                 let mut new = axes
                     .iter()
                     .map(|axis| {
-                        let axis = if *axis < 0 { *axis + rank as i64 } else { *axis };
+                        let axis = if *axis < 0 {
+                            *axis + rank as i64
+                        } else {
+                            *axis
+                        };
                         usize::try_from(axis).ok().filter(|axis| *axis < rank)
                     })
                     .collect::<Option<Vec<_>>>()
@@ -260,10 +327,19 @@ impl<'a> Scopes<'a> {
             "Squeeze" => {
                 let data = input(self, 0)?;
                 let axes = match list(self, "axes", 1)? {
-                    Some(axes) => axes.into_iter().map(|axis| data.axis(axis)).collect::<Result<Vec<_>, _>>()?,
-                    None => (0..data.shape.len()).filter(|k| data.shape[*k] == 1).collect(),
+                    Some(axes) => axes
+                        .into_iter()
+                        .map(|axis| data.axis(axis))
+                        .collect::<Result<Vec<_>, _>>()?,
+                    None => (0..data.shape.len())
+                        .filter(|k| data.shape[*k] == 1)
+                        .collect(),
                 };
-                let rest = data.shape.iter().enumerate().filter(|(k, _)| !axes.contains(k));
+                let rest = data
+                    .shape
+                    .iter()
+                    .enumerate()
+                    .filter(|(k, _)| !axes.contains(k));
                 data.reshape(rest.map(|(_, size)| *size).collect())
             }
             "Reshape" => {
@@ -280,7 +356,10 @@ impl<'a> Scopes<'a> {
                 if let Some(open) = sizes.iter().position(|size| *size == -1) {
                     let rest = sizes.iter().enumerate().filter(|(k, _)| *k != open);
                     let rest = rest.fold(1i64, |product, (_, size)| product.saturating_mul(*size));
-                    let all = data.shape.iter().fold(1i64, |product, size| product.saturating_mul(*size as i64));
+                    let all = data
+                        .shape
+                        .iter()
+                        .fold(1i64, |product, size| product.saturating_mul(*size as i64));
                     sizes[open] = all.checked_div(rest).unwrap_or(0);
                 }
                 data.reshape(shape_of(&sizes)?)
@@ -298,7 +377,10 @@ impl<'a> Scopes<'a> {
                 let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
                 // (Version 1 has a default.)
                 let axis = int(self, "axis").unwrap_or(1);
-                let axis = arrays.first().ok_or_else(|| not_constant(node))?.axis(axis)?;
+                let axis = arrays
+                    .first()
+                    .ok_or_else(|| not_constant(node))?
+                    .axis(axis)?;
                 Array::concat(&arrays, axis, &mut self.budget)
             }
             "Slice" => {
@@ -326,12 +408,19 @@ impl<'a> Scopes<'a> {
                 let (size, outputs) = (data.shape[axis], node.output.len().max(1));
                 let even = size.div_ceil(outputs) as i64;
                 let sizes = list(self, "split", 1)?.unwrap_or_else(|| vec![even; outputs]);
-                let start = sizes.iter().take(output).fold(0i64, |sum, size| sum.saturating_add(*size));
+                let start = sizes
+                    .iter()
+                    .take(output)
+                    .fold(0i64, |sum, size| sum.saturating_add(*size));
                 let own = *sizes.get(output).ok_or_else(|| not_constant(node))?;
                 if start < 0 || own < 0 {
                     return Err(format!("a Split into {sizes:?}"));
                 }
-                data.slice(axis, [start, start.saturating_add(own), 1], &mut self.budget)
+                data.slice(
+                    axis,
+                    [start, start.saturating_add(own), 1],
+                    &mut self.budget,
+                )
             }
             "Gather" => {
                 let (data, places) = (input(self, 0)?, input(self, 1)?);
@@ -344,14 +433,19 @@ impl<'a> Scopes<'a> {
             }
             "ConstantOfShape" => {
                 let shape = shape_of(&input(self, 0)?.ints()?)?;
-                let value = match self.attribute(scope, node, "value").and_then(|value| value.t.as_deref()) {
+                let value = match self
+                    .attribute(scope, node, "value")
+                    .and_then(|value| value.t.as_deref())
+                {
                     Some(tensor) => Array::read(tensor, &self.folder, &mut self.budget)?,
                     None => Array::of_floats(&[0.0], vec![1]),
                 };
                 value.repeat(&shape, &mut self.budget)
             }
             "Cast" => {
-                let to = self.attribute(scope, node, "to").ok_or_else(|| not_constant(node))?;
+                let to = self
+                    .attribute(scope, node, "to")
+                    .ok_or_else(|| not_constant(node))?;
                 // (Until version 6 it is a name.)
                 let named = std::str::from_utf8(&to.s).unwrap_or_default();
                 let to = match named {
@@ -406,8 +500,14 @@ impl<'a> Scopes<'a> {
     /// The tensors of a scope, initialisers and constants, by their names in it.
     pub fn tensors(&self, scope: usize) -> Vec<(&'a str, Origin<'a>)> {
         let at = &self.all[scope];
-        let tensors = at.tensors.iter().map(|(name, tensor)| (*name, Origin::Tensor(name, tensor)));
-        let sparse = at.sparse.iter().map(|(name, sparse)| (*name, Origin::Sparse(name, sparse)));
+        let tensors = at
+            .tensors
+            .iter()
+            .map(|(name, tensor)| (*name, Origin::Tensor(name, tensor)));
+        let sparse = at
+            .sparse
+            .iter()
+            .map(|(name, sparse)| (*name, Origin::Sparse(name, sparse)));
         let constants = at.nodes.iter().filter(|node| is(node, "Constant"));
         let constants = constants.filter_map(|node| {
             let name = node.output.first()?;
@@ -422,10 +522,15 @@ impl<'a> Scopes<'a> {
     /// How often a value is used: by nodes of its scope and of the graphs in it, and as an output.
     pub fn uses(&self, scope: usize, name: &str) -> usize {
         let used = self.all.iter().enumerate().map(|(k, at)| {
-            let inside = std::iter::successors(Some(k), |k| self.all[*k].parent).any(|k| k == scope);
+            let inside =
+                std::iter::successors(Some(k), |k| self.all[*k].parent).any(|k| k == scope);
             let inputs = at.nodes.iter().flat_map(|node| &node.input);
             let all = inputs.map(|name| &**name).chain(at.outputs.iter().copied());
-            if inside { all.filter(|used| *used == name).count() } else { 0 }
+            if inside {
+                all.filter(|used| *used == name).count()
+            } else {
+                0
+            }
         });
         used.sum()
     }

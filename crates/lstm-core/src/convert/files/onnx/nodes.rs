@@ -1,0 +1,655 @@
+//! The recurrent nodes of a model: their weights, and what their attributes say.
+
+use super::array::Array;
+use super::graph::{self, Origin, Scopes};
+use super::proto::{self, AttributeType, Node};
+use super::tensors::Tensors;
+use crate::convert::found::{Activations, Direction, FoundCell, FoundLayer, Source, Stated, Where};
+use crate::convert::onnx::{NodeNames, OnnxNames};
+use crate::nonlinearity::Nonlinearity;
+use burn::tensor::DType;
+
+/// The operators that are recurrent layers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Rnn,
+    Gru,
+    Lstm,
+    /// This library's function, an LSTM with a projection.
+    Lstmp,
+    /// ONNX Runtime's own, with quantised weights and the like.
+    Other,
+}
+
+impl Operator {
+    fn of(node: &Node) -> Option<Self> {
+        match (&*node.domain, &*node.op_type) {
+            ("", operator) | ("ai.onnx", operator) => match operator {
+                "RNN" => Some(Self::Rnn),
+                "GRU" => Some(Self::Gru),
+                "LSTM" => Some(Self::Lstm),
+                _ => None,
+            },
+            (proto::OWN_DOMAIN, operator) => operator.starts_with("LSTMP").then_some(Self::Lstmp),
+            ("com.microsoft", "DynamicQuantizeLSTM" | "AttnLSTM") => Some(Self::Other),
+            _ => None,
+        }
+    }
+
+    /// Gates in `W`.
+    fn gates(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Gru => 3,
+            Self::Lstm | Self::Lstmp | Self::Other => 4,
+        }
+    }
+
+    /// The activations that a node has without the attribute.
+    fn activations(self) -> &'static [&'static str] {
+        match self {
+            Self::Rnn => &["Tanh"],
+            Self::Gru => &["Sigmoid", "Tanh"],
+            _ => &["Sigmoid", "Tanh", "Tanh"],
+        }
+    }
+}
+
+/// Attributes that change nothing that weights and options hold.
+const KNOWN: [&str; 9] = [
+    "activation_alpha",
+    "activation_beta",
+    "activations",
+    "clip",
+    "direction",
+    "hidden_size",
+    "input_forget",
+    "layout",
+    "linear_before_reset",
+];
+
+/// A layer of one node, and where it is.
+struct Found<'a> {
+    scope: usize,
+    node: &'a Node,
+    layer: FoundLayer,
+    /// The layer whose outputs it reads, and nothing else does.
+    above: Option<usize>,
+}
+
+/// All recurrent layers of a model; nodes of one kind on top of each other are one.
+pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<FoundLayer> {
+    let mut found: Vec<Found<'a>> = vec![];
+    for scope in 0..scopes.all.len() {
+        for node in scopes.all[scope].nodes {
+            if let Some(operator) = Operator::of(node) {
+                let layer = Said::new(scopes, tensors, scope, node, operator).layer();
+                found.push(Found {
+                    scope,
+                    node,
+                    layer,
+                    above: None,
+                });
+            }
+        }
+    }
+    name(scopes, &mut found);
+    for k in 0..found.len() {
+        found[k].above =
+            below(scopes, &found, k).filter(|below| joins(&found[*below].layer, &found[k].layer));
+    }
+    join(found)
+}
+
+/// Gives layers the names of their nodes, with their graph's before them where these are not the only ones.
+fn name(scopes: &Scopes, found: &mut [Found]) {
+    let titles: Vec<_> = found
+        .iter()
+        .map(|of| graph::title(of.node).to_string())
+        .collect();
+    for (k, of) in found.iter_mut().enumerate() {
+        let same = |other: &&String| **other == titles[k];
+        of.layer.name = match titles.iter().filter(same).count() {
+            1 => titles[k].clone(),
+            _ => format!("{}{}", scopes.all[of.scope].path, titles[k]),
+        };
+    }
+    for k in 0..found.len() {
+        let name = found[k].layer.name.clone();
+        let before = found[..k].iter().filter(|of| of.layer.name == name).count();
+        if before > 0 {
+            found[k].layer.name = format!("{name} ({})", before + 1);
+        }
+    }
+}
+
+/// Whether two layers can be two of a stack.
+fn joins(below: &FoundLayer, above: &FoundLayer) -> bool {
+    let of = |layer: &FoundLayer| {
+        let options = &layer.options;
+        (
+            (layer.cell, layer.projection, layer.peepholes, layer.coupled),
+            (layer.d_hidden, layer.d_output, layer.dtype),
+            (options.clip_sums.map(f64::to_bits), options.batch_first),
+        )
+    };
+    let whole = |layer: &FoundLayer| layer.options.unsupported.is_empty();
+    let directions = below.direction.count();
+    of(below) == of(above)
+        && below.direction == above.direction
+        && below.direction != Direction::Reverse
+        && above.d_input == directions * below.d_output
+        && whole(below)
+        && whole(above)
+}
+
+/// Layers with those on top of them.
+fn join(found: Vec<Found>) -> Vec<FoundLayer> {
+    let mut all: Vec<Option<FoundLayer>> = vec![];
+    // Where the stack is that a layer has become a part of.
+    let mut places: Vec<usize> = vec![];
+    for (k, of) in found.into_iter().enumerate() {
+        let place = of.above.map_or(k, |below| places[below]);
+        places.push(place);
+        all.push(None);
+        let layer = of.layer;
+        let Some(stack) = &mut all[place] else {
+            all[place] = Some(layer);
+            continue;
+        };
+        stack.name = format!("{}, {}", stack.name, layer.name);
+        stack.layers += layer.layers;
+        stack.bias |= layer.bias;
+        stack.options.activations.extend(layer.options.activations);
+        if let (Where::Onnx(all), Where::Onnx(more)) = (&mut stack.of, layer.of) {
+            all.extend(more);
+        }
+    }
+    let mut all: Vec<_> = all.into_iter().flatten().collect();
+    for layer in &mut all {
+        // What every layer has by default is nothing that the file states.
+        let default = Activations::default();
+        let usual = Activations::usual(layer.cell);
+        let all = &mut layer.options.activations;
+        if all.iter().all(|one| *one == default || *one == usual) {
+            all.clear();
+        }
+    }
+    all
+}
+
+/// A cell's activations in ONNX' order.
+fn of_cell(functions: &[Nonlinearity]) -> Activations {
+    let (gate, cell, hidden) = match *functions {
+        [hidden] => (None, None, Some(hidden)),
+        [gate, hidden] => (Some(gate), None, Some(hidden)),
+        [gate, cell, hidden] => (Some(gate), Some(cell), Some(hidden)),
+        _ => (None, None, None),
+    };
+    Activations { gate, cell, hidden }
+}
+
+/// Sizes of a sequence between two nodes, by what they are; a size of 1 is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Time,
+    Batch,
+    Direction,
+    Hidden,
+}
+
+/// The layer whose output, with time, batch and features where they belong, is the input of layer `k` and of nothing else.
+fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<usize> {
+    let scope = found[k].scope;
+    let mut name = &**found[k].node.input.first()?;
+    let mut between = vec![];
+    let below = loop {
+        let (at, Origin::Node(own, node, 0)) = scopes.find(scope, name).ok()? else {
+            return None;
+        };
+        if at != scope || scopes.uses(scope, own) != 1 || between.len() > 8 {
+            return None;
+        }
+        match found
+            .iter()
+            .position(|of| std::ptr::eq(of.node, node) && of.scope == scope)
+        {
+            Some(below) if below < k => break below,
+            Some(_) => return None,
+            None => between.push(node),
+        }
+        name = node.input.first()?;
+    };
+    let layer = &found[below].layer;
+    let direction = match layer.direction {
+        Direction::Bidirectional => vec![Size::Direction],
+        _ => vec![],
+    };
+    let (time, batch, hidden) = (vec![Size::Time], vec![Size::Batch], vec![Size::Hidden]);
+    let features = [direction.clone(), hidden.clone()].concat();
+    let (mut sizes, wanted) = match layer.options.batch_first {
+        Some(true) => (
+            [batch.clone(), time.clone(), direction, hidden],
+            [batch, time, features],
+        ),
+        _ => (
+            [time.clone(), direction, batch.clone(), hidden],
+            [time, batch, features],
+        ),
+    };
+    let mut sizes = sizes.iter_mut().map(std::mem::take).collect::<Vec<_>>();
+    let width = layer.d_output * layer.direction.count();
+    for node in between.into_iter().rev() {
+        sizes = reshaped(scopes, scope, node, sizes, width)?;
+    }
+    (sizes == wanted).then_some(below)
+}
+
+/// What a node makes of the order of sizes; none if it does something else.
+fn reshaped<'a>(
+    scopes: &mut Scopes<'a>,
+    scope: usize,
+    node: &'a Node,
+    mut sizes: Vec<Vec<Size>>,
+    width: usize,
+) -> Option<Vec<Vec<Size>>> {
+    if !proto::is_standard(&node.domain) {
+        return None;
+    }
+    let rank = sizes.len();
+    let list = |scopes: &mut Scopes<'a>, attribute: &str| match node.input.get(1) {
+        Some(input) => scopes.value(scope, input, 0).ok()?.ints().ok(),
+        None => Some(scopes.attribute(scope, node, attribute)?.ints.clone()),
+    };
+    let place = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
+    match &*node.op_type {
+        "Identity" => (),
+        "Dropout" if node.input.get(2).is_none_or(String::is_empty) => (),
+        "Squeeze" => {
+            let axes = list(scopes, "axes")?.into_iter().map(place);
+            let axes = axes.collect::<Option<Vec<_>>>()?;
+            if !axes
+                .iter()
+                .all(|axis| sizes.get(*axis).is_some_and(Vec::is_empty))
+            {
+                return None;
+            }
+            let rest = (0..rank).filter(|axis| !axes.contains(axis));
+            sizes = rest.map(|axis| sizes[axis].clone()).collect();
+        }
+        "Transpose" => {
+            let perm = scopes.attribute(scope, node, "perm")?.ints.iter();
+            let places = perm.map(|axis| sizes.get(place(*axis)?).cloned());
+            let moved = places.collect::<Option<Vec<_>>>()?;
+            sizes = (moved.len() == rank).then_some(moved)?;
+        }
+        "Reshape" => {
+            let to = list(scopes, "shape")?;
+            let (last, first) = to.split_last()?;
+            let fits = *last == -1 || *last == width as i64;
+            if first.len() >= rank || !fits || first.iter().any(|size| *size != 0) {
+                return None;
+            }
+            let merged = sizes.split_off(first.len()).concat();
+            sizes.push(merged);
+        }
+        _ => return None,
+    }
+    Some(sizes)
+}
+
+/// What a node says.
+struct Said<'s, 'a> {
+    scopes: &'s mut Scopes<'a>,
+    tensors: &'s mut Tensors<'a>,
+    scope: usize,
+    node: &'a Node,
+    operator: Operator,
+    /// What no layer follows.
+    refused: Vec<String>,
+}
+
+impl<'s, 'a> Said<'s, 'a> {
+    fn new(
+        scopes: &'s mut Scopes<'a>,
+        tensors: &'s mut Tensors<'a>,
+        scope: usize,
+        node: &'a Node,
+        operator: Operator,
+    ) -> Self {
+        Self {
+            scopes,
+            tensors,
+            scope,
+            node,
+            operator,
+            refused: vec![],
+        }
+    }
+
+    fn refuse(&mut self, what: &str, value: impl std::fmt::Display) {
+        self.refused.push(format!("{what} = {value}"));
+    }
+
+    fn attribute(&mut self, name: &str, kind: AttributeType) -> Option<&'a proto::Attribute> {
+        let attribute = self.scopes.attribute(self.scope, self.node, name)?;
+        if !graph::is_of(attribute, kind) {
+            self.refuse(name, format!("(not of type {kind:?})"));
+            return None;
+        }
+        Some(attribute)
+    }
+
+    fn int(&mut self, name: &str) -> Option<i64> {
+        self.attribute(name, AttributeType::Int)
+            .map(|attribute| attribute.i)
+    }
+
+    fn floats(&mut self, name: &str) -> Vec<f32> {
+        let attribute = self.attribute(name, AttributeType::Floats);
+        attribute
+            .map(|attribute| attribute.floats.clone())
+            .unwrap_or_default()
+    }
+
+    /// The name of an input, if there is one.
+    fn input(&self, k: usize) -> Option<&'a str> {
+        let name = self.node.input.get(k)?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// The tensor of an input among the weights: its name and shape.
+    fn tensor(&mut self, k: usize, what: &str) -> Option<(String, Vec<usize>)> {
+        let name = self.input(k)?;
+        match self.tensors.of(self.scopes, self.scope, name) {
+            Ok(found) => Some(found),
+            Err(why) => {
+                self.refuse(what, format!("{name}, which is no constant: {why}"));
+                None
+            }
+        }
+    }
+
+    fn direction(&mut self) -> Direction {
+        let attribute = self.attribute("direction", AttributeType::String);
+        match attribute.map(|attribute| graph::text(attribute).unwrap_or("(no text)")) {
+            None | Some("forward") => Direction::Forward,
+            Some("reverse") => Direction::Reverse,
+            Some("bidirectional") => Direction::Bidirectional,
+            Some(other) => {
+                self.refuse("direction", other);
+                Direction::Forward
+            }
+        }
+    }
+
+    fn batch_first(&mut self) -> bool {
+        match self.int("layout") {
+            None | Some(0) => false,
+            Some(1) => true,
+            Some(other) => {
+                self.refuse("layout", other);
+                false
+            }
+        }
+    }
+
+    fn clip(&mut self) -> Option<f64> {
+        let clip = self.attribute("clip", AttributeType::Float)?.f;
+        match clip > 0.0 {
+            // What ONNX Runtime has for none.
+            true if clip >= f32::MAX => None,
+            true => Some(clip.into()),
+            false => {
+                self.refuse("clip", clip);
+                None
+            }
+        }
+    }
+
+    /// The activations of each direction's cell.
+    fn activations(&mut self, directions: usize) -> Vec<Activations> {
+        let usual = self.operator.activations();
+        let given = self.attribute("activations", AttributeType::Strings);
+        let names: Vec<String> = match given.filter(|given| !given.strings.is_empty()) {
+            Some(given) => {
+                let names = given.strings.iter();
+                names
+                    .map(|name| String::from_utf8_lossy(name).into_owned())
+                    .collect()
+            }
+            None => usual
+                .repeat(directions)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        let expected = usual.len() * directions;
+        // The default of a node of one direction has names for two.
+        let both = self.operator == Operator::Rnn && names.len() == 2 && directions == 1;
+        if names.len() != expected && !both {
+            let names = names.join(", ");
+            self.refuse(
+                "activations",
+                format!("{names}, where {expected} are needed"),
+            );
+            return vec![];
+        }
+        // Those that take a number take the next one, as in ONNX Runtime.
+        let mut alphas = self.floats("activation_alpha").into_iter();
+        let mut betas = self.floats("activation_beta").into_iter();
+        let mut functions = vec![];
+        for name in &names[..expected] {
+            match function(name, &mut alphas, &mut betas) {
+                Ok(function) => functions.push(function),
+                Err(why) => self.refuse("activations", why),
+            }
+        }
+        functions.chunks(usual.len()).map(of_cell).collect()
+    }
+
+    /// Refuses an initial state that is part of the model.
+    fn initial_state(&mut self, k: usize, what: &str) {
+        let Some(mut name) = self.input(k) else {
+            return;
+        };
+        let (mut scope, scopes) = (self.scope, &mut *self.scopes);
+        // A row for all the batch is expanded to its size, which is not known here.
+        if let Ok((at, Origin::Node(_, node, 0))) = scopes.source(scope, name)
+            && graph::is(node, "Expand")
+            && let Some(data) = node.input.first()
+        {
+            (scope, name) = (at, data);
+        }
+        if scopes.is_input(scope, name) {
+            return;
+        }
+        let numbers = scopes
+            .value(scope, name, 0)
+            .and_then(|value: Array| value.numbers());
+        if numbers.is_ok_and(|numbers| numbers.iter().any(|number| *number != 0.0)) {
+            self.refuse(
+                what,
+                format!("{name}, a constant other than zero: weights hold no states"),
+            );
+        }
+    }
+
+    fn layer(mut self) -> FoundLayer {
+        let operator = self.operator;
+        if operator == Operator::Other {
+            let what = format!("{} of {}", self.node.op_type, self.node.domain);
+            self.refuse("operator", what);
+        }
+        let unknown = self.node.attribute.iter().map(|attribute| &*attribute.name);
+        // (Version 1 says whether there is a Y.)
+        let mut unknown =
+            unknown.filter(|name| !KNOWN.contains(name) && *name != "output_sequence");
+        if let Some(name) = unknown.next().filter(|_| operator != Operator::Other) {
+            self.refuse(name, "(an attribute that ONNX doesn't have)");
+        }
+        let direction = self.direction();
+        let directions = direction.count();
+        let batch_first = self.batch_first();
+        let clip_sums = self.clip();
+        let activations = self.activations(directions);
+        let coupled = self.int("input_forget").unwrap_or(0) != 0;
+        let reset_after = self.int("linear_before_reset").unwrap_or(0) != 0;
+        let hidden_size = self.int("hidden_size");
+
+        let input = self.tensor(1, "W");
+        let recurrent = self.tensor(2, "R");
+        let bias = self.tensor(3, "B");
+        let is_lstm = matches!(operator, Operator::Lstm | Operator::Lstmp);
+        let (peepholes, projection) = match operator {
+            Operator::Lstm => (self.tensor(7, "P"), None),
+            Operator::Lstmp => (None, self.tensor(4, "Q")),
+            _ => (None, None),
+        };
+        for (k, what) in [(5, "initial_h"), (6, "initial_c")] {
+            if is_lstm || k == 5 {
+                self.initial_state(k, what);
+            }
+        }
+        for (k, what) in [(1, "W"), (2, "R"), (4, "Q")] {
+            if self.input(k).is_none() && (k < 3 || operator == Operator::Lstmp) {
+                self.refuse(what, "(missing)");
+            }
+        }
+
+        let shape =
+            |tensor: &Option<(String, Vec<usize>)>| tensor.as_ref().map(|(_, shape)| shape.clone());
+        let size = |shape: Option<Vec<usize>>, axis: usize| {
+            shape.and_then(|shape| shape.get(axis).copied())
+        };
+        let d_input = size(shape(&input), 2).unwrap_or(0);
+        let d_output = size(shape(&recurrent), 2).unwrap_or(0);
+        let d_hidden = match operator {
+            Operator::Lstmp => size(shape(&projection), 2),
+            _ => Some(d_output),
+        };
+        let d_hidden = d_hidden.unwrap_or(0);
+        let width = operator.gates().saturating_mul(d_hidden);
+        let expected = [
+            ("W", shape(&input), vec![directions, width, d_input]),
+            ("R", shape(&recurrent), vec![directions, width, d_output]),
+            ("B", shape(&bias), vec![directions, width.saturating_mul(2)]),
+            (
+                "P",
+                shape(&peepholes),
+                vec![directions, d_hidden.saturating_mul(3)],
+            ),
+            (
+                "Q",
+                shape(&projection),
+                vec![directions, d_output, d_hidden],
+            ),
+        ];
+        for (what, got, expected) in expected {
+            if let Some(got) = got.filter(|got| *got != expected || got.contains(&0)) {
+                self.refuse(what, format!("{got:?}, which must be {expected:?}"));
+            }
+        }
+        if let Some(size) = hidden_size.filter(|size| *size != d_hidden as i64)
+            && recurrent.is_some()
+        {
+            self.refuse("hidden_size", format!("{size}, where R has {d_hidden}"));
+        }
+        let dtype = input.as_ref().map(|(name, _)| self.tensors.dtype(name));
+        if let Some(Err(other)) = &dtype {
+            self.refuse("W", format!("values of type {other}"));
+        }
+
+        let name = |tensor: Option<(String, Vec<usize>)>| tensor.map(|(name, _)| name);
+        let (has_bias, has_peepholes) = (bias.is_some(), peepholes.is_some());
+        let of = NodeNames {
+            names: OnnxNames {
+                input_weight: name(input).unwrap_or_default(),
+                recurrent_weight: name(recurrent).unwrap_or_default(),
+                bias: name(bias),
+                peepholes: name(peepholes),
+            },
+            projection: name(projection),
+        };
+        FoundLayer {
+            name: String::new(),
+            source: Source::Onnx,
+            cell: match operator {
+                Operator::Rnn => FoundCell::Rnn,
+                Operator::Gru => FoundCell::Gru { reset_after },
+                _ => FoundCell::Lstm,
+            },
+            projection: operator == Operator::Lstmp,
+            peepholes: has_peepholes,
+            coupled: coupled && is_lstm,
+            d_input,
+            d_hidden,
+            d_output,
+            layers: 1,
+            direction,
+            bias: has_bias,
+            dtype: dtype.and_then(Result::ok).unwrap_or(DType::F32),
+            options: Stated {
+                activations,
+                clip_sums,
+                batch_first: Some(batch_first),
+                unsupported: self.refused,
+                ..Stated::default()
+            },
+            of: Where::Onnx(vec![of]),
+        }
+    }
+}
+
+/// An activation by its name, with the numbers that it takes.
+fn function(
+    name: &str,
+    alphas: &mut impl Iterator<Item = f32>,
+    betas: &mut impl Iterator<Item = f32>,
+) -> Result<Nonlinearity, String> {
+    let number = |given: Option<f32>, default: Option<f64>, which: &str| {
+        // The default as the runtime has it, in float32.
+        let number = given
+            .map(f64::from)
+            .or(default.map(|number| f64::from(number as f32)));
+        number
+            .map(Into::into)
+            .ok_or_else(|| format!("{name} without activation_{which}"))
+    };
+    let mut alpha = |default| number(alphas.next(), default, "alpha");
+    let mut beta = |default| number(betas.next(), default, "beta");
+    Ok(match &*name.to_ascii_lowercase() {
+        "relu" => Nonlinearity::Relu,
+        "tanh" => Nonlinearity::Tanh,
+        "sigmoid" => Nonlinearity::Sigmoid,
+        "softsign" => Nonlinearity::Softsign,
+        // (Above 20 the two differ by less than a float32 tells.)
+        "softplus" => Nonlinearity::Softplus {
+            beta: 1.0.into(),
+            threshold: 20.0.into(),
+        },
+        "leakyrelu" => Nonlinearity::LeakyRelu {
+            negative_slope: alpha(Some(0.01))?,
+        },
+        "thresholdedrelu" => Nonlinearity::ThresholdedRelu {
+            alpha: alpha(Some(1.0))?,
+        },
+        "elu" => Nonlinearity::Elu {
+            alpha: alpha(Some(1.0))?,
+        },
+        "hardsigmoid" => Nonlinearity::HardSigmoid {
+            alpha: alpha(Some(0.2))?,
+            beta: beta(Some(0.5))?,
+        },
+        // The operators have no defaults for these, and runtimes differ.
+        "affine" => Nonlinearity::Affine {
+            alpha: alpha(None)?,
+            beta: beta(None)?,
+        },
+        "scaledtanh" => Nonlinearity::ScaledTanh {
+            alpha: alpha(None)?,
+            beta: beta(None)?,
+        },
+        _ => return Err(name.to_string()),
+    })
+}
