@@ -17,10 +17,13 @@ pub(crate) trait Layers: Module {
     /// second layer's, and so on. Those of a clone hold the same tensors.
     fn cells(&mut self) -> Vec<&mut Self::Cell>;
 
-    /// Whether it is one layer that reads from the last step to the first.
-    fn reverse(&self) -> bool {
+    /// Whether a layer of one direction reads from the last step to the first.
+    fn reverse(&self, _layer: usize) -> bool {
         false
     }
+
+    /// Whether sequences are `[B, T, I]`.
+    fn batch_first(&self) -> bool;
 
     /// Fails if the layers have learned something that no other format has a place for.
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -39,8 +42,12 @@ impl<C: PackedCell> Layers for Recurrent<C> {
         vec![&mut self.cell]
     }
 
-    fn reverse(&self) -> bool {
+    fn reverse(&self, _layer: usize) -> bool {
         self.reverse
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -64,8 +71,12 @@ impl Layers for Gru {
         self.0.cells()
     }
 
-    fn reverse(&self) -> bool {
+    fn reverse(&self, _layer: usize) -> bool {
         self.0.reverse
+    }
+
+    fn batch_first(&self) -> bool {
+        self.0.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -82,6 +93,10 @@ impl<C: PackedCell> Layers for Bidirectional<C> {
 
     fn cells(&mut self) -> Vec<&mut C> {
         vec![&mut self.forward.cell, &mut self.reverse.cell]
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -102,6 +117,15 @@ impl<C: PackedCell> Layers for RecurrentStack<C> {
             .iter_mut()
             .map(|layer| &mut layer.cell)
             .collect()
+    }
+
+    fn reverse(&self, layer: usize) -> bool {
+        let own = self.layers.get(layer);
+        !self.bidirectional && own.is_some_and(|layer| layer.reverse)
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {

@@ -113,6 +113,8 @@ mod found;
 mod keras;
 mod layers;
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_model;
 mod packed;
 mod pytorch;
 #[cfg(feature = "store")]
@@ -129,6 +131,8 @@ pub use found::{
 };
 pub use keras::Keras;
 pub use onnx::{Onnx, OnnxNames};
+#[cfg(feature = "onnx")]
+pub use onnx_model::{OnnxLayer, write_onnx};
 pub use pytorch::{PyTorch, PyTorchNames};
 #[cfg(feature = "store")]
 pub use store::{half_precision, load_burn_nn};

@@ -220,7 +220,7 @@ impl From<&OnnxNames> for NodeNames {
 }
 
 /// The sizes of a layer's cells, one for each direction.
-fn sizes<C: PackedCell>(cells: &[&mut C]) -> Result<Sizes, WeightError> {
+pub(super) fn sizes<C: PackedCell>(cells: &[&mut C]) -> Result<Sizes, WeightError> {
     let sizes = cells[0].sizes_in_onnx()?;
     for cell in cells {
         if cell.sizes_in_onnx()? != sizes {
@@ -496,10 +496,11 @@ fn load_layers<L: Layers>(
     weights: &Weights,
     names: &[OnnxNames],
 ) -> Result<L, WeightError> {
-    let (directions, reverse) = (layers.directions(), layers.reverse());
+    let directions = layers.directions();
+    let reverse: Vec<_> = (0..names.len()).map(|k| layers.reverse(k)).collect();
     let mut cells = layers.cells();
     check_names(names, cells.len(), directions)?;
-    for (layer, names) in cells.chunks_mut(directions).zip(names) {
+    for ((layer, names), reverse) in cells.chunks_mut(directions).zip(names).zip(reverse) {
         check_node(layer, reverse, weights, names)?;
         load(layer, weights, &names.into())?;
     }

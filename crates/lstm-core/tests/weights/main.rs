@@ -6,6 +6,7 @@ mod edits;
 mod family;
 mod mutated;
 mod own_files;
+mod wild_onnx;
 mod written_here;
 
 use burn::module::Module;
