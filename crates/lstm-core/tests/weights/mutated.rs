@@ -3,11 +3,11 @@
 //!
 //! `MUTATED_CASES=1000000` runs so many cases for each file.
 
-use super::{bilstm, birnn, file, lstm, lstm_stack, names, rnn, rnn_stack};
+use super::{bilstm, birnn, device, file, lstm, lstm_stack, names, rnn, rnn_stack};
 use super::{edits, family};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
 use lstm_core::{
-    BiLstm, BiRnn, GruCell, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
+    BiGru, BiLstm, BiRnn, GruCell, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
     RecurrentStack, Rnn, RnnStack,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -100,6 +100,16 @@ impl Default for Layers {
 impl Layers {
     /// What comes of it is up to the edits.
     fn load_all(&self, weights: &Weights) {
+        for found in weights.recurrent_layers().iter() {
+            let _ = found.load::<Lstm>(weights, &device());
+            let _ = found.load::<BiLstm>(weights, &device());
+            let _ = found.load::<LstmStack>(weights, &device());
+            let _ = found.load::<Rnn>(weights, &device());
+            let _ = found.load::<Recurrent<GruCell>>(weights, &device());
+            let _ = found.load::<BiGru>(weights, &device());
+            let _ = found.load::<RecurrentStack<PeepholeLstmCell>>(weights, &device());
+            let _ = found.load::<Recurrent<LstmpCell>>(weights, &device());
+        }
         for path in ["", "rnn", "model", "model.rnn"] {
             let names = names(path);
             let _ = self.lstm.clone().with_pytorch(weights, &names);
@@ -202,4 +212,30 @@ fn weight_file_of_keras() {
     mutate("keras_trained_lstm.weights.h5", |path| {
         Weights::read_keras(path)
     });
+}
+
+/// One model for each way in which weights are found.
+#[test]
+fn models_of_onnx() {
+    for name in [
+        "typed",
+        "external",
+        "sparse",
+        "reordered",
+        "rearranged",
+        "quantised",
+        "expanded",
+        "branch",
+        "loop",
+        "function",
+        "function_attributes",
+        "activations_both",
+        "coupled_peephole",
+        "torch_lstm",
+        "torch_gru",
+    ] {
+        mutate(&format!("wild/onnx/{name}.onnx"), |path| {
+            Weights::read_onnx(path)
+        });
+    }
 }
