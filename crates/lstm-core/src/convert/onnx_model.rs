@@ -856,7 +856,7 @@ fn attribute(name: &str, kind: AttributeType) -> Attribute {
 
 fn int(name: &str, i: i64) -> Attribute {
     Attribute {
-        i,
+        i: Some(i),
         ..attribute(name, AttributeType::Int)
     }
 }
@@ -870,14 +870,14 @@ fn ints(name: &str, ints: &[i64]) -> Attribute {
 
 fn float(name: &str, f: f32) -> Attribute {
     Attribute {
-        f,
+        f: Some(f),
         ..attribute(name, AttributeType::Float)
     }
 }
 
 fn text(name: &str, s: &'static str) -> Attribute {
     Attribute {
-        s: Bytes::from_static(s.as_bytes()),
+        s: Some(Bytes::from_static(s.as_bytes())),
         ..attribute(name, AttributeType::String)
     }
 }

@@ -76,6 +76,7 @@ fn outputs_are_the_models() {
     let all = Weights::read_safetensors(wild("expected.safetensors")).unwrap();
     let mut cases = 0;
     for case in all.names().filter_map(|name| name.strip_suffix("/x")) {
+        println!("{case}");
         let weights = model(case);
         let layers = weights.recurrent_layers();
         // The branches of an `If` have one each; the first is taken.

@@ -284,7 +284,7 @@ impl<'a> Scopes<'a> {
         let int = |scopes: &Self, name: &str| {
             scopes
                 .attribute(scope, node, name)
-                .map(|attribute| attribute.i)
+                .map(|attribute| attribute.i())
         };
         let has = |k: usize| node.input.get(k).is_some_and(|name| !name.is_empty());
         let input = |scopes: &mut Self, k: usize| match has(k) {
@@ -447,14 +447,14 @@ impl<'a> Scopes<'a> {
                     .attribute(scope, node, "to")
                     .ok_or_else(|| not_constant(node))?;
                 // (Until version 6 it is a name.)
-                let named = std::str::from_utf8(&to.s).unwrap_or_default();
+                let named = std::str::from_utf8(to.s()).unwrap_or_default();
                 let to = match named {
                     "FLOAT" => Ok(DataType::Float),
                     "DOUBLE" => Ok(DataType::Double),
                     "FLOAT16" => Ok(DataType::Float16),
                     "INT64" => Ok(DataType::Int64),
                     "INT32" => Ok(DataType::Int32),
-                    _ => DataType::try_from(i32::try_from(to.i).unwrap_or(0)),
+                    _ => DataType::try_from(i32::try_from(to.i()).unwrap_or(0)),
                 };
                 let to = to.map_err(|_| not_constant(node))?;
                 input(self, 0)?.cast(to, &mut self.budget)
@@ -489,9 +489,9 @@ impl<'a> Scopes<'a> {
                 Some(sparse) => Array::dense(sparse, &self.folder, &mut self.budget),
                 None => Err(not_constant(node)),
             },
-            "value_float" => Ok(Array::of_floats(&[value.f], vec![])),
+            "value_float" => Ok(Array::of_floats(&[value.f()], vec![])),
             "value_floats" => Ok(Array::of_floats(&value.floats, vec![value.floats.len()])),
-            "value_int" => Ok(Array::of_ints(&[value.i], vec![])),
+            "value_int" => Ok(Array::of_ints(&[value.i()], vec![])),
             "value_ints" => Ok(Array::of_ints(&value.ints, vec![value.ints.len()])),
             _ => Err(not_constant(node)),
         }
@@ -572,7 +572,7 @@ pub fn title(node: &Node) -> &str {
 
 /// The text of a string attribute.
 pub fn text(attribute: &Attribute) -> Option<&str> {
-    std::str::from_utf8(&attribute.s).ok()
+    std::str::from_utf8(attribute.s()).ok()
 }
 
 /// Whether an attribute is of a type; old models don't say.

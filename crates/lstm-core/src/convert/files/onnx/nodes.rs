@@ -342,7 +342,7 @@ impl<'s, 'a> Said<'s, 'a> {
 
     fn int(&mut self, name: &str) -> Option<i64> {
         self.attribute(name, AttributeType::Int)
-            .map(|attribute| attribute.i)
+            .map(|attribute| attribute.i())
     }
 
     fn floats(&mut self, name: &str) -> Vec<f32> {
@@ -395,7 +395,7 @@ impl<'s, 'a> Said<'s, 'a> {
     }
 
     fn clip(&mut self) -> Option<f64> {
-        let clip = self.attribute("clip", AttributeType::Float)?.f;
+        let clip = self.attribute("clip", AttributeType::Float)?.f();
         match clip > 0.0 {
             // What ONNX Runtime has for none.
             true if clip >= f32::MAX => None,
