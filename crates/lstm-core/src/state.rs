@@ -195,8 +195,45 @@ pub struct StateRecord {
 pub struct TensorRecord {
     /// The sizes of all dimensions.
     pub shape: Vec<usize>,
-    /// The numbers, those of the last dimension side by side.
+    /// The numbers, those of the last dimension side by side. Infinities and NaN, which JSON has no numbers for, are
+    /// `"inf"`, `"-inf"` and `"NaN"` in formats of text.
+    #[serde(with = "numbers")]
     pub values: Vec<f32>,
+}
+
+/// Numbers for serde, whatever they are.
+mod numbers {
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::{Serialize, Serializer};
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Finite(f32),
+        Other(String),
+    }
+
+    pub fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return values.serialize(serializer);
+        }
+        serializer.collect_seq(values.iter().map(|value| match value.is_finite() {
+            true => Number::Finite(*value),
+            false => Number::Other(value.to_string()),
+        }))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+        if !deserializer.is_human_readable() {
+            return Vec::deserialize(deserializer);
+        }
+        let values = Vec::<Number>::deserialize(deserializer)?.into_iter();
+        let values = values.map(|value| match value {
+            Number::Finite(value) => Ok(value),
+            Number::Other(text) => text.parse().map_err(Error::custom),
+        });
+        values.collect()
+    }
 }
 
 impl StateRecord {

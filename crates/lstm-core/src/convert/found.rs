@@ -224,7 +224,11 @@ impl FoundLayer {
             1 => String::new(),
             n => format!(" of {n} layers"),
         };
-        format!("a {direction}{}{layers}", self.cell_words())
+        let article = match (self.direction, self.cell) {
+            (Direction::Forward, FoundCell::Rnn | FoundCell::Lstm) => "an",
+            _ => "a",
+        };
+        format!("{article} {direction}{}{layers}", self.cell_words())
     }
 
     fn cell_words(&self) -> String {
@@ -691,7 +695,10 @@ impl fmt::Display for RecurrentLayers {
                 false => layer.d_hidden.to_string(),
             };
             [
-                layer.name.clone(),
+                match layer.name.as_str() {
+                    "" => "\"\"".to_string(),
+                    name => name.to_string(),
+                },
                 layer.cell_words(),
                 layer.d_input.to_string(),
                 hidden,

@@ -477,7 +477,7 @@ impl Builder {
                 initializer: self.tensors,
                 input: self.inputs,
                 output: self.outputs,
-                sparse_initializer: vec![],
+                ..Graph::default()
             })),
             opset_import: std::iter::once(standard()).chain(own).collect(),
             metadata_props: self.about,

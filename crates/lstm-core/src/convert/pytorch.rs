@@ -13,6 +13,7 @@ use crate::layer::{
 };
 use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
+use std::slice;
 
 /// What the parameters of PyTorch's recurrent layers are called, without layer and direction.
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
@@ -510,23 +511,44 @@ fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
     }
 }
 
+/// Fails if a tensor is missing that a cell needs.
+fn check_there(weights: &Weights, names: &PyTorchNames, sizes: &Sizes) -> Result<(), WeightError> {
+    let (width, d_output) = (sizes.width(), sizes.d_output);
+    for (needed, name, shape) in [
+        (true, names.input_weight(), &[width, sizes.d_input][..]),
+        (true, names.recurrent_weight(), &[width, d_output]),
+        (
+            sizes.projection,
+            names.projection(),
+            &[d_output, sizes.d_hidden],
+        ),
+        (sizes.bias, names.input_bias(), &[width]),
+        (sizes.bias, names.recurrent_bias(), &[width]),
+    ] {
+        if needed && weights.entry(&name).is_none() {
+            let mut error = weights.missing(&name, shape);
+            if let WeightError::Missing { advice, .. } = &mut error {
+                *advice = names.advice(weights);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Loads a cell whose tensors are there.
 fn load<C: PackedCell>(
     cell: &mut C,
     weights: &Weights,
     names: &PyTorchNames,
+    sizes: &Sizes,
 ) -> Result<(), WeightError> {
-    let sizes = sizes(cell)?;
     let (width, d_output) = (sizes.width(), sizes.d_output);
-    let values = |name: String, shape: &[usize]| {
-        let mut values = weights.values(&name, shape, sizes.dtype);
-        if let Err(WeightError::Missing { advice, .. }) = &mut values {
-            *advice = names.advice(weights);
-        }
-        values
+    let matrix = |name: String, rows, columns| {
+        let values = weights.values(&name, &[rows, columns], sizes.dtype)?;
+        Ok(packed::transpose(&values, columns))
     };
-    let matrix =
-        |name, rows, columns| Ok(packed::transpose(&values(name, &[rows, columns])?, columns));
-    let vector = |name| values(name, &[width]);
+    let vector = |name: String| weights.values(&name, &[width], sizes.dtype);
     let input_weight = matrix(names.input_weight(), width, sizes.d_input)?;
     let recurrent_weight = matrix(names.recurrent_weight(), width, d_output)?;
     let projection = match sizes.projection {
@@ -541,7 +563,6 @@ fn load<C: PackedCell>(
         }
         false => (None, None),
     };
-    names.check_extra(weights, &sizes)?;
     cell.set_packed(Packed {
         input_weight,
         recurrent_weight,
@@ -604,7 +625,7 @@ macro_rules! impl_for_cells {
                 weights: &Weights,
                 names: &PyTorchNames,
             ) -> Result<Self, WeightError> {
-                load(&mut self, weights, names)?;
+                load_cells(vec![&mut self], weights, slice::from_ref(names), false)?;
                 Ok(self)
             }
 
@@ -639,10 +660,30 @@ pub(super) fn load_all<C: PackedCell>(
     names: &PyTorchNames,
 ) -> Result<(), WeightError> {
     let names = names.of_stack(cells.len() / directions, directions);
-    for (cell, names) in cells.into_iter().zip(&names) {
-        load(cell, weights, names)?;
+    load_cells(cells, weights, &names, true)
+}
+
+/// Loads cells, all of a module if they are to be the `whole` of it: what is missing is blamed first, then what is too much,
+/// then what is of another shape or type.
+fn load_cells<C: PackedCell>(
+    cells: Vec<&mut C>,
+    weights: &Weights,
+    names: &[PyTorchNames],
+    whole: bool,
+) -> Result<(), WeightError> {
+    let all = cells.iter().map(|cell| sizes(&**cell));
+    let all = all.collect::<Result<Vec<_>, _>>()?;
+    for (sizes, names) in all.iter().zip(names) {
+        check_there(weights, names, sizes)?;
     }
-    check_whole(weights, &names)
+    for (sizes, names) in all.iter().zip(names) {
+        names.check_extra(weights, sizes)?;
+    }
+    if whole {
+        check_whole(weights, names)?;
+    }
+    let mut cells = cells.into_iter().zip(names).zip(&all);
+    cells.try_for_each(|((cell, names), sizes)| load(cell, weights, names, sizes))
 }
 
 fn store_layers<L: Layers>(

@@ -25,6 +25,32 @@ fn a_record_gives_the_state_back() {
     cells::all(&Device::flex(), &RoundTrip);
 }
 
+/// JSON has no infinities; a format of bytes has.
+#[test]
+fn numbers_that_json_has_not_come_back() {
+    let device = Device::flex();
+    let numbers = [
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        -0.0,
+        1e-42,
+        f32::MAX,
+    ];
+    let state = Tensor::<2>::from_data([numbers], &device);
+    let bits = |record: &StateRecord| {
+        let values = record.tensors[0].values.iter();
+        values.map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let record = StateRecord::of(&state);
+    assert_eq!(bits(&record), numbers.map(f32::to_bits));
+    let text = serde_json::to_string(&record).unwrap();
+    let read: StateRecord = serde_json::from_str(&text).unwrap();
+    assert_eq!(bits(&read), bits(&record));
+    let wrong = text.replace("\"-inf\"", "\"minus\"");
+    assert!(serde_json::from_str::<StateRecord>(&wrong).is_err());
+}
+
 #[test]
 fn a_stack_s_state_is_recorded_too() {
     let device = Device::flex();

@@ -7,8 +7,8 @@ use super::{bilstm, birnn, device, file, lstm, lstm_stack, names, rnn, rnn_stack
 use super::{edits, family};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
 use lstm_core::{
-    BiGru, BiLstm, BiRnn, GruCell, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
-    RecurrentStack, Rnn, RnnStack,
+    BiGru, BiLstm, BiRnn, GruCell, GruStack, Lstm, LstmStack, LstmpCell, PeepholeLstmCell,
+    Recurrent, RecurrentStack, Rnn, RnnStack,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -100,15 +100,15 @@ impl Default for Layers {
 impl Layers {
     /// What comes of it is up to the edits.
     fn load_all(&self, weights: &Weights) {
-        for found in weights.recurrent_layers().iter() {
+        for found in weights.recurrent_layers() {
             let _ = found.load::<Lstm>(weights, &device());
             let _ = found.load::<BiLstm>(weights, &device());
-            let _ = found.load::<LstmStack>(weights, &device());
-            let _ = found.load::<Rnn>(weights, &device());
-            let _ = found.load::<Recurrent<GruCell>>(weights, &device());
             let _ = found.load::<BiGru>(weights, &device());
-            let _ = found.load::<RecurrentStack<PeepholeLstmCell>>(weights, &device());
-            let _ = found.load::<Recurrent<LstmpCell>>(weights, &device());
+            let _ = found.load::<LstmStack>(weights, &device());
+            let _ = found.load::<RnnStack>(weights, &device());
+            let _ = found.load::<GruStack>(weights, &device());
+            let _ = found.load::<RecurrentStack<LstmpCell>>(weights, &device());
+            let _ = found.load::<Recurrent<PeepholeLstmCell>>(weights, &device());
         }
         for path in ["", "rnn", "model", "model.rnn"] {
             let names = names(path);
@@ -238,4 +238,49 @@ fn models_of_onnx() {
             Weights::read_onnx(path)
         });
     }
+}
+
+#[test]
+fn checkpoint_with_objects() {
+    mutate("wild/dataclass.pt", |path| Weights::read(path));
+}
+
+#[test]
+fn old_views_of_one_storage() {
+    mutate("wild/shared_storage_legacy.pt", |path| Weights::read(path));
+}
+
+#[test]
+fn torchscript() {
+    mutate("wild/relu_scripted.pt", |path| Weights::read(path));
+}
+
+#[test]
+fn weight_normalisation() {
+    mutate("wild/weight_norm_old.pt", |path| Weights::read(path));
+}
+
+#[test]
+fn pickle_of_tensors() {
+    mutate("wild/tensors_2.pkl", |path| Weights::read(path));
+}
+
+#[test]
+fn pickle_of_arrays() {
+    mutate("wild/arrays_5.pkl", |path| Weights::read(path));
+}
+
+#[test]
+fn pickle_of_arrays_as_text() {
+    mutate("wild/arrays_0.pkl", |path| Weights::read(path));
+}
+
+#[test]
+fn archive_of_arrays() {
+    mutate("wild/compressed.npz", |path| Weights::read(path));
+}
+
+#[test]
+fn array_of_a_dictionary() {
+    mutate("wild/dictionary.npy", |path| Weights::read(path));
 }

@@ -3,7 +3,7 @@
 Beside them is expected.safetensors with {model}/x [B,T,I], and y [B,T,D·H] as ONNX Runtime computes it (float32), or
 ONNX' reference implementation where the runtime doesn't run the layout.
 
-Install: generate.py's
+Install: pip install torch==2.15.0 onnx==1.23.2 onnxruntime==1.32.0 onnxscript==0.7.2 numpy safetensors
 Run:     python wild_onnx.py     (writes beside this file)
 """
 
@@ -346,8 +346,10 @@ def stacks():
     torch.manual_seed(1)
     rnn = torch.nn
     for name, layer in [("torch_lstm", rnn.LSTM(I, H, 2, batch_first=True, bidirectional=True)),
-                        ("torch_gru", rnn.GRU(I, H, 3)), ("torch_rnn", rnn.RNN(I, H, 2, nonlinearity="relu", bias=False))]:
-        case, first = Case(name), layer.batch_first
+                        ("torch_gru", rnn.GRU(I, H, 3)), ("torch_rnn", rnn.RNN(I, H, 2, nonlinearity="relu", bias=False)),
+                        ("dynamo_lstm", rnn.LSTM(I, H, 2, batch_first=True, bidirectional=True)),
+                        ("dynamo_gru", rnn.GRU(I, H, 2)), ("dynamo_open", rnn.LSTM(I, H, 2, bidirectional=True))]:
+        case, first, dynamo = Case(name), layer.batch_first, "dynamo" in name
 
         class Outputs(torch.nn.Module):
             def __init__(self):
@@ -358,9 +360,17 @@ def stacks():
                 return self.rnn(x)[0]
 
         axes = {"x": {1 - first: "batch", int(first): "time"}}
+        dynamic = {"dynamic_axes": axes, "opset_version": 17}
+        if dynamo:
+            dynamic = {"dynamic_shapes": {"x": {k: torch.export.Dim(axis) for k, axis in axes["x"].items()}}} if "open" in name else {}
         torch.onnx.export(Outputs().eval(), (torch.zeros((B, STEPS, I) if first else (STEPS, B, I)),), str(FOLDER / f"{name}.onnx"),
-                          dynamo=False, input_names=["x"], output_names=["Y"], opset_version=17, dynamic_axes=axes)
+                          dynamo=dynamo, input_names=["x"], output_names=["Y"], external_data=False, **dynamic)
         made = onnx.load(FOLDER / f"{name}.onnx")
+        # Where on this machine each line is.
+        graph = made.graph
+        for about in [made, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]:
+            about.ClearField("metadata_props")
+            about.ClearField("doc_string")
         write(case, made, layout=int(first))
 
     # Two that are no stack: batch and time change places between them.

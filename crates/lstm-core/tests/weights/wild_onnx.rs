@@ -79,12 +79,11 @@ fn outputs_are_the_models() {
         println!("{case}");
         let weights = model(case);
         let layers = weights.recurrent_layers();
-        // The branches of an `If` have one each; the first is taken.
-        let expected_layers = if case == "branch" { 2 } else { 1 };
-        assert_eq!(layers.len(), expected_layers, "{case}: {layers}");
+        // The branches of an `If` have one each, of which the second has run.
+        let of_if = usize::from(case == "branch");
+        assert_eq!(layers.len(), 1 + of_if, "{case}: {layers}");
         assert_eq!(layers[0].source, Source::Onnx);
-        let which = usize::from(case == "branch" && layers[0].name.contains("else_branch"));
-        let y = run(&layers[which], &weights, expected(&format!("{case}/x")));
+        let y = run(&layers[of_if], &weights, expected(&format!("{case}/x")));
         assert_near(case, y, expected(&format!("{case}/y")));
         cases += 1;
     }
@@ -120,11 +119,14 @@ fn what_models_say_is_found() {
         (2, Direction::Bidirectional)
     );
     assert_eq!(only("torch_gru").layers, 3);
+    for name in ["torch_rnn", "dynamo_lstm", "dynamo_gru", "dynamo_open"] {
+        assert_eq!(only(name).layers, 2, "{name}");
+    }
 
     // The same names in two branches are two tensors, and batch and time that change places make no stack.
     let branches = model("branch").recurrent_layers();
-    assert_eq!(branches[0].name, "choice.then_branch/layer");
-    assert_eq!(branches[1].name, "choice.else_branch/layer");
+    assert_eq!(branches[0].name, "choice.else_branch/layer");
+    assert_eq!(branches[1].name, "choice.then_branch/layer");
     let turned = model("turned").recurrent_layers();
     assert_eq!(
         turned.iter().map(|layer| &*layer.name).collect::<Vec<_>>(),
@@ -292,7 +294,7 @@ struct Written {
     results: usize,
 }
 
-/// Smaller numbers than `random`'s: what is compared are roundings.
+/// Smaller numbers than `random`'s, so that states don't grow with their roundings.
 fn drawn<M: Module>(module: M) -> M {
     struct Smaller;
     impl burn::module::ModuleMapper for Smaller {
@@ -300,7 +302,7 @@ fn drawn<M: Module>(module: M) -> M {
             &mut self,
             param: burn::module::Param<Tensor<D>>,
         ) -> burn::module::Param<Tensor<D>> {
-            param.map(|old| old * 0.4)
+            param.map(|old| old * 0.3)
         }
     }
     random(module).map(&mut Smaller)

@@ -1,13 +1,21 @@
 //! Files of weights, a format a file; each is a cargo feature. What a file is, its content says.
 
+#[cfg(feature = "pytorch")]
+mod archive;
 #[cfg(feature = "keras")]
 mod keras;
+#[cfg(feature = "pytorch")]
+mod numpy;
 #[cfg(feature = "onnx")]
 pub(super) mod onnx;
+#[cfg(feature = "pytorch")]
+mod pickle;
 #[cfg(feature = "pytorch")]
 mod pytorch;
 #[cfg(feature = "safetensors")]
 mod safetensors;
+#[cfg(feature = "pytorch")]
+mod strided;
 
 use super::{WeightError, Weights};
 use std::fs::File;
@@ -225,7 +233,9 @@ impl Weights {
             #[cfg(feature = "safetensors")]
             Kind::Safetensors | Kind::SafetensorsIndex => Self::read_safetensors(path),
             #[cfg(feature = "pytorch")]
-            Kind::PyTorch(_) => Self::read_pytorch(path),
+            Kind::PyTorch(_) | Kind::TorchScript | Kind::Pickle => Self::read_pytorch(path),
+            #[cfg(feature = "pytorch")]
+            Kind::Npy | Kind::Npz => Self::read_numpy(path),
             #[cfg(feature = "keras")]
             Kind::Hdf5 => Self::read_keras(path),
             #[cfg(feature = "onnx")]

@@ -7,6 +7,7 @@
 use super::array::{Array, Budget, Folder, shape_of};
 use super::proto::{
     self, Attribute, AttributeType, DataType, Function, Graph, Model, Node, SparseTensor, Tensor,
+    ValueInfo,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct Scope<'a> {
     /// What goes in: of a function, what it is where it is called.
     inputs: HashMap<&'a str, Option<(usize, &'a str)>>,
     outputs: Vec<&'a str>,
+    infos: &'a [ValueInfo],
     /// Of a function: where it is called, and by which node.
     call: Option<(usize, &'a Node, &'a Function)>,
 }
@@ -98,6 +100,7 @@ impl<'a> Scopes<'a> {
                 .map(|input| (&*input.name, None))
                 .collect(),
             outputs: graph.output.iter().map(|output| &*output.name).collect(),
+            infos: &graph.value_info,
             call: None,
         })
     }
@@ -138,6 +141,7 @@ impl<'a> Scopes<'a> {
                         .zip(bound)
                         .collect(),
                     outputs: function.output.iter().map(|name| &**name).collect(),
+                    infos: &[],
                     call: Some((at, node, function)),
                 })?;
             }
@@ -519,12 +523,13 @@ impl<'a> Scopes<'a> {
         all
     }
 
-    /// How often a value is used: by nodes of its scope and of the graphs in it, and as an output.
+    /// How often a value itself is used: by nodes of its scope and of the graphs in it, and as an output.
     pub fn uses(&self, scope: usize, name: &str) -> usize {
         let used = self.all.iter().enumerate().map(|(k, at)| {
             let inside =
                 std::iter::successors(Some(k), |k| self.all[*k].parent).any(|k| k == scope);
-            let inputs = at.nodes.iter().flat_map(|node| &node.input);
+            let nodes = at.nodes.iter().filter(|node| !is(node, "Shape"));
+            let inputs = nodes.flat_map(|node| &node.input);
             let all = inputs.map(|name| &**name).chain(at.outputs.iter().copied());
             if inside {
                 all.filter(|used| *used == name).count()
@@ -533,6 +538,15 @@ impl<'a> Scopes<'a> {
             }
         });
         used.sum()
+    }
+
+    /// The sizes that the model states of a value, where they are numbers.
+    pub fn stated_sizes(&self, scope: usize, name: &str) -> Vec<Option<i64>> {
+        let of_name = self.all[scope].infos.iter().find(|info| info.name == name);
+        let shape =
+            of_name.and_then(|info| info.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref());
+        let dims = shape.map(|shape| shape.dim.iter().map(|dim| dim.dim_value).collect());
+        dims.unwrap_or_default()
     }
 }
 

@@ -189,7 +189,7 @@ fn of_cell(functions: &[Nonlinearity]) -> Activations {
     Activations { gate, cell, hidden }
 }
 
-/// Sizes of a sequence between two nodes, by what they are; a size of 1 is none.
+/// Sizes of a sequence between two nodes, by what they are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Size {
     Time,
@@ -198,12 +198,23 @@ enum Size {
     Hidden,
 }
 
+/// The size of an axis: a product, of none if it is 1.
+type Axis = Vec<Size>;
+
+/// One of the numbers that a `Reshape` is given.
+#[derive(Clone)]
+enum Given {
+    Number(i64),
+    /// The size of an axis, at run time.
+    Of(Axis),
+}
+
 /// The layer whose output, with time, batch and features where they belong, is the input of layer `k` and of nothing else.
 fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<usize> {
     let scope = found[k].scope;
     let mut name = &**found[k].node.input.first()?;
     let mut between = vec![];
-    let below = loop {
+    let (below, output) = loop {
         let (at, Origin::Node(own, node, 0)) = scopes.find(scope, name).ok()? else {
             return None;
         };
@@ -214,7 +225,7 @@ fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<u
             .iter()
             .position(|of| std::ptr::eq(of.node, node) && of.scope == scope)
         {
-            Some(below) if below < k => break below,
+            Some(below) if below < k => break (below, own),
             Some(_) => return None,
             None => between.push(node),
         }
@@ -227,75 +238,200 @@ fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<u
     };
     let (time, batch, hidden) = (vec![Size::Time], vec![Size::Batch], vec![Size::Hidden]);
     let features = [direction.clone(), hidden.clone()].concat();
-    let (mut sizes, wanted) = match layer.options.batch_first {
+    let (sizes, wanted) = match layer.options.batch_first {
         Some(true) => (
-            [batch.clone(), time.clone(), direction, hidden],
+            vec![batch.clone(), time.clone(), direction, hidden],
             [batch, time, features],
         ),
         _ => (
-            [time.clone(), direction, batch.clone(), hidden],
+            vec![time.clone(), direction, batch.clone(), hidden],
             [time, batch, features],
         ),
     };
-    let mut sizes = sizes.iter_mut().map(std::mem::take).collect::<Vec<_>>();
-    let width = layer.d_output * layer.direction.count();
+    let numbers = scopes.stated_sizes(scope, output);
+    let numbers = sizes.iter().cloned().zip(numbers).collect();
+    let mut turned = Turned {
+        scopes,
+        scope,
+        numbers,
+        known: vec![(output, sizes)],
+    };
     for node in between.into_iter().rev() {
-        sizes = reshaped(scopes, scope, node, sizes, width)?;
+        turned.pass(node)?;
     }
-    (sizes == wanted).then_some(below)
+    (turned.last() == wanted).then_some(below)
 }
 
-/// What a node makes of the order of sizes; none if it does something else.
-fn reshaped<'a>(
-    scopes: &mut Scopes<'a>,
+/// A sequence on its way from node to node.
+struct Turned<'s, 'a> {
+    scopes: &'s mut Scopes<'a>,
     scope: usize,
-    node: &'a Node,
-    mut sizes: Vec<Vec<Size>>,
-    width: usize,
-) -> Option<Vec<Vec<Size>>> {
-    if !proto::is_standard(&node.domain) {
-        return None;
+    /// The sizes of which the model states the number.
+    numbers: Vec<(Axis, Option<i64>)>,
+    /// The values that it has been, and their axes.
+    known: Vec<(&'a str, Vec<Axis>)>,
+}
+
+impl<'a> Turned<'_, 'a> {
+    fn last(&self) -> &[Axis] {
+        self.known.last().map_or(&[], |(_, axes)| axes)
     }
-    let rank = sizes.len();
-    let list = |scopes: &mut Scopes<'a>, attribute: &str| match node.input.get(1) {
-        Some(input) => scopes.value(scope, input, 0).ok()?.ints().ok(),
-        None => Some(scopes.attribute(scope, node, attribute)?.ints.clone()),
-    };
-    let place = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
-    match &*node.op_type {
-        "Identity" => (),
-        "Dropout" if node.input.get(2).is_none_or(String::is_empty) => (),
-        "Squeeze" => {
-            let axes = list(scopes, "axes")?.into_iter().map(place);
-            let axes = axes.collect::<Option<Vec<_>>>()?;
-            if !axes
-                .iter()
-                .all(|axis| sizes.get(*axis).is_some_and(Vec::is_empty))
-            {
-                return None;
+
+    /// Passes a node that rearranges axes; none if it does something else.
+    fn pass(&mut self, node: &'a Node) -> Option<()> {
+        if !proto::is_standard(&node.domain) {
+            return None;
+        }
+        let mut axes = self.last().to_vec();
+        let rank = axes.len();
+        let place =
+            |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok();
+        match &*node.op_type {
+            "Identity" => (),
+            "Dropout" if node.input.get(2).is_none_or(String::is_empty) => (),
+            "Squeeze" => {
+                let given = match node.input.get(1) {
+                    Some(input) => self.scopes.value(self.scope, input, 0).ok()?.ints().ok()?,
+                    None => self
+                        .scopes
+                        .attribute(self.scope, node, "axes")?
+                        .ints
+                        .clone(),
+                };
+                let given = given.into_iter().map(place).collect::<Option<Vec<_>>>()?;
+                if !given
+                    .iter()
+                    .all(|axis| axes.get(*axis).is_some_and(Vec::is_empty))
+                {
+                    return None;
+                }
+                let rest = (0..rank).filter(|axis| !given.contains(axis));
+                axes = rest.map(|axis| axes[axis].clone()).collect();
             }
-            let rest = (0..rank).filter(|axis| !axes.contains(axis));
-            sizes = rest.map(|axis| sizes[axis].clone()).collect();
-        }
-        "Transpose" => {
-            let perm = scopes.attribute(scope, node, "perm")?.ints.iter();
-            let places = perm.map(|axis| sizes.get(place(*axis)?).cloned());
-            let moved = places.collect::<Option<Vec<_>>>()?;
-            sizes = (moved.len() == rank).then_some(moved)?;
-        }
-        "Reshape" => {
-            let to = list(scopes, "shape")?;
-            let (last, first) = to.split_last()?;
-            let fits = *last == -1 || *last == width as i64;
-            if first.len() >= rank || !fits || first.iter().any(|size| *size != 0) {
-                return None;
+            "Transpose" => {
+                let perm = self.scopes.attribute(self.scope, node, "perm")?.ints.iter();
+                let moved = perm.map(|axis| axes.get(place(*axis)?).cloned());
+                axes = moved
+                    .collect::<Option<Vec<_>>>()
+                    .filter(|moved| moved.len() == rank)?;
             }
-            let merged = sizes.split_off(first.len()).concat();
-            sizes.push(merged);
+            // The last axes become one.
+            "Reshape" => {
+                let given = match node.input.get(1) {
+                    Some(input) => self.given(input, 0)?,
+                    None => {
+                        let shape = self.scopes.attribute(self.scope, node, "shape")?;
+                        shape
+                            .ints
+                            .iter()
+                            .map(|number| Given::Number(*number))
+                            .collect()
+                    }
+                };
+                let (last, first) = given.split_last()?;
+                let kept = axes.get(..first.len())?.iter().zip(first);
+                let merged = axes.get(first.len()..)?.concat();
+                let open = matches!(last, Given::Number(-1));
+                let is = |(axis, given): (&Axis, &Given)| match given {
+                    Given::Number(0) => true,
+                    Given::Number(number) => self.number(axis) == Some(*number),
+                    Given::Of(other) => axis == other,
+                };
+                if !kept.into_iter().all(is) || !(open || is((&merged, last))) {
+                    return None;
+                }
+                axes.truncate(first.len());
+                axes.push(merged);
+            }
+            _ => return None,
         }
-        _ => return None,
+        self.known.push((node.output.first()?, axes));
+        Some(())
     }
-    Some(sizes)
+
+    /// The size of an axis, if the model states it.
+    fn number(&self, axis: &Axis) -> Option<i64> {
+        axis.iter().try_fold(1i64, |product, size| {
+            let mut stated = self.numbers.iter().filter(|(axis, _)| axis == &[*size]);
+            product.checked_mul(stated.next()?.1?)
+        })
+    }
+
+    /// What a `Reshape` is given: numbers, and sizes of what goes into it, as exporters compute them for sizes that are
+    /// open until run time.
+    fn given(&mut self, name: &'a str, depth: usize) -> Option<Vec<Given>> {
+        if depth > 8 {
+            return None;
+        }
+        let constant = self.scopes.value(self.scope, name, 0);
+        if let Ok(numbers) = constant.and_then(|value| value.ints()) {
+            return Some(numbers.into_iter().map(Given::Number).collect());
+        }
+        let (_, Origin::Node(_, node, 0)) = self.scopes.find(self.scope, name).ok()? else {
+            return None;
+        };
+        let (scope, input) = (self.scope, node.input.first()?);
+        let mut part = |k: usize| match node.input.get(k) {
+            Some(input) => self
+                .scopes
+                .value(scope, input, 0)
+                .ok()?
+                .ints()
+                .ok()?
+                .first()
+                .copied(),
+            None => None,
+        };
+        let bounds = [part(1), part(2)];
+        let cut = |all: Vec<Given>, start: i64, end: i64| {
+            let place = |at: i64| {
+                (if at < 0 { at + all.len() as i64 } else { at }).clamp(0, all.len() as i64)
+                    as usize
+            };
+            all.get(place(start)..place(end)).map(<[_]>::to_vec)
+        };
+        match &*node.op_type {
+            "Shape" => {
+                let (_, axes) = self.known.iter().find(|(name, _)| name == input)?;
+                let all = axes.iter().cloned().map(Given::Of).collect();
+                let bound = |name| {
+                    self.scopes
+                        .attribute(scope, node, name)
+                        .map(|attribute| attribute.i())
+                };
+                cut(
+                    all,
+                    bound("start").unwrap_or(0),
+                    bound("end").unwrap_or(i64::MAX),
+                )
+            }
+            "Slice" if node.input.len() < 5 => {
+                cut(self.given(input, depth + 1)?, bounds[0]?, bounds[1]?)
+            }
+            "Gather" => cut(
+                self.given(input, depth + 1)?,
+                bounds[0]?,
+                bounds[0]?.checked_add(1)?,
+            ),
+            "Concat" => {
+                let all = node.input.iter().map(|input| self.given(input, depth + 1));
+                Some(all.collect::<Option<Vec<_>>>()?.concat())
+            }
+            "Mul" => {
+                let factors = node.input.iter().map(|input| self.given(input, depth + 1));
+                let factors = factors.collect::<Option<Vec<_>>>()?.concat();
+                let axes = factors.into_iter().map(|factor| match factor {
+                    Given::Of(axis) => Some(axis),
+                    Given::Number(_) => None,
+                });
+                Some(vec![Given::Of(axes.collect::<Option<Vec<_>>>()?.concat())])
+            }
+            "Identity" | "Cast" | "Unsqueeze" | "Squeeze" | "Reshape" => {
+                self.given(input, depth + 1)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a node says.

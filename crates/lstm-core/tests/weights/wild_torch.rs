@@ -1,0 +1,378 @@
+//! Files of PyTorch and NumPy as people have them (see wild_torch.py): their layer is found, whatever is around it, and gives
+//! what it gave there.
+
+use super::{committed, device, message};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData, Tolerance};
+use lstm_core::Nonlinearity;
+use lstm_core::convert::{
+    Direction, FoundCell, FoundLayer, LoadFound, PyTorch, PyTorchNames, Source, Weights,
+};
+use lstm_core::{
+    BiGru, BiLstm, BiRnn, GruCell, GruStack, Lstm, LstmCell, LstmConfig, LstmStack, LstmpCell,
+    Recurrent, RecurrentStack, Rnn, RnnStack,
+};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+fn wild(name: &str) -> PathBuf {
+    committed("wild").join(name)
+}
+
+fn read(name: &str) -> Weights {
+    Weights::read(wild(name)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn expected<const D: usize>(of: &Weights, name: &str) -> Tensor<D> {
+    let data = of.tensor(name).unwrap_or_else(|| panic!("no {name}"));
+    Tensor::from_data(data, &device())
+}
+
+fn assert_near<const D: usize>(what: &str, got: Tensor<D>, want: Tensor<D>) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
+    let tolerance = Tolerance::<f32>::absolute(1e-5);
+    got.into_data()
+        .assert_approx_eq(&want.into_data(), tolerance);
+}
+
+fn load<L: LoadFound>(found: &FoundLayer, weights: &Weights) -> L {
+    let layer = found.load(weights, &device());
+    layer.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs a found layer on what it ran on in PyTorch.
+fn check(file: &str, found: &FoundLayer, weights: &Weights, of: &Weights) {
+    let x = expected::<3>(of, &format!("{file}/x"));
+    let want = |what: &str| expected::<3>(of, &format!("{file}/{what}"));
+    let (y, h, c) = match (found.cell, found.projection) {
+        (FoundCell::Lstm, false) => {
+            let (y, state) = load::<LstmStack>(found, weights).forward(x, None);
+            (y, state.hidden, Some(state.cell))
+        }
+        (FoundCell::Lstm, true) => {
+            let layer = load::<RecurrentStack<LstmpCell>>(found, weights);
+            let (y, state) = layer.forward(x, None);
+            (y, state.hidden, Some(state.cell))
+        }
+        (FoundCell::Rnn, _) => {
+            let (y, state) = load::<RnnStack>(found, weights).forward(x, None);
+            (y, state.hidden, None)
+        }
+        _ => {
+            let (y, hidden) = load::<GruStack>(found, weights).forward(x, None);
+            (y, hidden, None)
+        }
+    };
+    assert_near(file, y, want("y"));
+    assert_near(file, h, want("h"));
+    if let Some(c) = c {
+        assert_near(file, c, want("c"));
+    }
+}
+
+/// Every file that there is an output of.
+#[test]
+fn outputs_of_wild_files_are_pytorchs() {
+    let of = read("wild_torch.safetensors");
+    let files: BTreeSet<_> = of
+        .names()
+        .filter_map(|name| name.split('/').next())
+        .collect();
+    assert!(files.len() > 30);
+    for file in files {
+        let weights = read(file);
+        let layers = weights.recurrent_layers();
+        println!("{file}\n{layers}");
+        let found = layers.only().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(found.source, Source::PyTorch);
+        check(file, found, &weights, &of);
+    }
+}
+
+/// The layer of a single direction in every type that fits, and the errors of some that don't.
+#[test]
+fn a_found_layer_is_loaded_as_what_fits() {
+    let of = read("wild_torch.safetensors");
+    let (x, y) = (
+        expected::<3>(&of, "cell_module.pt/x"),
+        expected::<3>(&of, "cell_module.pt/y"),
+    );
+    let weights = read("cell_module.pt");
+    let layers = weights.recurrent_layers();
+    let found = layers.named("decoder").unwrap();
+    assert_eq!(found.fits(), "Lstm, LstmStack or LstmCell");
+    let lstm: Lstm = load(found, &weights);
+    assert_near("Lstm", lstm.forward(x.clone(), None).0, y.clone());
+    let cell = Recurrent::new(load::<LstmCell>(found, &weights));
+    assert_near("LstmCell", cell.forward(x, None).0, y);
+    let asked = |text: String| text.split("decoder: ").nth(1).unwrap().to_string();
+    let text = message(found.load::<BiLstm>(&weights, &device()));
+    assert_eq!(
+        asked(text),
+        "it is an LSTM, which no BiLstm holds: load it as Lstm, LstmStack or LstmCell"
+    );
+    assert!(message(layers.named("encoder")).contains("there are decoder"));
+
+    let weights = read("scripted.pt");
+    let found = &weights.recurrent_layers()[0];
+    let both: BiLstm = load(found, &weights);
+    let x = expected::<3>(&of, "scripted.pt/x");
+    assert_near(
+        "BiLstm",
+        both.forward(x, None).0,
+        expected(&of, "scripted.pt/y"),
+    );
+    for text in [
+        message(found.load::<Lstm>(&weights, &device())),
+        message(found.load::<LstmCell>(&weights, &device())),
+        message(found.load::<BiGru>(&weights, &device())),
+        message(found.load::<Recurrent<LstmpCell>>(&weights, &device())),
+    ] {
+        assert!(text.ends_with("load it as BiLstm or LstmStack"), "{text}");
+    }
+
+    // What a module states is taken over; its names alone don't say it.
+    let weights = read("relu_module.pt");
+    let found = &weights.recurrent_layers()[0];
+    assert_eq!(
+        (found.cell, found.direction),
+        (FoundCell::Rnn, Direction::Bidirectional)
+    );
+    assert_eq!(found.options.batch_first, Some(false));
+    assert_eq!(
+        found.options.activations[0].hidden,
+        Some(Nonlinearity::Relu)
+    );
+    let relu: BiRnn = load(found, &weights);
+    let x = expected::<3>(&of, "relu_module.pt/x");
+    assert_near(
+        "BiRnn",
+        relu.forward(x, None).0,
+        expected(&of, "relu_module.pt/y"),
+    );
+    let mut renamed = Weights::new();
+    for name in weights.names().filter(|name| name.contains("rnn.")) {
+        renamed.insert(name, weights.tensor(name).unwrap());
+    }
+    assert!(renamed.recurrent_layers()[0].options.activations.is_empty());
+    let mut renamed = weights.clone();
+    for name in weights.names().filter(|name| name.contains("rnn.")) {
+        renamed
+            .rename(name, name.replace("model.rnn.", "encoder."))
+            .unwrap();
+    }
+    let found = renamed.recurrent_layers()[0].clone();
+    assert_eq!(found.name, "encoder");
+    assert_eq!(
+        found.options.activations[0].hidden,
+        Some(Nonlinearity::Relu)
+    );
+    assert!(message(found.load::<Rnn>(&renamed, &device())).contains("BiRnn"));
+    let found = read("tensors_2.pkl").recurrent_layers()[0].clone();
+    assert!(message(found.load::<GruCell>(&weights, &device())).contains("LSTM"));
+}
+
+/// Nothing is said of what was read; all else is named, with its place and class.
+#[test]
+fn what_is_skipped_is_named() {
+    let of = |file: &str| read(file).skipped().map(str::to_string).collect::<Vec<_>>();
+    for file in ["objects.pt", "objects_legacy.pth.tar", "protocol_5.pt"] {
+        let skipped = of(file);
+        for what in [
+            "optimizer (torch.optim.adam.Adam)",
+            "vocabulary (__main__.Vocabulary)",
+            "args (argparse.Namespace)",
+        ] {
+            assert!(
+                skipped.iter().any(|skipped| skipped == what),
+                "{file}: {skipped:?}"
+            );
+        }
+        // The counter is a dictionary, and the optimizer's parameters are the model's.
+        assert!(!skipped.iter().any(|skipped| skipped.contains("Counter")));
+        assert!(
+            !read(file)
+                .names()
+                .any(|name| name.starts_with("optimizer.param_groups"))
+        );
+    }
+    assert_eq!(of("scripted.pt"), [""; 0]);
+    let skipped = of("strides.pt").join("\n");
+    for what in [
+        "quantised (a quantised tensor",
+        "sparse (a sparse",
+        "conjugated (a tensor whose",
+    ] {
+        assert!(skipped.contains(what), "{skipped}");
+    }
+    let skipped = of("arrays_4.pkl").join("\n");
+    assert!(skipped.contains("labels (an array of U2)"), "{skipped}");
+}
+
+#[test]
+fn a_file_that_is_refused_says_what_to_do() {
+    let text = message(Weights::read(wild("refused_big_endian.pt")));
+    assert!(
+        text.ends_with("load it there and save it as safetensors"),
+        "{text}"
+    );
+    let text = message(Weights::read(wild("refused_no_tensors.pkl")));
+    assert!(text.contains("a pickle without tensors"), "{text}");
+    assert!(text.contains("words (__main__.Vocabulary)"), "{text}");
+    let weights = read("refused_spectral.pt");
+    let layers = weights.recurrent_layers();
+    let text = message(layers.only().unwrap().load::<Lstm>(&weights, &device()));
+    assert!(
+        text.contains("tensor weight_hh_l0 can't be read: it is under a parametrization"),
+        "{text}"
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights");
+    for (bytes, what) in [
+        (
+            &b"version https://git-lfs.github.com/spec/v1\noid sha256:"[..],
+            "`git lfs pull`",
+        ),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "gunzip"),
+        (b"<!DOCTYPE html><html>", "download the file itself"),
+        (b"PK\x03\x04 and no more", "cut off"),
+        (b"\x08\x01\x12\x80\x01", "TensorFlow SavedModel"),
+        (b"{\"a\": 1}", "JSON"),
+        (b"", "is it a file of weights, and whole?"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let text = message(Weights::read(&path));
+        assert!(text.contains(what), "{text}");
+    }
+    for (file, what) in [
+        (
+            "objects.pt",
+            "it is a file of `torch.save`: `Weights::read` reads it",
+        ),
+        (
+            "scripted.pt",
+            "it is a TorchScript archive: `Weights::read` reads it",
+        ),
+        (
+            "arrays.npz",
+            "it is an archive of NumPy arrays: `Weights::read` reads it",
+        ),
+        (
+            "dictionary.npy",
+            "it is a NumPy array: `Weights::read` reads it",
+        ),
+    ] {
+        let text = message(Weights::read_safetensors(wild(file)));
+        assert!(
+            text.ends_with(&format!("is not a safetensors file: {what}")),
+            "{text}"
+        );
+    }
+    assert!(message(Weights::new().recurrent_layers().only()).contains("0 recurrent layers"));
+    assert!(message(read("list.pt").rename("no", "where")).contains("tensor no [] is missing"));
+}
+
+/// A cell's names for a layer, and a layer's for a cell.
+#[test]
+fn names_of_the_other_kind_are_hinted_at() {
+    let lstm = || LstmConfig::new(3, 4, true).init(&device());
+    let cell = read("cell_module.pt");
+    let text = message(lstm().with_pytorch(&cell, &PyTorchNames::new("decoder")));
+    assert!(
+        text.ends_with("`PyTorchNames::of_cell(\"decoder\")`"),
+        "{text}"
+    );
+    lstm()
+        .with_pytorch(&cell, &PyTorchNames::of_cell("decoder"))
+        .unwrap();
+    let layer = read("without_checksums.pt");
+    let text = message(lstm().cell.with_pytorch(&layer, &PyTorchNames::of_cell("")));
+    assert!(text.ends_with("`PyTorchNames::new(\"\")`"), "{text}");
+}
+
+fn bytes(weights: &Weights, name: &str) -> Vec<u8> {
+    weights.tensor(name).unwrap().as_bytes().to_vec()
+}
+
+/// Integers, booleans and what has no type in Burn go through a file and through changes as they are.
+#[test]
+fn all_types_survive() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights.safetensors");
+    let mut weights = read("strides.pt");
+    assert_eq!(bytes(&weights, "counter"), (1i64 << 40).to_ne_bytes());
+    assert_eq!(weights.shape("counter"), Some(&[][..]));
+    assert_eq!(bytes(&weights, "flag"), [1, 0]);
+    assert_eq!(
+        weights.tensor("unsigned").unwrap(),
+        TensorData::from([1u16, 2])
+    );
+    assert_eq!(weights.tensor("complex"), None);
+    let ones = TensorData::ones::<f32, _>([9, 9]);
+    assert_eq!(weights.tensor("expanded").unwrap(), ones);
+
+    weights
+        .rename("counter", "norm.num_batches_tracked")
+        .unwrap();
+    assert_eq!(weights.remove("expanded"), Some(ones));
+    assert_eq!(weights.remove("expanded"), None);
+    let before = weights.clone();
+    weights.retain(|name| name != "flag");
+    assert!(
+        before
+            .names()
+            .filter(|name| *name != "flag")
+            .eq(weights.names())
+    );
+    let half = weights.cast(FloatDType::F16);
+    half.write_safetensors(&path).unwrap();
+    let back = Weights::read(&path).unwrap();
+    assert!(back.names().eq(half.names()));
+    assert_eq!(back.dtype("norm.num_batches_tracked"), Some(DType::I64));
+    assert_eq!(back.dtype("weight_ih_l0"), Some(DType::F16));
+    for name in back.names().filter(|name| back.dtype(name).is_some()) {
+        assert_eq!(back.tensor(name), half.tensor(name), "{name}");
+    }
+    assert_eq!(
+        bytes(&back, "norm.num_batches_tracked"),
+        (1i64 << 40).to_ne_bytes()
+    );
+    assert_eq!(back.shape("complex"), Some(&[3][..]));
+}
+
+/// The index of a model in several files; its files are beside it and nowhere else.
+#[test]
+fn shards_are_read_by_their_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, mut map) = (read("relu_module.pt"), String::new());
+    for (k, keep) in [true, false].into_iter().enumerate() {
+        let mut shard = whole.clone();
+        shard.retain(|name| name.contains("rnn") == keep);
+        let file = format!("model-{k}.safetensors");
+        for name in shard.names() {
+            map += &format!("\"{name}\": \"{file}\",");
+        }
+        shard
+            .write_safetensors(directory.path().join(file))
+            .unwrap();
+    }
+    let path = directory.path().join("model.safetensors.index.json");
+    let write = |map: &str| {
+        let index = format!("{{\"metadata\": {{}}, \"weight_map\": {{{map}}}}}");
+        std::fs::write(&path, index).unwrap();
+        Weights::read(&path)
+    };
+    let read = write(map.trim_end_matches(',')).unwrap();
+    assert!(read.names().eq(whole.names()));
+    for name in whole.names() {
+        assert_eq!(read.tensor(name), whole.tensor(name), "{name}");
+    }
+    for (map, what) in [
+        ("\"a\": \"../model-0.safetensors\"", "is not beside it"),
+        ("\"a\": \"/model-0.safetensors\"", "is not beside it"),
+        ("\"a\": \"model-0.safetensors\"", "has no tensor a"),
+        ("\"a\": \"model-2.safetensors\"", "model-2.safetensors: "),
+    ] {
+        assert!(message(write(map)).contains(what), "{map}");
+    }
+}
