@@ -9,7 +9,7 @@
 //! | --- | --- | --- | --- |
 //! | PyTorch | [`PyTorch`] | `.pt`, `.pth` (feature `pytorch`), `.safetensors` | `.safetensors` |
 //! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
-//! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | a node's tensors | the tensors |
+//! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | `.onnx` (feature `onnx`), and a node's tensors | `.onnx` (`write_onnx`), and the tensors |
 //! | `burn::nn` | `From`, both ways | | |
 //! | a model with `burn::nn`'s layers | `load_burn_nn` (feature `store`) | all of burn-store | |
 //!
@@ -44,8 +44,8 @@
 //! the two are only ever added, their sum is kept on import, and on export the first gets all and the
 //! second is zero. The candidate of a GRU with `reset_after` is no exception: its two biases are not added,
 //! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is
-//! a [`WeightError`] that names the tensor. Options (`batch_first`, activations, `clip`) are not in these
-//! files: they are the layer's, as its config says.
+//! a [`WeightError`] that names the tensor. Options (`batch_first`, activations, `clip`) are not in most of
+//! these files: they are the layer's, as its config says. An ONNX model has them: [`Onnx`] says which.
 //!
 //! # Names
 //!
@@ -72,7 +72,7 @@
 //! | `reset_after` | `reset_after` | always on | `linear_before_reset = 1` | `reset_after` |
 //! | with it: `bias` `[3H]` and `candidate_bias` `[H]` | `bias` `[2, 3H]` | `bias_ih_l0`, `bias_hh_l0` | `B` `[D, 6H]` | both transforms' |
 //! | without: `bias` `[3H]` | `bias` `[3H]` | | `B` `[D, 6H]`, added | both transforms', added |
-//! | [`LstmpCell`](crate::LstmpCell) | | `LSTM(proj_size=P)` | | |
+//! | [`LstmpCell`](crate::LstmpCell) | | `LSTM(proj_size=P)` | none of its own; `write_onnx` makes a function | |
 //! | its `projection` `[H, P]` | | `weight_hr_l0` `[P, H]` | | |
 //! | [`PeepholeLstmCell`](crate::PeepholeLstmCell) | | | `LSTM` with `P` | |
 //! | its peepholes `i`, `f`, `o`, `[H]` each | | | `P` `[D, 3H]`: `i, o, f` | |

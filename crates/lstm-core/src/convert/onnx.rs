@@ -114,10 +114,25 @@ impl Default for OnnxNames {
 /// # }
 /// ```
 ///
-/// A GRU with `reset_after` is a node with `linear_before_reset = 1`, where the candidate's two biases are
-/// not added: the second one is [`candidate_bias`](GruCell::candidate_bias). One without is a node with
-/// `linear_before_reset = 0`, which is ONNX' default. The attribute is not in the tensors: it must be right
-/// on both sides.
+/// # What tensors alone don't say
+///
+/// A node's attributes are not in its tensors. Those that `Weights::read` took from a model know them, and a layer that
+/// differs in one is an error that names it; [`FoundLayer::load`](super::FoundLayer::load) makes the layer that has them. With tensors from
+/// elsewhere, as in a safetensors file, all of these must be right on both sides, or the outputs are others without an
+/// error:
+///
+/// | attribute | here |
+/// | --- | --- |
+/// | `linear_before_reset`, 0 by default | `reset_after`, on by default. With it the candidate's two biases are not added: the second one is [`candidate_bias`](GruCell::candidate_bias). |
+/// | `input_forget` | `input_forget`: coupled gates. `W`, `R` and `B` have the forget gate's part there, which is not read, and is zero on the way out. |
+/// | `activations`, `activation_alpha`, `activation_beta` | `gate_activation`, `cell_activation`, `hidden_activation` |
+/// | `clip` | `clip_sums` (`clip` is another thing) |
+/// | `direction` | `reverse`, and the layer's type |
+/// | `layout` | `batch_first`: off is 0, ONNX' default |
+///
+/// Nor do weights hold a node's initial states and lengths (`sequence_lens`): they are given to `forward` and
+/// `forward_with_lengths`. That a node has a `B` or a `P` which the names leave out is an error where it can be seen: in a
+/// model, or by the name, where `W`'s ends in `W` and there is another that ends in `B` or `P` instead.
 ///
 /// A stack is several nodes, one for each layer, and has the names of each:
 ///
@@ -143,13 +158,14 @@ impl Default for OnnxNames {
 /// ```
 ///
 /// (Between two nodes a model needs more than their names: the output `Y` `[T, D, B, H]` of one becomes the
-/// input `[T, B, D·H]` of the next by a `Transpose` and a `Reshape`.)
+/// input `[T, B, D·H]` of the next by a `Transpose` and a `Reshape`. `write_onnx`, of the feature `onnx`, writes whole
+/// models.)
 ///
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there is a bias, or there
-/// are peepholes, and the layer has none; if there aren't names for each layer of a stack; and if the layer
-/// has what ONNX has not: coupled gates, which it packs in another way, directions of different sizes, or,
+/// are peepholes, and the layer has none, or the names leave them out; if there aren't names for each layer of a stack; if
+/// the model says another thing than the layer; and if the layer has what ONNX has not: directions of different sizes, or,
 /// on the way out, a learned initial state.
 pub trait Onnx: Sized {
     /// [`OnnxNames`] of a layer, and `[OnnxNames]` of a stack, in the order of its layers.

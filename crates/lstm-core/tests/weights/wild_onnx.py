@@ -390,6 +390,10 @@ def refused():
                              ("odd_direction", dict(direction="sideways")), ("odd_layout", dict(layout=2)), ("odd_attribute", dict(zoneout=0.1))]:
         case = Case(name, **attributes)
         only(case, [case.node()], raw(case))
+    case = Case("runtimes_own")
+    node = case.node()
+    node.op_type, node.domain = "DynamicQuantizeLSTM", "com.microsoft"
+    only(case, [node], raw(case))
     case = Case("odd_size")
     case.attributes["hidden_size"] = 5
     only(case, [case.node()], raw(case))
@@ -422,6 +426,8 @@ def refused():
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
     for make in [attributes, storage, folding, scopes, stacks, refused]:
         make()
     save_file(expected, str(FOLDER / "expected.safetensors"), {"onnxruntime": onnxruntime.__version__})

@@ -152,7 +152,7 @@ fn refusals_name_the_attribute() {
         ("odd_layout", "layout = 2"),
         (
             "odd_attribute",
-            "zoneout = (an attribute that ONNX doesn't have)",
+            "zoneout = (an attribute that the operator doesn't have)",
         ),
         ("odd_size", "hidden_size = 5, where R has 4"),
         ("odd_shape", "B = [1, 31], which must be [1, 32]"),
@@ -171,6 +171,10 @@ fn refusals_name_the_attribute() {
             "tensor W can't be read: its external data, ../../own_files.py, is not in the model's folder",
         ),
         ("gone", "gone.data"),
+        (
+            "runtimes_own",
+            "operator = DynamicQuantizeLSTM of com.microsoft",
+        ),
     ] {
         let weights = model(name);
         let layers = weights.recurrent_layers();

@@ -523,21 +523,22 @@ impl<'a> Scopes<'a> {
         all
     }
 
-    /// How often a value itself is used: by nodes of its scope and of the graphs in it, and as an output.
-    pub fn uses(&self, scope: usize, name: &str) -> usize {
-        let used = self.all.iter().enumerate().map(|(k, at)| {
-            let inside =
-                std::iter::successors(Some(k), |k| self.all[*k].parent).any(|k| k == scope);
+    /// How often each value is used, by nodes and as an output, by where it is made and its name there. (What only asks
+    /// for its shape doesn't count.)
+    pub fn uses(&self) -> HashMap<(usize, &'a str), usize> {
+        let mut uses = HashMap::new();
+        for (k, at) in self.all.iter().enumerate() {
             let nodes = at.nodes.iter().filter(|node| !is(node, "Shape"));
-            let inputs = nodes.flat_map(|node| &node.input);
-            let all = inputs.map(|name| &**name).chain(at.outputs.iter().copied());
-            if inside {
-                all.filter(|used| *used == name).count()
-            } else {
-                0
+            let inputs = nodes.flat_map(|node| &node.input).map(|name| &**name);
+            for name in inputs.chain(at.outputs.iter().copied()) {
+                let around = std::iter::successors(Some(k), |k| self.all[*k].parent);
+                let mut made = around.filter(|k| self.all[*k].producers.contains_key(name));
+                if let Some(scope) = made.next() {
+                    *uses.entry((scope, name)).or_insert(0) += 1;
+                }
             }
-        });
-        used.sum()
+        }
+        uses
     }
 
     /// The sizes that the model states of a value, where they are numbers.

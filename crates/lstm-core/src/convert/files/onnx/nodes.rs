@@ -8,6 +8,7 @@ use crate::convert::found::{Activations, Direction, FoundCell, FoundLayer, Sourc
 use crate::convert::onnx::{NodeNames, OnnxNames};
 use crate::nonlinearity::Nonlinearity;
 use burn::tensor::DType;
+use std::collections::HashMap;
 
 /// The operators that are recurrent layers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,17 +56,16 @@ impl Operator {
     }
 }
 
-/// Attributes that change nothing that weights and options hold.
-const KNOWN: [&str; 9] = [
+/// The attributes of all operators; `output_sequence` is of version 1, and changes nothing here.
+const COMMON: [&str; 8] = [
     "activation_alpha",
     "activation_beta",
     "activations",
     "clip",
     "direction",
     "hidden_size",
-    "input_forget",
     "layout",
-    "linear_before_reset",
+    "output_sequence",
 ];
 
 /// A layer of one node, and where it is.
@@ -94,32 +94,39 @@ pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<Fou
         }
     }
     name(scopes, &mut found);
-    for k in 0..found.len() {
-        found[k].above =
-            below(scopes, &found, k).filter(|below| joins(&found[*below].layer, &found[k].layer));
+    if found.len() > 1 {
+        let uses = scopes.uses();
+        let places = found.iter().enumerate();
+        let places = places
+            .map(|(k, of)| ((of.scope, std::ptr::from_ref(of.node)), k))
+            .collect();
+        for k in 0..found.len() {
+            let below = below(scopes, &found, k, &uses, &places);
+            found[k].above = below.filter(|below| joins(&found[*below].layer, &found[k].layer));
+        }
     }
     join(found)
 }
 
 /// Gives layers the names of their nodes, with their graph's before them where these are not the only ones.
 fn name(scopes: &Scopes, found: &mut [Found]) {
-    let titles: Vec<_> = found
-        .iter()
-        .map(|of| graph::title(of.node).to_string())
-        .collect();
-    for (k, of) in found.iter_mut().enumerate() {
-        let same = |other: &&String| **other == titles[k];
-        of.layer.name = match titles.iter().filter(same).count() {
-            1 => titles[k].clone(),
-            _ => format!("{}{}", scopes.all[of.scope].path, titles[k]),
-        };
+    let mut titles = HashMap::new();
+    for of in found.iter() {
+        *titles.entry(graph::title(of.node)).or_insert(0) += 1;
     }
-    for k in 0..found.len() {
-        let name = found[k].layer.name.clone();
-        let before = found[..k].iter().filter(|of| of.layer.name == name).count();
-        if before > 0 {
-            found[k].layer.name = format!("{name} ({})", before + 1);
-        }
+    let mut names = HashMap::new();
+    for of in found {
+        let title = graph::title(of.node);
+        let name = match titles[title] {
+            1 => title.to_string(),
+            _ => format!("{}{title}", scopes.all[of.scope].path),
+        };
+        let number = names.entry(name.clone()).or_insert(0);
+        *number += 1;
+        of.layer.name = match number {
+            1 => name,
+            number => format!("{name} ({number})"),
+        };
     }
 }
 
@@ -210,7 +217,13 @@ enum Given {
 }
 
 /// The layer whose output, with time, batch and features where they belong, is the input of layer `k` and of nothing else.
-fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<usize> {
+fn below<'a>(
+    scopes: &mut Scopes<'a>,
+    found: &[Found<'a>],
+    k: usize,
+    uses: &HashMap<(usize, &'a str), usize>,
+    places: &HashMap<(usize, *const Node), usize>,
+) -> Option<usize> {
     let scope = found[k].scope;
     let mut name = &**found[k].node.input.first()?;
     let mut between = vec![];
@@ -218,13 +231,10 @@ fn below<'a>(scopes: &mut Scopes<'a>, found: &[Found<'a>], k: usize) -> Option<u
         let (at, Origin::Node(own, node, 0)) = scopes.find(scope, name).ok()? else {
             return None;
         };
-        if at != scope || scopes.uses(scope, own) != 1 || between.len() > 8 {
+        if at != scope || uses.get(&(scope, own)) != Some(&1) || between.len() > 8 {
             return None;
         }
-        match found
-            .iter()
-            .position(|of| std::ptr::eq(of.node, node) && of.scope == scope)
-        {
+        match places.get(&(scope, std::ptr::from_ref(node))).copied() {
             Some(below) if below < k => break (below, own),
             Some(_) => return None,
             None => between.push(node),
@@ -617,12 +627,15 @@ impl<'s, 'a> Said<'s, 'a> {
             let what = format!("{} of {}", self.node.op_type, self.node.domain);
             self.refuse("operator", what);
         }
-        let unknown = self.node.attribute.iter().map(|attribute| &*attribute.name);
-        // (Version 1 says whether there is a Y.)
-        let mut unknown =
-            unknown.filter(|name| !KNOWN.contains(name) && *name != "output_sequence");
-        if let Some(name) = unknown.next().filter(|_| operator != Operator::Other) {
-            self.refuse(name, "(an attribute that ONNX doesn't have)");
+        let own = match operator {
+            Operator::Gru => "linear_before_reset",
+            Operator::Rnn => "",
+            _ => "input_forget",
+        };
+        let mut names = self.node.attribute.iter().map(|attribute| &*attribute.name);
+        let unknown = names.find(|name| !COMMON.contains(name) && *name != own);
+        if let Some(name) = unknown.filter(|_| operator != Operator::Other) {
+            self.refuse(name, "(an attribute that the operator doesn't have)");
         }
         let direction = self.direction();
         let directions = direction.count();

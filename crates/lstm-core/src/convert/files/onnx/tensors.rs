@@ -15,6 +15,8 @@ pub struct Tensors<'a> {
     pub skipped: Vec<String>,
     /// The entries of values.
     names: HashMap<(usize, &'a str), String>,
+    /// The last number after each name that several tensors have.
+    numbers: HashMap<String, usize>,
     folder: Arc<Folder>,
 }
 
@@ -26,6 +28,7 @@ impl<'a> Tensors<'a> {
             entries: BTreeMap::new(),
             skipped: vec![],
             names: HashMap::new(),
+            numbers: HashMap::new(),
             folder,
         };
         for scope in 0..scopes.all.len() {
@@ -71,12 +74,15 @@ impl<'a> Tensors<'a> {
 
     fn insert(&mut self, scopes: &Scopes<'a>, scope: usize, name: &'a str, entry: Entry) {
         let path = &scopes.all[scope].path;
-        let names = [name.to_string(), format!("{path}{name}")].into_iter();
-        let numbered = (2..).map(|k| format!("{path}{name} ({k})"));
-        let mut free = names
-            .chain(numbered)
-            .filter(|name| !self.entries.contains_key(name));
-        let own = free.next().expect("numbers have no end");
+        let mut own = name.to_string();
+        if self.entries.contains_key(&own) {
+            own = format!("{path}{name}");
+        }
+        while self.entries.contains_key(&own) {
+            let number = self.numbers.entry(format!("{path}{name}")).or_insert(1);
+            *number += 1;
+            own = format!("{path}{name} ({number})");
+        }
         self.entries.insert(own.clone(), entry);
         self.names.insert((scope, name), own);
     }
