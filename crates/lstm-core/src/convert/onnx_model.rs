@@ -104,9 +104,14 @@ pub fn write_onnx(
     let path = path.as_ref();
     let mut model = Builder::default();
     for (k, (name, layer)) in layers.iter().enumerate() {
-        let added = match layers[..k].iter().any(|(other, _)| other == name) {
+        // (The layers of a stack have numbers behind its name.)
+        let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'));
+        let mut others = layers[..k].iter();
+        let taken =
+            others.any(|(other, _)| other == name || within(other, name) || within(name, other));
+        let added = match taken {
             true => Err(Difference::new(
-                "there is another of this name",
+                "there is another of this name, or of one that is a part of it",
                 "give each its own",
             )),
             false => layer.add_to(&mut model, name),
@@ -421,7 +426,7 @@ impl Builder {
         }
         made.attribute.append(&mut attributes);
         self.nodes.all.push(made);
-        let [y, turned, own] = [name("Y"), name("Y.turned"), name("output")];
+        let [y, turned, own] = [name("Y"), name("Y.turned"), name("outputs")];
         match cells.len() {
             1 => {
                 self.nodes.constant(&name("axis"), &[1]);

@@ -333,7 +333,7 @@ impl Written {
             let state = (k > 0).then_some(state);
             let before = state.as_ref().map(|state| state.map(|tensor| tensor));
             let (y, after) = layer.forward_with(x.clone(), state, &Default::default());
-            self.results(name, k, x, y, "layer", before, after);
+            self.results(name, k, x, y, "layer.", before, after);
         }
         let weights = Weights::read(&path).unwrap();
         let layers = weights.recurrent_layers();
@@ -358,7 +358,7 @@ impl Written {
         let mut add = |when: &str, state: Vec<Tensor<D>>| {
             for (letter, tensor) in ["h", "c"].into_iter().zip(state) {
                 let tensor: Tensor<3> = tensor.unsqueeze();
-                weights.insert(format!("{layer}.{when}_{letter}"), tensor.into_data());
+                weights.insert(format!("{layer}{when}_{letter}"), tensor.into_data());
             }
         };
         add("final", after.tensors());
@@ -606,26 +606,22 @@ impl Written {
         let layers = weights.recurrent_layers();
         let found = layers.only().unwrap();
         assert_near(name, run(found, &weights, x.clone()), y.clone());
-        self.results(name, 0, x, y, "layer", None::<L::State>, after);
+        self.results(name, 0, x, y, "layer.", None::<L::State>, after);
     }
 
-    /// A layer with `batch_first` off; what is read has it on.
+    /// A layer without a name, with `batch_first` off; what is read has it on.
     fn time_major(&mut self) {
         let config = BiGruConfig::new(3, 5, true).with_batch_first(false);
         let layer = drawn(config.init(&device()));
-        self.add_near_time_major("time_major", layer);
-    }
-
-    fn add_near_time_major(&mut self, name: &str, layer: BiGru) {
-        let path = self.directory.path().join(format!("{name}.onnx"));
-        write_onnx(&path, &[("layer", &layer)]).unwrap();
+        let path = self.directory.path().join("time_major.onnx");
+        write_onnx(&path, &[("", &layer)]).unwrap();
         let x = Tensor::random([5, 2, 3], Distribution::Normal(0.0, 1.0), &device());
         let (y, after) = layer.forward(x.clone(), None);
         let weights = Weights::read(&path).unwrap();
         let read: BiGru = load(&weights.recurrent_layers()[0], &weights);
         let (again, _) = read.forward(x.clone().swap_dims(0, 1), None);
-        assert_near(name, again.swap_dims(0, 1), y.clone());
-        self.results(name, 0, x, y, "layer", None::<Tensor<3>>, after);
+        assert_near("time_major", again.swap_dims(0, 1), y.clone());
+        self.results("time_major", 0, x, y, "", None::<Tensor<3>>, after);
     }
 
     /// Two layers of different kinds, and two of one kind that are read as a stack.
@@ -643,7 +639,7 @@ impl Written {
             0,
             x.clone(),
             y.clone(),
-            "encoder",
+            "encoder.",
             None::<burn::nn::LstmState<3>>,
             after,
         );
@@ -703,6 +699,8 @@ fn what_onnx_has_not_is_named() {
     assert!(text.contains("layer b: it reads 3 features"), "{text}");
     let text = message(write_onnx(&path, &[("a", &one), ("a", &two)]));
     assert!(text.contains("another of this name"), "{text}");
+    let text = message(write_onnx(&path, &[("a", &one), ("a.0", &two)]));
+    assert!(text.contains("a part of it"), "{text}");
     assert!(message(write_onnx(&path, &[])).contains("names of 1 layers"));
     let nowhere = directory.path().join("no/model.onnx");
     let error = write_onnx(&nowhere, &[("a", &one)]).unwrap_err();
@@ -730,4 +728,16 @@ fn float_types_come_back() {
             (name, vec![1, 20, 3])
         );
     }
+}
+
+/// A model of elsewhere, with what ONNX Runtime made of it.
+#[test]
+fn outputs_of_a_bare_node_are_onnx_runtimes() {
+    let weights = Weights::read(committed("wild/lstm.onnx")).unwrap();
+    let of = |name| Tensor::<3>::from_data(stored("wild/lstm.onnx.safetensors", name), &device());
+    let layer: Lstm = load(&weights.recurrent_layers()[0], &weights);
+    let (y, state) = layer.forward(of("x"), None);
+    assert_near("y", y, of("y"));
+    assert_near("h", state.hidden.unsqueeze(), of("h"));
+    assert_near("c", state.cell.unsqueeze(), of("c"));
 }
