@@ -48,6 +48,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
     Devices,
+    /// List the recurrent layers in a file of weights: PyTorch's, Keras', NumPy's or safetensors
+    Weights(WeightsArgs),
     /// Lend a device of this machine to trainings elsewhere, over a network that is trusted (nothing is
     /// encrypted, and nobody is asked for a password)
     Serve(ServeArgs),
@@ -271,6 +273,18 @@ pub struct InspectArgs {
     pub units: usize,
 
     /// Print everything as JSON on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `weights`.
+#[derive(Args, Debug)]
+pub struct WeightsArgs {
+    /// The file, of any format; its content tells which
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Print layers, tensors and what was skipped as JSON on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
 }

@@ -28,12 +28,14 @@ mod sweep;
 mod task;
 mod train;
 mod unroll;
+mod weights;
 
 use anyhow::{Context, Result, ensure};
 use burn::train::Interrupter;
 use clap::Parser;
 use cli::{
     BenchArgs, Cli, Command, EvalArgs, InspectArgs, ReportArgs, RunArgs, ServeArgs, SweepArgs,
+    WeightsArgs,
 };
 use config::{Cells, Overrides, Settings};
 use run::Show;
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect(args),
         Some(Command::Bench(args)) => bench(args),
         Some(Command::Serve(args)) => serve(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Weights(args)) => weights(args),
         Some(Command::Devices) => report::print(&device::list()).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
@@ -195,6 +198,15 @@ fn inspect(args: InspectArgs) -> Result<ExitCode> {
     report::print(&match args.json {
         true => serde_json::to_string(&inspection)?,
         false => inspection.picture(args.units),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn weights(args: WeightsArgs) -> Result<ExitCode> {
+    let contents = weights::contents(&args.file)?;
+    report::print(&match args.json {
+        true => serde_json::to_string(&contents)?,
+        false => contents.text(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -703,3 +703,47 @@ fn no_adapter_is_a_clear_error() {
     assert_success(&listed);
     assert!(text(&listed.stdout).contains("auto      device: flex, the CPU (wgpu finds no GPU)"));
 }
+
+#[test]
+fn weights_lists_the_layers_of_a_file() {
+    let file = |name: &str| {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lstm-core/tests/weights/wild/"
+        );
+        format!("{folder}{name}")
+    };
+    let path = file("objects.pt");
+    let table = output(&["weights", &path]);
+    assert_success(&table);
+    let table = text(&table.stdout);
+    for word in [
+        "state_dict.module._orig_mod.rnn",
+        "LSTM",
+        "bidirectional",
+        "LstmStack",
+    ] {
+        assert!(table.contains(word), "{table}");
+    }
+    assert!(
+        table.contains("skipped: optimizer (torch.optim.adam.Adam)"),
+        "{table}"
+    );
+
+    let json = output(&["weights", &path, "--json"]);
+    assert_success(&json);
+    let contents: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let layer = &contents["layers"][0];
+    assert_eq!(layer["cell"], "Lstm");
+    assert_eq!(layer["d_hidden"], 4);
+    assert_eq!(layer["layers"], 2);
+    assert_eq!(layer["dtype"], "F32");
+
+    let none = output(&["weights", &file("wild_torch.safetensors")]);
+    assert_success(&none);
+    assert!(text(&none.stdout).contains("no recurrent layers"));
+    assert_error(
+        &["weights", &file("refused_no_tensors.pkl")],
+        "a pickle without tensors",
+    );
+}

@@ -112,6 +112,8 @@ mod files;
 mod found;
 mod keras;
 mod layers;
+#[cfg(feature = "store")]
+mod models;
 mod onnx;
 #[cfg(feature = "onnx")]
 mod onnx_model;
@@ -130,6 +132,8 @@ pub use found::{
     Activations, Direction, FoundCell, FoundLayer, LoadFound, RecurrentLayers, Source, Stated,
 };
 pub use keras::Keras;
+#[cfg(feature = "store")]
+pub use models::{load_pytorch, store_pytorch};
 pub use onnx::{Onnx, OnnxNames};
 #[cfg(feature = "onnx")]
 pub use onnx_model::{OnnxLayer, write_onnx};

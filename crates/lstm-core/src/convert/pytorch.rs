@@ -92,6 +92,12 @@ impl PyTorchNames {
         (0..layers * directions).map(of_layer).collect()
     }
 
+    /// All that a cell may have.
+    #[cfg(feature = "store")]
+    pub(super) fn all(&self) -> [String; 5] {
+        KINDS.map(|kind| self.name(kind))
+    }
+
     fn name(&self, parameter: &str) -> String {
         let layer = self.layer.map(|layer| format!("_l{layer}"));
         let reverse = if self.reverse { "_reverse" } else { "" };
@@ -172,7 +178,7 @@ impl PyTorchNames {
 }
 
 /// The name of the tensor that another of this name is, or of which it is a part: `weight_hh_l0` of `weight_hh_l0_g`.
-fn whole(name: &str) -> String {
+pub(super) fn whole(name: &str) -> String {
     if let Some((path, part)) = name.split_once("parametrizations.") {
         let parameter = part.split('.').next().unwrap_or_default();
         return format!("{path}{parameter}");
@@ -512,7 +518,11 @@ fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
 }
 
 /// Fails if a tensor is missing that a cell needs.
-fn check_there(weights: &Weights, names: &PyTorchNames, sizes: &Sizes) -> Result<(), WeightError> {
+pub(super) fn check_there(
+    weights: &Weights,
+    names: &PyTorchNames,
+    sizes: &Sizes,
+) -> Result<(), WeightError> {
     let (width, d_output) = (sizes.width(), sizes.d_output);
     for (needed, name, shape) in [
         (true, names.input_weight(), &[width, sizes.d_input][..]),
@@ -536,13 +546,12 @@ fn check_there(weights: &Weights, names: &PyTorchNames, sizes: &Sizes) -> Result
     Ok(())
 }
 
-/// Loads a cell whose tensors are there.
-fn load<C: PackedCell>(
-    cell: &mut C,
+/// A cell's weights, whose tensors are there.
+pub(super) fn read(
     weights: &Weights,
     names: &PyTorchNames,
     sizes: &Sizes,
-) -> Result<(), WeightError> {
+) -> Result<Packed, WeightError> {
     let (width, d_output) = (sizes.width(), sizes.d_output);
     let matrix = |name: String, rows, columns| {
         let values = weights.values(&name, &[rows, columns], sizes.dtype)?;
@@ -563,15 +572,14 @@ fn load<C: PackedCell>(
         }
         false => (None, None),
     };
-    cell.set_packed(Packed {
+    Ok(Packed {
         input_weight,
         recurrent_weight,
         bias,
         candidate_bias,
         projection,
         peepholes: None,
-    });
-    Ok(())
+    })
 }
 
 fn store<C: PackedCell>(
@@ -579,8 +587,13 @@ fn store<C: PackedCell>(
     weights: &mut Weights,
     names: &PyTorchNames,
 ) -> Result<(), WeightError> {
-    let sizes = sizes(cell)?;
-    let (width, dtype, packed) = (sizes.width(), sizes.dtype, cell.packed());
+    write(cell.packed(), weights, names, &sizes(cell)?);
+    Ok(())
+}
+
+/// Adds a cell's weights.
+pub(super) fn write(packed: Packed, weights: &mut Weights, names: &PyTorchNames, sizes: &Sizes) {
+    let (width, dtype) = (sizes.width(), sizes.dtype);
     let mut matrix = |name: String, values: Vec<f64>, rows, columns| {
         let values = packed::transpose(&values, rows);
         packed::insert(weights, name, values, &[rows, columns], dtype);
@@ -597,7 +610,6 @@ fn store<C: PackedCell>(
         packed::insert(weights, names.input_bias(), bias, &[width], dtype);
         packed::insert(weights, names.recurrent_bias(), second, &[width], dtype);
     }
-    Ok(())
 }
 
 /// Fails unless the layers could be those of one module: PyTorch's differ in what they read only.
@@ -683,7 +695,10 @@ fn load_cells<C: PackedCell>(
         check_whole(weights, names)?;
     }
     let mut cells = cells.into_iter().zip(names).zip(&all);
-    cells.try_for_each(|((cell, names), sizes)| load(cell, weights, names, sizes))
+    cells.try_for_each(|((cell, names), sizes)| {
+        cell.set_packed(read(weights, names, sizes)?);
+        Ok(())
+    })
 }
 
 fn store_layers<L: Layers>(

@@ -2,6 +2,7 @@
 
 use super::WeightError;
 use super::packed::sum;
+use crate::module;
 use burn::module::{Module, ModuleVisitor, Param, Parameter};
 use burn::store::burn_pack::Tensor as Stored;
 use burn::store::{HalfPrecisionAdapter, ModuleSnapshot, ModuleStore, bridge};
@@ -79,9 +80,8 @@ pub fn load_burn_nn<M: Module>(
     let mut stored = stored
         .map_err(|error| unreadable("of any name", error))?
         .clone();
-    let mut wanted = Wanted::default();
-    model.visit(&mut wanted);
-    let wanted = wanted.tensors;
+    let wanted = Wanted::of(model).into_iter();
+    let wanted: Vec<_> = wanted.map(|wanted| (wanted.name(), wanted.shape)).collect();
     let names: BTreeSet<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     let mut tensors = vec![];
     for (name, expected) in &wanted {
@@ -128,43 +128,73 @@ pub fn load_burn_nn<M: Module>(
     }
 }
 
-/// The paths of a model's tensors, and the shapes in which they are stored. (burn-store's collector draws them all.)
-#[derive(Default)]
-struct Wanted {
-    path: Vec<String>,
-    tensors: Vec<(String, Vec<usize>)>,
+/// A model's tensor: where it is, and as what it is stored.
+pub(super) struct Wanted {
+    pub path: Vec<String>,
+    /// Of what modules each step of the path is a field, as Burn names them: `Struct:Linear`, `Vec`.
+    pub containers: Vec<String>,
+    pub shape: Vec<usize>,
+    /// The type of its values, if they are floats.
+    pub dtype: Option<DType>,
 }
 
 impl Wanted {
-    fn add<T: Parameter>(&mut self, param: &Param<T>) {
+    /// Those of a model. (burn-store's collector draws them all.)
+    pub fn of(model: &impl Module) -> Vec<Self> {
+        let mut collect = Collect::default();
+        model.visit(&mut collect);
+        collect.wanted
+    }
+
+    pub fn name(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+#[derive(Default)]
+struct Collect {
+    path: Vec<String>,
+    containers: Vec<String>,
+    wanted: Vec<Wanted>,
+}
+
+impl Collect {
+    fn add<T: Parameter>(&mut self, param: &Param<T>, dtype: Option<DType>) {
         let shape = match param.is_initialized() {
             // As its mapper saves it.
             true => param.transform_for_save().lazy_shape(),
             false => param.lazy_shape(),
         };
-        self.tensors.push((self.path.join("."), shape.to_vec()));
+        self.wanted.push(Wanted {
+            path: self.path.clone(),
+            containers: self.containers.clone(),
+            shape: shape.to_vec(),
+            dtype,
+        });
     }
 }
 
-impl ModuleVisitor for Wanted {
-    fn enter_module(&mut self, name: &str, _container: &str) {
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, container: &str) {
         self.path.push(name.to_string());
+        self.containers.push(container.to_string());
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
         self.path.pop();
+        self.containers.pop();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.add(param);
+        self.add(param, Some(module::dtype(param)));
     }
 
     fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.add(param);
+        self.add(param, None);
     }
 
     fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.add(param);
+        self.add(param, None);
     }
 }
 
@@ -257,7 +287,7 @@ fn joined(
     Ok(Some(data.convert_dtype(dtype)))
 }
 
-fn unreadable(name: &str, error: impl ToString) -> WeightError {
+pub(super) fn unreadable(name: &str, error: impl ToString) -> WeightError {
     WeightError::Data {
         origin: ORIGIN.into(),
         name: name.into(),

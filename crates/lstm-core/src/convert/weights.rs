@@ -116,7 +116,7 @@ impl Element {
     }
 
     /// The float type, if `target` holds every value of it.
-    fn exact_in(&self, target: DType) -> Option<DType> {
+    pub(super) fn exact_in(&self, target: DType) -> Option<DType> {
         match (self.float()?, target) {
             (from, to) if from == to => Some(from),
             (from, DType::F64) => Some(from),
@@ -218,6 +218,20 @@ impl Weights {
         }
         self.tensors.insert(to, entry);
         Ok(())
+    }
+
+    /// The tensors under a path, by their names below it: those of a model in a checkpoint, `state_dict.module` say.
+    pub fn under(&self, path: &str) -> Self {
+        let path = format!("{}.", path.trim_end_matches('.'));
+        let below = self.tensors.iter().filter_map(|(name, entry)| {
+            let name = name.strip_prefix(&path)?;
+            Some((name.to_string(), entry.clone()))
+        });
+        Self {
+            origin: self.origin.clone(),
+            tensors: below.collect(),
+            ..Self::default()
+        }
     }
 
     /// Keeps the tensors whose names the function is true of.

@@ -115,6 +115,13 @@ def checkpoints():
     save("objects.pt", checkpoint, model.rnn)
     save("objects_legacy.pth.tar", checkpoint, model.rnn, _use_new_zipfile_serialization=False)
     save("protocol_5.pt", checkpoint, model.rnn, pickle_protocol=5)
+    model = Tagger(nn.GRU(I, H, num_layers=2, bidirectional=True, batch_first=True))
+    for _ in range(3):  # statistics
+        model(torch.randn(8, T, I))
+    checkpoint = {"state_dict": nn.DataParallel(model).state_dict()}
+    save("tagger.pt", checkpoint, model.rnn)
+    with torch.no_grad():
+        EXPECTED["tagger.pt/logits"] = model.eval()(EXPECTED["tagger.pt/x"])
     model = Tagger(nn.GRU(I, H, batch_first=True))
     save("dataclass.pt", TrainState(7, model.state_dict(), Vocabulary()), model.rnn)
     save("list.pt", [{"epoch": 1}, Pair(3, model.state_dict())], model.rnn)

@@ -1,15 +1,17 @@
 //! Files of PyTorch and NumPy as people have them (see wild_torch.py): their layer is found, whatever is around it, and gives
 //! what it gave there.
 
-use super::{committed, device, message};
-use burn::tensor::{DType, FloatDType, Tensor, TensorData, Tolerance};
+use super::{assert_same_module, committed, device, message};
+use burn::module::Module;
+use burn::nn::{BatchNorm, BatchNormConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData, Tolerance, s};
 use lstm_core::Nonlinearity;
 use lstm_core::convert::{
-    Direction, FoundCell, FoundLayer, LoadFound, PyTorch, PyTorchNames, Source, Weights,
+    self, Direction, FoundCell, FoundLayer, LoadFound, PyTorch, PyTorchNames, Source, Weights,
 };
 use lstm_core::{
-    BiGru, BiLstm, BiRnn, GruCell, GruStack, Lstm, LstmCell, LstmConfig, LstmStack, LstmpCell,
-    Recurrent, RecurrentStack, Rnn, RnnStack,
+    BiGru, BiLstm, BiRnn, GruCell, GruStack, GruStackConfig, Lstm, LstmCell, LstmConfig, LstmStack,
+    LstmpCell, Recurrent, RecurrentStack, Rnn, RnnStack,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -375,4 +377,87 @@ fn shards_are_read_by_their_index() {
     ] {
         assert!(message(write(map)).contains(what), "{map}");
     }
+}
+
+/// As it is in wild_torch.py.
+#[derive(Module, Debug)]
+struct Tagger {
+    embed: Embedding,
+    rnn: GruStack,
+    norm: BatchNorm,
+    head: Linear,
+}
+
+impl Tagger {
+    fn new() -> Self {
+        let rnn = GruStackConfig::new(3, 4, 2, true).with_bidirectional(true);
+        Self {
+            embed: EmbeddingConfig::new(7, 3).init(&device()),
+            rnn: rnn.init(&device()),
+            norm: BatchNormConfig::new(8).init(&device()),
+            head: LinearConfig::new(8, 2).init(&device()),
+        }
+    }
+
+    fn forward(&self, x: Tensor<3>) -> Tensor<2> {
+        let (y, _) = self.rnn.forward(x, None);
+        let last = y.slice(s![.., -1, ..]).squeeze_dim(1);
+        self.head.forward(self.norm.forward::<2>(last))
+    }
+}
+
+/// A whole model, with what isn't recurrent, from a checkpoint of PyTorch and back.
+#[test]
+fn a_whole_model_comes_and_goes() {
+    let of = read("wild_torch.safetensors");
+    let (x, logits) = (
+        expected(&of, "tagger.pt/x"),
+        expected::<2>(&of, "tagger.pt/logits"),
+    );
+    let weights = read("tagger.pt").under("state_dict.module");
+    let mut model = Tagger::new();
+    convert::load_pytorch(&mut model, &weights).unwrap();
+    assert_near("model", model.forward(x), logits);
+
+    let mut back = weights.clone();
+    convert::store_pytorch(&model, &mut back).unwrap();
+    assert!(back.names().eq(weights.names()));
+    for name in weights.names().filter(|name| !name.contains("rnn.bias")) {
+        assert_eq!(back.tensor(name), weights.tensor(name), "{name}");
+    }
+    assert_eq!(bytes(&back, "norm.num_batches_tracked"), 3i64.to_ne_bytes());
+    let mut again = Tagger::new();
+    convert::load_pytorch(&mut again, &back).unwrap();
+    assert_same_module(again, model.clone());
+    let mut new = Weights::new();
+    convert::store_pytorch(&model, &mut new).unwrap();
+    assert!(new.names().eq(weights.names()));
+    assert_eq!(bytes(&new, "norm.num_batches_tracked"), 0i64.to_ne_bytes());
+
+    let mut load = |change: &dyn Fn(&mut Weights)| {
+        let mut changed = weights.clone();
+        change(&mut changed);
+        message(convert::load_pytorch(&mut model, &changed))
+    };
+    let text = load(&|weights| drop(weights.remove("rnn.bias_hh_l1")));
+    assert!(
+        text.contains("tensor rnn.bias_hh_l1 [12] is missing"),
+        "{text}"
+    );
+    let text = load(&|weights| drop(weights.remove("norm.weight")));
+    assert!(
+        text.contains("tensor norm.gamma [8] is missing; there are"),
+        "{text}"
+    );
+    let text = load(&|weights| weights.insert("head.scale", TensorData::from([1f32])));
+    assert!(text.contains("no place for tensor head.scale"), "{text}");
+    let text = load(&|weights| weights.insert("head.weight", TensorData::zeros::<f32, _>([8, 2])));
+    assert!(
+        text.contains("head.weight must be [8, 2], got [2, 8]"),
+        "{text}"
+    );
+    let text = load(&|weights| weights.insert("head.bias", TensorData::zeros::<f64, _>([2])));
+    assert!(text.contains("head.bias must be F32"), "{text}");
+    let whole = read("tagger.pt");
+    assert!(message(convert::load_pytorch(&mut model, &whole)).contains("is missing"));
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "pytorch")]
 mod archive;
+#[cfg(any(feature = "safetensors", feature = "pytorch"))]
+mod index;
 #[cfg(feature = "keras")]
 mod keras;
 #[cfg(feature = "pytorch")]
@@ -26,8 +28,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Safetensors,
-    /// The index of several safetensors files.
-    SafetensorsIndex,
+    /// The index of several files of safetensors or of PyTorch.
+    Index,
     /// What `torch.save` writes, in any of its formats.
     PyTorch(Container),
     TorchScript,
@@ -64,7 +66,7 @@ impl Kind {
         let read = |what, feature| (what, Some(feature), "`Weights::read` reads it");
         match self {
             Self::Safetensors => read("a safetensors file", "safetensors"),
-            Self::SafetensorsIndex => read("an index of safetensors files", "safetensors"),
+            Self::Index => read("an index of weight files", "safetensors"),
             Self::PyTorch(_) => read("a file of `torch.save`", "pytorch"),
             Self::TorchScript => read("a TorchScript archive", "pytorch"),
             Self::Pickle => read("a pickle", "pytorch"),
@@ -163,8 +165,8 @@ fn text_kind(path: &Path, start: &[u8]) -> io::Result<Option<Kind>> {
     File::open(path)?.take(MAX_INDEX).read_to_end(&mut text)?;
     let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
     Ok(match has(b"\"weight_map\"") {
-        true if has(b".safetensors\"") => Some(Kind::SafetensorsIndex),
         true if has(b".weights.h5\"") => Some(Kind::KerasIndex),
+        true => Some(Kind::Index),
         _ => Some(Kind::Other(
             "JSON",
             "it is no index of weight files: give the file of the weights",
@@ -214,7 +216,8 @@ impl Weights {
     ///
     /// | file | feature |
     /// | --- | --- |
-    /// | safetensors, and the index of several | `safetensors` |
+    /// | safetensors | `safetensors` |
+    /// | the index of several files of safetensors or of PyTorch | that of the files |
     /// | `torch.save` of any version, TorchScript, pickles of NumPy arrays, `.npy`, `.npz` | `pytorch` |
     /// | Keras' `.weights.h5`, `.h5`, `.keras` | `keras` |
     /// | ONNX models, with files beside them | `onnx` |
@@ -231,7 +234,9 @@ impl Weights {
         let kind = kind(path).map_err(|error| io_error(path, error))?;
         match kind.ok_or_else(|| format_error(path, FORMAT, unknown))? {
             #[cfg(feature = "safetensors")]
-            Kind::Safetensors | Kind::SafetensorsIndex => Self::read_safetensors(path),
+            Kind::Safetensors => Self::read_safetensors(path),
+            #[cfg(any(feature = "safetensors", feature = "pytorch"))]
+            Kind::Index => Self::read_shards(path),
             #[cfg(feature = "pytorch")]
             Kind::PyTorch(_) | Kind::TorchScript | Kind::Pickle => Self::read_pytorch(path),
             #[cfg(feature = "pytorch")]

@@ -70,12 +70,17 @@ impl Weights {
                         (Ok(pickle), storages)
                     }
                 };
-                let pickle = pickle.map_err(|message| garbled(format!("no pickle: {message}")))?;
-                if let Some((module, _)) = foreign_format(&pickle) {
-                    return Err(garbled(format!(
-                        "it is {module}'s: load it there and save it with `pickle.dump` or `numpy.savez`"
-                    )));
-                }
+                let pickle = pickle.map_err(|message| {
+                    // Whose arrays are between the instructions of the pickle.
+                    let joblib = b"joblib.numpy_pickle";
+                    garbled(
+                        match file.windows(joblib.len()).any(|part| part == joblib) {
+                            true => "it is joblib's: load it there and save it with `numpy.savez`"
+                                .into(),
+                            false => format!("no pickle: {message}"),
+                        },
+                    )
+                })?;
                 collect(&mut weights, "", &pickle, storages);
                 kind.about().0
             }
@@ -111,14 +116,6 @@ fn is_content(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
     )
-}
-
-/// The library whose own format lies around the arrays of a pickle.
-fn foreign_format(pickle: &Pickle) -> Option<(&str, &str)> {
-    let mut globals = (0..pickle.nodes.len()).filter_map(|k| pickle.global(Value::Node(k)));
-    globals
-        .find(|(module, _)| module.starts_with("joblib."))
-        .map(|(_, name)| ("joblib", name))
 }
 
 /// An archive's pickles, and the storages beside them.
@@ -198,6 +195,7 @@ type ReadPart = Arc<dyn Fn(usize, usize) -> io::Result<Vec<u8>> + Send + Sync>;
 /// The bytes of several tensors.
 #[derive(Clone)]
 struct Storage {
+    key: String,
     /// The type of its values, unless it is untyped.
     stored: Option<Stored>,
     /// Where what can be reached of it begins, and how many bytes that is.
@@ -212,6 +210,7 @@ impl Storage {
         read: impl Fn(usize, usize) -> io::Result<Vec<u8>> + Send + Sync + 'static,
     ) -> Self {
         Self {
+            key: String::new(),
             stored: None,
             start: 0,
             size,
@@ -330,8 +329,10 @@ struct Walk<'a> {
     opened: HashMap<usize, Result<Storage, String>>,
     /// Characters of names that may still be made.
     left: usize,
-    /// Tensors that have a name already.
-    named: HashSet<usize>,
+    /// Tensors that have a name already: storage, place in it, and shape.
+    named: HashSet<(String, usize, Vec<usize>)>,
+    /// The one that was looked at last.
+    last: Option<(String, usize, Vec<usize>)>,
     /// Objects of unknown classes, by where they are.
     unknown: Vec<(String, usize)>,
     /// Whether it is these that are visited.
@@ -366,6 +367,7 @@ impl<'a> Walk<'a> {
             opened: HashMap::new(),
             left: MAX_NAMES,
             named: HashSet::new(),
+            last: None,
             unknown: vec![],
             in_unknown: false,
         }
@@ -428,10 +430,10 @@ impl<'a> Walk<'a> {
             }
             Node::Call(call) => {
                 if let Some(entry) = self.tensor(value, 0) {
-                    self.add(path, k, entry, stated);
+                    self.add(path, entry, stated);
                 } else if let Some(array) = numpy::array(pickle, value) {
                     match array {
-                        Array::Numbers(entry) => self.add(path, k, entry, stated),
+                        Array::Numbers(entry) => self.add(path, entry, stated),
                         Array::Objects(shape, items) => match pickle.items(items) {
                             Some([only]) if shape.is_empty() => {
                                 self.visit(path, *only, stated, depth + 1);
@@ -514,12 +516,14 @@ impl<'a> Walk<'a> {
     fn add(
         &mut self,
         path: &str,
-        node: usize,
         entry: Result<Entry, String>,
         stated: Option<&Arc<Stated>>,
     ) {
         // An optimizer's parameters are the model's.
-        if !self.named.insert(node) && self.in_unknown {
+        if let Some(tensor) = self.last.take()
+            && !self.named.insert(tensor)
+            && self.in_unknown
+        {
             return;
         }
         if self.weights.tensors.len() >= MAX_TENSORS {
@@ -804,6 +808,7 @@ impl<'a> Walk<'a> {
         };
         let parts = pickle.size(offset).zip(sizes(shape)).zip(sizes(strides));
         let ((offset, shape), strides) = parts.ok_or("a tensor without sizes")?;
+        self.last = Some((storage.key, offset, shape.clone()));
         let view = View {
             stored,
             offset,
@@ -875,6 +880,7 @@ fn referred(pickle: &Pickle, storages: &Storages, value: Value) -> Result<Storag
     });
     let (start, size) = part.ok_or_else(|| format!("storage {key} is cut off"))?;
     Ok(Storage {
+        key,
         stored,
         start,
         size,

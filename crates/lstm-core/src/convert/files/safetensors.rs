@@ -2,17 +2,9 @@
 
 use super::{Kind, WeightError, Weights, check_kind, format_error, io_error, kind};
 use crate::convert::weights::{Element, Entry};
-use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::Arc;
-
-/// What beside the files themselves makes several of them one model: `model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
 
 /// As the errors name it.
 const FORMAT: &str = "safetensors";
@@ -26,15 +18,12 @@ impl Weights {
     /// If the file, or one that the index names, can't be read or is none.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
-        let fits = |kind| matches!(kind, Kind::Safetensors | Kind::SafetensorsIndex);
-        check_kind(path, FORMAT, fits)?;
-        match kind(path).map_err(|error| io_error(path, error))? {
-            Some(Kind::SafetensorsIndex) => Self::read_shards(path),
-            _ => Self::read_one(path),
+        check_kind(path, FORMAT, |kind| {
+            matches!(kind, Kind::Safetensors | Kind::Index)
+        })?;
+        if kind(path).map_err(|error| io_error(path, error))? == Some(Kind::Index) {
+            return Self::read_shards(path);
         }
-    }
-
-    fn read_one(path: &Path) -> Result<Self, WeightError> {
         let file = std::fs::read(path).map_err(|error| io_error(path, error))?;
         let garbled = |error| format_error(path, FORMAT, error);
         let (header, table) = safetensors::SafeTensors::read_metadata(&file).map_err(garbled)?;
@@ -50,34 +39,6 @@ impl Weights {
             let element = Element::named(&format!("{:?}", info.dtype));
             let entry = Entry::new(info.shape.clone(), element, cut);
             weights.tensors.insert(name, entry);
-        }
-        Ok(weights)
-    }
-
-    /// Those of the tensors that an index names, each from the file that it names.
-    fn read_shards(path: &Path) -> Result<Self, WeightError> {
-        let text = std::fs::read(path).map_err(|error| io_error(path, error))?;
-        let garbled = |message: String| format_error(path, "safetensors index", message);
-        let index: Index =
-            serde_json::from_slice(&text).map_err(|error| garbled(error.to_string()))?;
-        let mut weights = Self::from_file(path);
-        let names: BTreeSet<_> = index.weight_map.values().collect();
-        let mut shards = BTreeMap::new();
-        for name in names {
-            // Not elsewhere on the machine.
-            let mut parts = Path::new(name).components();
-            if !parts.all(|part| matches!(part, Component::Normal(_))) {
-                return Err(garbled(format!("{name} is not beside it")));
-            }
-            let shard = Self::read_one(&path.with_file_name(name))?;
-            shards.insert(name.as_str(), shard);
-        }
-        for (name, shard) in &index.weight_map {
-            let entry = shards
-                .get(shard.as_str())
-                .and_then(|shard| shard.tensors.get(name));
-            let entry = entry.ok_or_else(|| garbled(format!("{shard} has no tensor {name}")))?;
-            weights.tensors.insert(name.clone(), entry.clone());
         }
         Ok(weights)
     }
