@@ -264,6 +264,12 @@ def folding():
         nodes.append(h.make_node("DequantizeLinear", [f"{key}_q", f"{key}_scale", f"{key}_zero"], [key], axis=1))
     write(case, model(nodes + [case.node()], tensors))
 
+    case = Case("summed")
+    nodes = [h.make_node("Add", ["b", "c"], ["half"]), h.make_node("Mul", ["half", "two"], ["B"])]
+    tensors = raw(case)[:2] + [numpy_helper.from_array(case.weights["B"], "b"), numpy_helper.from_array(np.float32([[0.1]]), "c"),
+                               numpy_helper.from_array(np.float32(2), "two")]
+    write(case, model(nodes + [case.node()], tensors))
+
     case = Case("zero_bias")
     case.weights["B"] *= 0
     nodes = [h.make_node("ConstantOfShape", ["shape"], ["B"])]
@@ -401,7 +407,7 @@ def refused():
     case.weights["B"] = case.weights["B"][:, :-1]
     only(case, [case.node()], raw(case))
     case = Case("computed")
-    only(case, [h.make_node("Mul", ["W0", "W0"], ["W"]), case.node()], [numpy_helper.from_array(case.weights["W"], "W0")] + raw(case)[1:])
+    only(case, [h.make_node("Sin", ["W0"], ["W"]), case.node()], [numpy_helper.from_array(case.weights["W"], "W0")] + raw(case)[1:])
     case = Case("weight_input")
     only(case, [case.node()], raw(case)[1:], inputs=[info("W", T.FLOAT, [1, 4 * H, I])])
     case = Case("learned_state")

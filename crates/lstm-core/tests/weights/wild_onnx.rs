@@ -156,7 +156,7 @@ fn refusals_name_the_attribute() {
         ),
         ("odd_size", "hidden_size = 5, where R has 4"),
         ("odd_shape", "B = [1, 31], which must be [1, 32]"),
-        ("computed", "W = W, which is no constant: it is made by Mul"),
+        ("computed", "W = W, which is no constant: it is made by Sin"),
         ("weight_input", "W is an input of the model"),
         (
             "learned_state",

@@ -513,12 +513,7 @@ impl<'a> Walk<'a> {
         self.visit_items(path, pickle.items(call.arguments).unwrap_or_default(), 0);
     }
 
-    fn add(
-        &mut self,
-        path: &str,
-        entry: Result<Entry, String>,
-        stated: Option<&Arc<Stated>>,
-    ) {
+    fn add(&mut self, path: &str, entry: Result<Entry, String>, stated: Option<&Arc<Stated>>) {
         // An optimizer's parameters are the model's.
         if let Some(tensor) = self.last.take()
             && !self.named.insert(tensor)

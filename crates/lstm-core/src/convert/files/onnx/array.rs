@@ -395,7 +395,7 @@ impl Array {
             DataType::Int64 => bytes(numbers, |value| (value as i64).to_le_bytes()),
             DataType::Int32 => bytes(numbers, |value| (value as i32).to_le_bytes()),
             DataType::Bool => bytes(numbers, |value| [(value != 0.0).into()]),
-            _ => return Err(format!("a Cast to {}", name_of(dtype as i32))),
+            _ => return Err(format!("values of type {}", name_of(dtype as i32))),
         };
         Ok(Self {
             shape,
@@ -569,6 +569,32 @@ impl Array {
             steps.push(step);
         }
         self.pick(shape, &steps, 0, budget)
+    }
+
+    /// As `Add`, `Sub`, `Mul` and `Div`, each expanded to the other's shape.
+    pub fn combine(
+        &self,
+        operator: &str,
+        other: &Self,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
+        if self.dtype != other.dtype {
+            return Err(format!("{operator} of different types"));
+        }
+        // (Values in float64 on the way: to the nearest of the type, as if computed in it.)
+        let (a, b) = (
+            self.expand(&other.shape, budget)?,
+            other.expand(&self.shape, budget)?,
+        );
+        budget.spend(&a.shape, 32)?;
+        let pairs = a.numbers()?.into_iter().zip(b.numbers()?);
+        let numbers = pairs.map(|(a, b)| match operator {
+            "Add" => a + b,
+            "Sub" => a - b,
+            "Mul" => a * b,
+            _ => a / b,
+        });
+        Self::of_numbers(numbers.collect(), a.shape, self.dtype)
     }
 
     /// The slices at some places of an axis, which the shape of the places replaces.

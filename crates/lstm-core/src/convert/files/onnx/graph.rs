@@ -463,6 +463,10 @@ impl<'a> Scopes<'a> {
                 let to = to.map_err(|_| not_constant(node))?;
                 input(self, 0)?.cast(to, &mut self.budget)
             }
+            operator @ ("Add" | "Sub" | "Mul" | "Div") => {
+                let (a, b) = (input(self, 0)?, input(self, 1)?);
+                a.combine(operator, &b, &mut self.budget)
+            }
             "DequantizeLinear" => {
                 let (data, scale) = (input(self, 0)?, input(self, 1)?);
                 let zero = has(2).then(|| input(self, 2)).transpose()?;
