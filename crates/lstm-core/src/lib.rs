@@ -127,6 +127,11 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
+/// The guide of files of weights, likewise.
+#[cfg(all(doctest, feature = "store", feature = "safetensors"))]
+#[doc = include_str!("../../../docs/coming-from.md")]
+mod coming_from {}
+
 #[cfg(doctest)]
 mod misuse;
 

@@ -7,7 +7,7 @@
 use super::layers::Layers;
 use super::onnx::NodeNames;
 use super::packed::PackedCell;
-use super::{PyTorchNames, WeightError, Weights, keras, onnx, pytorch};
+use super::{PyTorchNames, WeightError, Weights, keras, native, onnx, pytorch};
 use crate::cell::{
     GruCell, GruCellConfig, LstmCell, LstmCellConfig, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
     PeepholeLstmCellConfig, RnnCell, RnnCellConfig,
@@ -27,6 +27,8 @@ pub enum Source {
     PyTorch,
     Keras,
     Onnx,
+    LstmCore,
+    BurnNn,
 }
 
 /// The cell of a [`FoundLayer`].
@@ -119,6 +121,8 @@ pub(super) enum Where {
     /// The names of each layer's node.
     #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     Onnx(Vec<NodeNames>),
+    /// What the names of each cell's parameters begin with.
+    Native(Vec<String>),
 }
 
 impl Where {
@@ -320,6 +324,10 @@ impl FoundLayer {
             Where::Keras(paths) => {
                 let mut cells = cells.into_iter().zip(paths);
                 cells.try_for_each(|(cell, path)| keras::load(cell, weights, path))
+            }
+            Where::Native(prefixes) => {
+                let mut cells = cells.into_iter().zip(prefixes);
+                cells.try_for_each(|(cell, prefix)| native::load(cell, weights, prefix))
             }
             Where::Onnx(nodes) => {
                 let mut layers = cells.chunks_mut(directions).zip(nodes);
@@ -754,9 +762,10 @@ impl Weights {
     /// Tensors alone don't say everything: see the table of each format in [`convert`](crate::convert).
     pub fn recurrent_layers(&self) -> RecurrentLayers {
         let mut layers = self.stated.clone();
-        // An ONNX model may still have PyTorch's tensors, of which it makes those of its nodes.
+        // An ONNX model may still have the tensors of the framework it is from, of which it makes those of its nodes.
         if !layers.iter().any(|layer| layer.source == Source::Onnx) {
             layers.extend(pytorch::find(self));
+            layers.extend(native::find(self));
         }
         RecurrentLayers {
             origin: self.origin.clone(),

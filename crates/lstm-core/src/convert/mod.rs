@@ -2,18 +2,46 @@
 //!
 //! # Weights
 //!
-//! [`Weights`] are named tensors, from a file or from memory. A layer of the right sizes takes its own
-//! out of them, and puts them in under the other's names:
+//! [`Weights`] are named tensors, from a file or from memory. [`Weights::read`] reads a file of any kind,
+//! [`Weights::recurrent_layers`] lists the recurrent layers that are in it, by whatever path, and each of them
+//! [loads](FoundLayer::load) as a layer of this library:
 //!
-//! | from and to | trait | files read | files written |
-//! | --- | --- | --- | --- |
-//! | PyTorch | [`PyTorch`] | `.pt`, `.pth` (feature `pytorch`), `.safetensors` | `.safetensors` |
-//! | Keras 3 | [`Keras`] | `.weights.h5` (feature `keras`); `.safetensors` of `scripts/keras_to_safetensors.py` | `.safetensors`; the script's `--back` turns it into `.weights.h5` |
-//! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] | `.onnx` (feature `onnx`), and a node's tensors | `.onnx` (`write_onnx`), and the tensors |
-//! | `burn::nn` | `From`, both ways | | |
-//! | a model with `burn::nn`'s layers | `load_burn_nn` (feature `store`) | all of burn-store | |
+//! ```no_run
+//! # fn main() -> Result<(), lstm_core::convert::WeightError> {
+//! # use burn::tensor::Device;
+//! use lstm_core::convert::Weights;
+//! use lstm_core::BiLstm;
 //!
-//! Reading and writing `.safetensors` is the feature `safetensors`. These features are off by default.
+//! let weights = Weights::read("checkpoint.pt")?;
+//! println!("{}", weights.recurrent_layers());
+//! let layer: BiLstm = weights.recurrent_layers().only()?.load(&weights, &Device::flex())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | feature | what to expect |
+//! | --- | --- | --- |
+//! | `.safetensors`, and the index of several | `safetensors` | all types go through; [written](Weights::write_safetensors), too |
+//! | `torch.save` of any version: state dicts, checkpoints, whole modules | `pytorch` | keys are joined by dots; what is no tensor is [skipped](Weights::skipped) |
+//! | `torch.jit.save`, frozen modules too | `pytorch` | parameters and buffers |
+//! | pickles of tensors or NumPy arrays, `.npy`, `.npz` | `pytorch` | nothing in a pickle is run |
+//! | Keras 3's `.weights.h5` | `keras` | names are paths in the file; `.safetensors` of `scripts/keras_to_safetensors.py` have the same, and its `--back` makes `.weights.h5` |
+//! | `.onnx`, with files beside it | `onnx` | the nodes' attributes are taken with their weights; what no layer follows is an error. `write_onnx` writes models |
+//! | all that burn-store reads | `store` | a model with `burn::nn`'s layers: `load_burn_nn` |
+//!
+//! These features are off by default. What a file doesn't state can't be found: the nonlinearity of an `nn.RNN` is in a saved
+//! module and not in a state dict, Keras' activations are in a model and not in a file of weights. Weight normalisation, pruning
+//! and weight drop of PyTorch are folded into the weights as they are read. A whole model of PyTorch, with what isn't recurrent,
+//! goes into a Burn module and back by `load_pytorch` and `store_pytorch` (feature `store`).
+//!
+//! A layer of the right sizes takes its weights by name, too, and puts them in under the other's names:
+//!
+//! | from and to | trait |
+//! | --- | --- |
+//! | PyTorch | [`PyTorch`] |
+//! | Keras 3 | [`Keras`] |
+//! | ONNX `LSTM`, `GRU`, `RNN` | [`Onnx`] |
+//! | `burn::nn` | `From`, both ways |
 //!
 //! ```no_run
 //! # #[cfg(feature = "safetensors")]
@@ -24,7 +52,6 @@
 //!
 //! // Python: safetensors.torch.save_file(model.state_dict(), "model.safetensors"), where
 //! // model.rnn = torch.nn.LSTM(8, 32, batch_first=True, bidirectional=True).
-//! // (What torch.save writes, `Weights::read_pytorch` reads, and `Weights::read_keras` .weights.h5.)
 //! let weights = Weights::read_safetensors("model.safetensors")?;
 //! let lstm = BiLstmConfig::new(8, 32, true).init(&Device::flex());
 //! let lstm = lstm.with_pytorch(&weights, &PyTorchNames::new("rnn"))?;
@@ -44,8 +71,9 @@
 //! the two are only ever added, their sum is kept on import, and on export the first gets all and the
 //! second is zero. The candidate of a GRU with `reset_after` is no exception: its two biases are not added,
 //! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is
-//! a [`WeightError`] that names the tensor. Options (`batch_first`, activations, `clip`) are not in most of
-//! these files: they are the layer's, as its config says. An ONNX model has them: [`Onnx`] says which.
+//! a [`WeightError`] that names the tensor. ([`Weights::cast`] rounds, if that is wanted.) Options (`batch_first`,
+//! activations, `clip`) are not in tensors: they are the layer's, as its config says, or as the file states them of a layer
+//! that is found in it.
 //!
 //! # Names
 //!
@@ -114,6 +142,7 @@ mod keras;
 mod layers;
 #[cfg(feature = "store")]
 mod models;
+mod native;
 mod onnx;
 #[cfg(feature = "onnx")]
 mod onnx_model;

@@ -6,7 +6,7 @@
 
 use super::packed::{Gates, Packed, Sizes};
 use super::store::{Wanted, unreadable};
-use super::{PyTorchNames, WeightError, Weights, pytorch};
+use super::{PyTorchNames, WeightError, Weights, native, pytorch};
 use burn::module::Module;
 use burn::store::{
     BurnToPyTorchAdapter, ModuleAdapter, ModuleContext, ModuleSnapshot, PyTorchToBurnAdapter,
@@ -285,17 +285,8 @@ impl Parts {
                         Some((path.get(stack.len() + 1)?.parse().ok()?, *sizes))
                     })
                     .collect();
-                match (inputs.get(&1), inputs.get(&2)) {
-                    (None, _) => 1,
-                    (Some((input, output)), None) if inputs[&0].0 == *input => {
-                        match input == output {
-                            true => 1 + usize::from(there),
-                            false => 2,
-                        }
-                    }
-                    (Some((_, output)), Some((input, _))) if *input == 2 * output => 2,
-                    _ => 1,
-                }
+                let inputs: Vec<_> = inputs.into_values().collect();
+                native::directions(&inputs).unwrap_or(1 + usize::from(there))
             })?;
             found.push(Found {
                 names,

@@ -381,9 +381,22 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         (4, _) => FoundCell::Lstm,
         _ => return None,
     };
-    let options = entry.stated.as_deref().cloned().unwrap_or_default();
+    let mut options = entry.stated.as_deref().cloned().unwrap_or_default();
+    // A cell of somebody's own may bear these names and do more.
+    let below = weights.tensors.range(names.prefix.clone()..);
+    let below = below.map_while(|(name, _)| name.strip_prefix(&names.prefix));
+    let norm = below.filter(|name| name.to_lowercase().contains("norm"));
+    if names.layer.is_none() && !names.prefix.is_empty() {
+        let own = norm.filter(|name| !name.starts_with("parametrizations."));
+        options
+            .unsupported
+            .extend(own.map(|name| format!("the cell's {name}")).take(1));
+    }
     Some(FoundLayer {
-        name: names.prefix.trim_end_matches('.').to_string(),
+        name: names
+            .prefix
+            .trim_end_matches(['.', '/', '_', ':', '-'])
+            .to_string(),
         source: Source::PyTorch,
         cell,
         projection: projection.is_some(),

@@ -5,6 +5,7 @@ mod again;
 mod edits;
 mod family;
 mod mutated;
+mod native;
 mod own_files;
 mod wild_onnx;
 mod wild_torch;

@@ -175,6 +175,15 @@ def scripts():
     expect("relu_scripted.pt", model.rnn)
 
 
+def frozen():
+    model = Tagger(lstm(num_layers=2, bidirectional=True, bias=False)).eval()
+    torch.jit.freeze(torch.jit.script(model)).save(OUT / "frozen.pt")
+    expect("frozen.pt", model.rnn)
+    model = Tagger(nn.RNN(I, H, nonlinearity="relu", batch_first=True)).eval()
+    torch.jit.freeze(torch.jit.trace(model, torch.randn(B, T, I))).save(OUT / "relu_frozen.pt")
+    expect("relu_frozen.pt", model.rnn)
+
+
 def reparametrised():
     old = lstm(bidirectional=True)
     for name in ["weight_ih_l0", "weight_hh_l0", "weight_hh_l0_reverse"]:
@@ -261,6 +270,7 @@ def main():
     reparametrised()
     pickles()
     cells()
+    frozen()
     others()
     save_file(EXPECTED, OUT / "wild_torch.safetensors")
 

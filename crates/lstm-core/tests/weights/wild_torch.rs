@@ -41,11 +41,14 @@ fn load<L: LoadFound>(found: &FoundLayer, weights: &Weights) -> L {
     layer.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Runs a found layer on what it ran on in PyTorch.
-fn check(file: &str, found: &FoundLayer, weights: &Weights, of: &Weights) {
-    let x = expected::<3>(of, &format!("{file}/x"));
-    let want = |what: &str| expected::<3>(of, &format!("{file}/{what}"));
-    let (y, h, c) = match (found.cell, found.projection) {
+/// Runs a found layer on what it ran on in PyTorch; names are those of input, output and states in `of`.
+fn check(what: &str, found: &FoundLayer, weights: &Weights, of: &Weights, names: [&str; 4]) {
+    let [x, y, h, c] = names.map(|name| {
+        of.tensor(name)
+            .map(|data| Tensor::<3>::from_data(data, &device()))
+    });
+    let x = x.unwrap_or_else(|| panic!("{what}: no {}", names[0]));
+    let got = match (found.cell, found.projection) {
         (FoundCell::Lstm, false) => {
             let (y, state) = load::<LstmStack>(found, weights).forward(x, None);
             (y, state.hidden, Some(state.cell))
@@ -64,10 +67,19 @@ fn check(file: &str, found: &FoundLayer, weights: &Weights, of: &Weights) {
             (y, hidden, None)
         }
     };
-    assert_near(file, y, want("y"));
-    assert_near(file, h, want("h"));
-    if let Some(c) = c {
-        assert_near(file, c, want("c"));
+    assert_near(
+        what,
+        got.0,
+        y.unwrap_or_else(|| panic!("{what}: no {}", names[1])),
+    );
+    assert_near(
+        what,
+        got.1,
+        h.unwrap_or_else(|| panic!("{what}: no {}", names[2])),
+    );
+    assert_eq!(got.2.is_some(), c.is_some(), "{what}");
+    if let Some((got, want)) = got.2.zip(c) {
+        assert_near(what, got, want);
     }
 }
 
@@ -86,8 +98,53 @@ fn outputs_of_wild_files_are_pytorchs() {
         println!("{file}\n{layers}");
         let found = layers.only().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found.source, Source::PyTorch);
-        check(file, found, &weights, &of);
+        let names = ["x", "y", "h", "c"].map(|what| format!("{file}/{what}"));
+        let names = [0, 1, 2, 3].map(|k| names[k].as_str());
+        check(file, found, &weights, &of, names);
     }
+}
+
+/// Models that were published, which are too large to be here: `LSTM_CORE_WILD` names a folder with a folder for each, in which
+/// `case.safetensors` has `x`, `y`, `h_T` and `c_T`.
+#[test]
+fn outputs_of_published_models() {
+    let Some(folder) = std::env::var_os("LSTM_CORE_WILD") else {
+        println!("skipped published models: LSTM_CORE_WILD is not set");
+        return;
+    };
+    let mut compared = 0;
+    let list = |path: PathBuf| {
+        let entries = std::fs::read_dir(path).into_iter().flatten();
+        entries
+            .map(|entry| entry.unwrap().path())
+            .collect::<Vec<_>>()
+    };
+    for folder in list(folder.into()) {
+        let Ok(of) = Weights::read(folder.join("case.safetensors")) else {
+            continue;
+        };
+        for path in list(folder) {
+            if path.file_stem().is_some_and(|stem| stem == "case") {
+                continue;
+            }
+            match Weights::read(&path) {
+                Err(error) => println!("{error}"),
+                Ok(weights) => {
+                    let layers = weights.recurrent_layers();
+                    println!("{}\n{layers}", path.display());
+                    for found in layers
+                        .iter()
+                        .filter(|found| found.source == Source::PyTorch)
+                    {
+                        let names = ["x", "y", "h_T", "c_T"];
+                        check(&path.display().to_string(), found, &weights, &of, names);
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 0);
 }
 
 /// The layer of a single direction in every type that fits, and the errors of some that don't.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "pytorch")]
 mod archive;
+#[cfg(feature = "pytorch")]
+mod frozen;
 #[cfg(any(feature = "safetensors", feature = "pytorch"))]
 mod index;
 #[cfg(feature = "keras")]

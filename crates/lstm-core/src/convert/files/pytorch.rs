@@ -6,6 +6,7 @@
 //! unknown object holds a tensor. It still reads the one container that was old before there were such files, tar.)
 
 use super::archive::Archive;
+use super::frozen;
 use super::numpy::{self, Array, NAMELESS};
 use super::pickle::{Call, Node, Pickle, Value};
 use super::strided::{Stored, View};
@@ -140,7 +141,7 @@ fn read_zip(weights: &mut Weights, path: &Path) -> Result<(), String> {
     }
     for (name, prefix, folder) in [
         ("data.pkl", "", "data/"),
-        ("constants.pkl", "constants", "constants/"),
+        ("constants.pkl", CONSTANTS, "constants/"),
     ] {
         if name == "constants.pkl" && !has(name) {
             continue;
@@ -151,8 +152,16 @@ fn read_zip(weights: &mut Weights, path: &Path) -> Result<(), String> {
         let code = Some((archive.clone(), format!("{root}code/")));
         Walk::new(weights, &pickle, storages, code).walk(prefix);
     }
+    for name in names.iter().filter(|name| name.ends_with(".py")) {
+        if let Ok(code) = archive.read_all(name, MAX_CODE) {
+            frozen::name_constants(weights, &String::from_utf8_lossy(&code));
+        }
+    }
     Ok(())
 }
+
+/// The path of TorchScript's constants.
+const CONSTANTS: &str = "constants";
 
 const BIG_ENDIAN: &str =
     "it is from a big-endian machine: load it there and save it as safetensors";

@@ -1,0 +1,124 @@
+//! Layers of this library and of `burn::nn` in files of burn-store.
+
+use super::{assert_same_module, device, message};
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, SafetensorsStore};
+use lstm_core::convert::{Direction, FoundLayer, LoadFound, Source, Weights};
+use lstm_core::{
+    BiGru, BiLstm, BiLstmConfig, GruCell, GruStack, GruStackConfig, Lstm, LstmCellConfig,
+    LstmConfig, LstmStack, LstmStackConfig, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
+    PeepholeLstmCellConfig, Recurrent, Rnn, RnnConfig,
+};
+
+#[derive(Module, Debug)]
+struct Model<A: Module, B: Module> {
+    encoder: A,
+    decoder: B,
+}
+
+/// What burn-store writes of a model.
+fn saved<M: ModuleSnapshot>(model: &M) -> Weights {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    model
+        .save_into(&mut SafetensorsStore::from_file(&path))
+        .unwrap();
+    Weights::read(path).unwrap()
+}
+
+fn check<L: LoadFound + Module>(
+    weights: &Weights,
+    name: &str,
+    source: Source,
+    layer: L,
+) -> FoundLayer {
+    let layers = weights.recurrent_layers();
+    let found = layers.named(name).unwrap();
+    assert_eq!(found.source, source, "{layers}");
+    let loaded = found.load::<L>(weights, &device());
+    assert_same_module(loaded.unwrap_or_else(|error| panic!("{error}")), layer);
+    found.clone()
+}
+
+#[test]
+fn own_layers_are_found() {
+    let device = device();
+    let lstm = || LstmCellConfig::new(3, 5);
+    let encoder: BiLstm = BiLstmConfig::new(3, 5, true).init(&device);
+    let stack = LstmStackConfig::new(10, 4, 3, false).with_bidirectional(true);
+    let decoder: LstmStack = stack.init(&device);
+    let model = Model {
+        encoder: encoder.clone(),
+        decoder: decoder.clone(),
+    };
+    let weights = saved(&model);
+    assert_eq!(weights.recurrent_layers().len(), 2);
+    check(&weights, "encoder", Source::LstmCore, encoder);
+    let found = check(&weights, "decoder", Source::LstmCore, decoder);
+    assert_eq!(
+        (found.layers, found.direction, found.bias),
+        (3, Direction::Bidirectional, false)
+    );
+
+    let peephole = PeepholeLstmCellConfig::new(lstm()).init(&device);
+    let encoder: Recurrent<PeepholeLstmCell> = Recurrent::new(peephole);
+    let projected = LstmpCellConfig::new(lstm(), 2).init(&device);
+    let decoder: Recurrent<LstmpCell> = Recurrent::new(projected);
+    let weights = saved(&Model {
+        encoder: encoder.clone(),
+        decoder: decoder.clone(),
+    });
+    check(&weights, "encoder", Source::LstmCore, encoder);
+    check(&weights, "decoder", Source::LstmCore, decoder);
+
+    let encoder: GruStack = GruStackConfig::new(3, 5, 2, true).init(&device);
+    let decoder: Rnn = RnnConfig::new(5, 4, true).init(&device);
+    let weights = saved(&Model {
+        encoder: encoder.clone(),
+        decoder: decoder.clone(),
+    });
+    check(&weights, "encoder", Source::LstmCore, encoder);
+    check(&weights, "decoder", Source::LstmCore, decoder);
+}
+
+/// Where names and sizes don't tell, an error does.
+#[test]
+fn what_names_do_not_tell_is_refused() {
+    let device = device();
+    let coupled = LstmConfig::new(3, 5, true).with_input_forget(true);
+    let alike = LstmStackConfig::new(4, 4, 2, true).init(&device);
+    let weights = saved(&Model {
+        encoder: coupled.init(&device),
+        decoder: alike,
+    });
+    let layers = weights.recurrent_layers();
+    let text = message(
+        layers
+            .named("encoder")
+            .unwrap()
+            .load::<Recurrent<GruCell>>(&weights, &device),
+    );
+    assert!(text.contains("an LSTM's with coupled gates"), "{text}");
+    let text = message(
+        layers
+            .named("decoder")
+            .unwrap()
+            .load::<LstmStack>(&weights, &device),
+    );
+    assert!(text.contains("two cells alike"), "{text}");
+}
+
+#[test]
+fn layers_of_burn_nn_are_found() {
+    let device = device();
+    let encoder = burn::nn::LstmConfig::new(3, 5, true).init(&device);
+    let decoder = burn::nn::BiGruConfig::new(5, 4, true).init(&device);
+    let weights = saved(&Model {
+        encoder: encoder.clone(),
+        decoder: decoder.clone(),
+    });
+    check(&weights, "encoder", Source::BurnNn, Lstm::from(encoder));
+    check(&weights, "decoder", Source::BurnNn, BiGru::from(decoder));
+    let rnn = burn::nn::RnnConfig::new(3, 5, false).init(&device);
+    check(&saved(&rnn), "", Source::BurnNn, Rnn::from(rnn));
+}
