@@ -23,6 +23,7 @@ pub(crate) trait Layers: Module {
     }
 
     /// Whether sequences are `[B, T, I]`.
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     fn batch_first(&self) -> bool;
 
     /// Fails if the layers have learned something that no other format has a place for.
