@@ -138,7 +138,7 @@
 mod readme {}
 
 /// The guide of files of weights, likewise.
-#[cfg(all(doctest, feature = "store", feature = "safetensors"))]
+#[cfg(all(doctest, feature = "store", feature = "safetensors", feature = "onnx"))]
 #[doc = include_str!("../../../docs/coming-from.md")]
 mod coming_from {}
 

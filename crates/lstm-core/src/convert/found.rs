@@ -6,7 +6,7 @@
 
 use super::keras::cells::LayerAt;
 use super::layers::Layers;
-use super::onnx::OnnxNames;
+use super::onnx::NodeNames;
 use super::packed::PackedCell;
 use super::{PyTorchNames, WeightError, Weights, keras, native, onnx, pytorch};
 use crate::cell::{
@@ -59,7 +59,7 @@ pub enum Direction {
 
 impl Direction {
     /// `D`
-    fn count(self) -> usize {
+    pub(super) fn count(self) -> usize {
         1 + usize::from(self == Self::Bidirectional)
     }
 }
@@ -73,6 +73,24 @@ pub struct Activations {
     pub cell: Option<Nonlinearity>,
     /// Of what an LSTM shows of its memory; a GRU's candidate; the one that a plain RNN has.
     pub hidden: Option<Nonlinearity>,
+}
+
+impl Activations {
+    /// Those of a cell that states none.
+    pub(super) fn usual(cell: FoundCell) -> Self {
+        let (sigmoid, tanh) = (Some(Nonlinearity::Sigmoid), Some(Nonlinearity::Tanh));
+        Self {
+            gate: sigmoid.filter(|_| cell != FoundCell::Rnn),
+            cell: tanh.filter(|_| cell == FoundCell::Lstm),
+            hidden: tanh,
+        }
+    }
+
+    /// Those that are stated: of the gates, the candidate and what is shown.
+    pub(super) fn functions(&self) -> Vec<Nonlinearity> {
+        let all = [self.gate, self.cell, self.hidden];
+        all.into_iter().flatten().collect()
+    }
 }
 
 /// The options that a file states of a layer; where it says nothing they are empty, and what is loaded has this
@@ -106,8 +124,8 @@ pub(super) enum Where {
     /// The names of all cells.
     Keras(LayerAt),
     /// The names of each layer's node.
-    #[allow(dead_code)]
-    Onnx(Vec<OnnxNames>),
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
+    Onnx(Vec<NodeNames>),
     /// What the names of each cell's parameters begin with.
     Native(Vec<String>),
 }
@@ -129,13 +147,9 @@ impl Where {
             Self::Keras(at) => return at.cells.iter_mut().for_each(|cell| cell.rename(from, to)),
             Self::Onnx(nodes) => nodes,
         };
-        for names in nodes {
-            let optional = [&mut names.bias, &mut names.peepholes];
-            let given = [&mut names.input_weight, &mut names.recurrent_weight];
-            for name in optional.into_iter().flatten().chain(given) {
-                if name == from {
-                    *name = to.to_string();
-                }
+        for name in nodes.iter_mut().flat_map(NodeNames::all) {
+            if name == from {
+                *name = to.to_string();
             }
         }
     }
@@ -272,7 +286,7 @@ impl FoundLayer {
     }
 
     /// The name, for messages.
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         match self.name.as_str() {
             "" => "the file's layer".to_string(),
             name => format!("layer {name}"),
@@ -781,8 +795,11 @@ impl Weights {
         let others = others.filter(|layer| !layer.of.names().any(|name| known.contains(name)));
         let others = others.collect::<Vec<_>>();
         layers.extend(others);
-        layers.extend(pytorch::find(self));
-        layers.extend(native::find(self));
+        // An ONNX model may still have the tensors of the framework it is from, of which it makes those of its nodes.
+        if !layers.iter().any(|layer| layer.source == Source::Onnx) {
+            layers.extend(pytorch::find(self));
+            layers.extend(native::find(self));
+        }
         RecurrentLayers {
             origin: self.origin.clone(),
             layers,

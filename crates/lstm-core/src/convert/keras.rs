@@ -85,6 +85,7 @@ fn order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::Rnn => &[0],
         Gates::Lstm => &[0, 1, 2, 3],
+        Gates::CoupledLstm => unreachable!("`sizes` refuses it"),
         // z, r, h for r, z, n
         Gates::Gru { .. } => &[1, 0, 2],
     }
@@ -375,7 +376,7 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
         source: Source::Keras,
         cell: match gates {
             Gates::Rnn => FoundCell::Rnn,
-            Gates::Lstm => FoundCell::Lstm,
+            Gates::Lstm | Gates::CoupledLstm => FoundCell::Lstm,
             Gates::Gru { reset_after } => FoundCell::Gru { reset_after },
         },
         projection: false,

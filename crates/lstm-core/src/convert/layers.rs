@@ -17,6 +17,15 @@ pub(crate) trait Layers: Module {
     /// second layer's, and so on. Those of a clone hold the same tensors.
     fn cells(&mut self) -> Vec<&mut Self::Cell>;
 
+    /// Whether a layer of one direction reads from the last step to the first.
+    fn reverse(&self, _layer: usize) -> bool {
+        false
+    }
+
+    /// Whether sequences are `[B, T, I]`.
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
+    fn batch_first(&self) -> bool;
+
     /// Fails if the layers have learned something that no other format has a place for.
     fn check_learned(&self) -> Result<(), WeightError> {
         Ok(())
@@ -32,6 +41,14 @@ impl<C: PackedCell> Layers for Recurrent<C> {
 
     fn cells(&mut self) -> Vec<&mut C> {
         vec![&mut self.cell]
+    }
+
+    fn reverse(&self, _layer: usize) -> bool {
+        self.reverse
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -55,6 +72,14 @@ impl Layers for Gru {
         self.0.cells()
     }
 
+    fn reverse(&self, _layer: usize) -> bool {
+        self.0.reverse
+    }
+
+    fn batch_first(&self) -> bool {
+        self.0.batch_first
+    }
+
     fn check_learned(&self) -> Result<(), WeightError> {
         self.0.check_learned()
     }
@@ -69,6 +94,10 @@ impl<C: PackedCell> Layers for Bidirectional<C> {
 
     fn cells(&mut self) -> Vec<&mut C> {
         vec![&mut self.forward.cell, &mut self.reverse.cell]
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {
@@ -89,6 +118,15 @@ impl<C: PackedCell> Layers for RecurrentStack<C> {
             .iter_mut()
             .map(|layer| &mut layer.cell)
             .collect()
+    }
+
+    fn reverse(&self, layer: usize) -> bool {
+        let own = self.layers.get(layer);
+        !self.bidirectional && own.is_some_and(|layer| layer.reverse)
+    }
+
+    fn batch_first(&self) -> bool {
+        self.batch_first
     }
 
     fn check_learned(&self) -> Result<(), WeightError> {

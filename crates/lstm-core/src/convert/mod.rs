@@ -27,6 +27,7 @@
 //! | pickles of tensors or NumPy arrays, `.npy`, `.npz` | `pytorch` | nothing in a pickle is run |
 //! | Keras 3's `.keras`, zipped or as a folder; models as `.h5`, `.hdf5`, of Keras 1, 2 and 3 | `keras` | the model's configuration states activations and directions; what no layer follows is named |
 //! | Keras' weights alone: `.weights.h5`, `.weights.json` of shards, `save_weights` of Keras 1 and 2 | `keras` | names are paths in the file; no activations: see [`Keras`]. `.safetensors` of `scripts/keras_to_safetensors.py` have the same names, and its `--back` makes `.weights.h5` |
+//! | `.onnx`, with files beside it | `onnx` | the nodes' attributes are taken with their weights; what no layer follows is an error. `write_onnx` writes models |
 //! | all that burn-store reads | `store` | a model with `burn::nn`'s layers: `load_burn_nn` |
 //!
 //! These features are off by default. What a file doesn't state can't be found: the nonlinearity of an `nn.RNN` is in a saved
@@ -100,7 +101,7 @@
 //! | `reset_after` | `reset_after` | always on | `linear_before_reset = 1` | `reset_after` |
 //! | with it: `bias` `[3H]` and `candidate_bias` `[H]` | `bias` `[2, 3H]` | `bias_ih_l0`, `bias_hh_l0` | `B` `[D, 6H]` | both transforms' |
 //! | without: `bias` `[3H]` | `bias` `[3H]` | | `B` `[D, 6H]`, added | both transforms', added |
-//! | [`LstmpCell`](crate::LstmpCell) | | `LSTM(proj_size=P)` | | |
+//! | [`LstmpCell`](crate::LstmpCell) | | `LSTM(proj_size=P)` | none of its own; `write_onnx` makes a function | |
 //! | its `projection` `[H, P]` | | `weight_hr_l0` `[P, H]` | | |
 //! | [`PeepholeLstmCell`](crate::PeepholeLstmCell) | | | `LSTM` with `P` | |
 //! | its peepholes `i`, `f`, `o`, `[H]` each | | | `P` `[D, 3H]`: `i, o, f` | |
@@ -145,6 +146,8 @@ mod layers;
 mod models;
 mod native;
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_model;
 mod packed;
 mod pytorch;
 #[cfg(feature = "store")]
@@ -163,6 +166,8 @@ pub use keras::Keras;
 #[cfg(feature = "store")]
 pub use models::{load_pytorch, store_pytorch};
 pub use onnx::{Onnx, OnnxNames};
+#[cfg(feature = "onnx")]
+pub use onnx_model::{OnnxLayer, write_onnx};
 pub use pytorch::{PyTorch, PyTorchNames};
 #[cfg(feature = "store")]
 pub use store::{half_precision, load_burn_nn};

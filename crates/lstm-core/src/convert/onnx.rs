@@ -1,5 +1,6 @@
 //! The tensors of ONNX' `LSTM`, `GRU` and `RNN` operators.
 
+use super::found::{Activations, Direction, FoundCell, FoundLayer, Where};
 use super::layers::Layers;
 use super::packed::{self, Gates, Packed, PackedCell, Sizes};
 use super::{WeightError, Weights};
@@ -8,21 +9,50 @@ use crate::layer::{
     BiGru, BiLstm, BiRnn, Bidirectional, Gru, GruStack, Lstm, LstmStack, Recurrent, RecurrentStack,
     Rnn, RnnStack,
 };
+use crate::nonlinearity::{Nonlinearity, Real};
 use std::convert::identity;
 use std::slice;
 
-/// Where in ONNX' order `i, o, f` the peepholes `i, f, o` are; and the other way round.
-const PEEPHOLES: [usize; 3] = [0, 2, 1];
-
-/// Where in ONNX' order our gates are.
+/// Which of the blocks of a node's tensors our gates are.
 fn order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::Rnn => &[0],
         // i, o, f, c for i, f, g, o
         Gates::Lstm => &[0, 2, 3, 1],
+        // and for i, g, o: the forget gate's block is there, and not read.
+        Gates::CoupledLstm => &[0, 3, 1],
         // z, r, h for r, z, n
         Gates::Gru { .. } => &[1, 0, 2],
     }
+}
+
+/// Blocks of `H` in a row of a node's tensors.
+fn blocks(gates: Gates) -> usize {
+    match gates {
+        Gates::CoupledLstm => 4,
+        gates => order(gates).len(),
+    }
+}
+
+/// Which of the blocks `i, o, f` of a node's peepholes ours are.
+fn peepholes_order(gates: Gates) -> &'static [usize] {
+    match gates {
+        Gates::CoupledLstm => &[0, 1],
+        _ => &[0, 2, 1],
+    }
+}
+
+/// Rows of `of` blocks from our blocks, those that we haven't being zero.
+fn spread(values: &[f64], block: usize, of: usize, order: &[usize]) -> Vec<f64> {
+    let from = |k| order.iter().position(|place| *place == k);
+    let order_there: Vec<_> = (0..of).map(from).collect();
+    packed::pick(values, block, order.len(), &order_there)
+}
+
+/// Our blocks of rows of `of` blocks.
+fn gather(values: &[f64], block: usize, of: usize, order: &[usize]) -> Vec<f64> {
+    let order: Vec<_> = order.iter().copied().map(Some).collect();
+    packed::pick(values, block, of, &order)
 }
 
 /// The names of a node's tensors, in an ONNX model those of its initialisers.
@@ -84,10 +114,25 @@ impl Default for OnnxNames {
 /// # }
 /// ```
 ///
-/// A GRU with `reset_after` is a node with `linear_before_reset = 1`, where the candidate's two biases are
-/// not added: the second one is [`candidate_bias`](GruCell::candidate_bias). One without is a node with
-/// `linear_before_reset = 0`, which is ONNX' default. The attribute is not in the tensors: it must be right
-/// on both sides.
+/// # What tensors alone don't say
+///
+/// A node's attributes are not in its tensors. Those that `Weights::read` took from a model know them, and a layer that
+/// differs in one is an error that names it; [`FoundLayer::load`](super::FoundLayer::load) makes the layer that has them. With tensors from
+/// elsewhere, as in a safetensors file, all of these must be right on both sides, or the outputs are others without an
+/// error:
+///
+/// | attribute | here |
+/// | --- | --- |
+/// | `linear_before_reset`, 0 by default | `reset_after`, on by default. With it the candidate's two biases are not added: the second one is [`candidate_bias`](GruCell::candidate_bias). |
+/// | `input_forget` | `input_forget`: coupled gates. `W`, `R` and `B` have the forget gate's part there, which is not read, and is zero on the way out. |
+/// | `activations`, `activation_alpha`, `activation_beta` | `gate_activation`, `cell_activation`, `hidden_activation` |
+/// | `clip` | `clip_sums` (`clip` is another thing) |
+/// | `direction` | `reverse`, and the layer's type |
+/// | `layout` | `batch_first`: off is 0, ONNX' default |
+///
+/// Nor do weights hold a node's initial states and lengths (`sequence_lens`): they are given to `forward` and
+/// `forward_with_lengths`. That a node has a `B` or a `P` which the names leave out is an error where it can be seen: in a
+/// model, or by the name, where `W`'s ends in `W` and there is another that ends in `B` or `P` instead.
 ///
 /// A stack is several nodes, one for each layer, and has the names of each:
 ///
@@ -113,13 +158,14 @@ impl Default for OnnxNames {
 /// ```
 ///
 /// (Between two nodes a model needs more than their names: the output `Y` `[T, D, B, H]` of one becomes the
-/// input `[T, B, D·H]` of the next by a `Transpose` and a `Reshape`.)
+/// input `[T, B, D·H]` of the next by a `Transpose` and a `Reshape`. `write_onnx`, of the feature `onnx`, writes whole
+/// models.)
 ///
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there is a bias, or there
-/// are peepholes, and the layer has none; if there aren't names for each layer of a stack; and if the layer
-/// has what ONNX has not: coupled gates, which it packs in another way, directions of different sizes, or,
+/// are peepholes, and the layer has none, or the names leave them out; if there aren't names for each layer of a stack; if
+/// the model says another thing than the layer; and if the layer has what ONNX has not: directions of different sizes, or,
 /// on the way out, a learned initial state.
 pub trait Onnx: Sized {
     /// [`OnnxNames`] of a layer, and `[OnnxNames]` of a stack, in the order of its layers.
@@ -132,11 +178,68 @@ pub trait Onnx: Sized {
     fn to_onnx(&self, weights: &mut Weights, names: &Self::Names) -> Result<(), WeightError>;
 }
 
+/// An activation as ONNX has it: its name, `alpha` and `beta`.
+pub(super) fn activation(function: Nonlinearity) -> Option<(&'static str, Vec<f32>, Vec<f32>)> {
+    let one = |number: Real| vec![number.get() as f32];
+    Some(match function {
+        Nonlinearity::Tanh => ("Tanh", vec![], vec![]),
+        Nonlinearity::Sigmoid => ("Sigmoid", vec![], vec![]),
+        Nonlinearity::Relu => ("Relu", vec![], vec![]),
+        Nonlinearity::Softsign => ("Softsign", vec![], vec![]),
+        // (Above 15 the two differ by less than 1e-6.)
+        Nonlinearity::Softplus { beta, threshold }
+            if beta.get() == 1.0 && threshold.get() >= 15.0 =>
+        {
+            ("Softplus", vec![], vec![])
+        }
+        Nonlinearity::Identity => ("Affine", vec![1.0], vec![0.0]),
+        Nonlinearity::Affine { alpha, beta } => ("Affine", one(alpha), one(beta)),
+        Nonlinearity::LeakyRelu { negative_slope } => ("LeakyRelu", one(negative_slope), vec![]),
+        Nonlinearity::ThresholdedRelu { alpha } => ("ThresholdedRelu", one(alpha), vec![]),
+        Nonlinearity::ScaledTanh { alpha, beta } => ("ScaledTanh", one(alpha), one(beta)),
+        Nonlinearity::HardSigmoid { alpha, beta } => ("HardSigmoid", one(alpha), one(beta)),
+        Nonlinearity::Elu { alpha } => ("Elu", one(alpha), vec![]),
+        _ => return None,
+    })
+}
+
+/// Whether two activations are the same in ONNX, whose numbers are float32.
+fn is_same(a: Nonlinearity, b: Nonlinearity) -> bool {
+    a == b || activation(a).is_some_and(|a| activation(b) == Some(a))
+}
+
+/// A node's tensors, among them one that ONNX' own operators don't have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeNames {
+    pub names: OnnxNames,
+    /// `Q [D, P, H]` of an LSTM with a projection: this library's function (see [`write_onnx`](super::write_onnx)).
+    pub projection: Option<String>,
+}
+
+impl NodeNames {
+    /// All names that there are.
+    pub fn all(&mut self) -> impl Iterator<Item = &mut String> {
+        let names = &mut self.names;
+        let optional = [&mut names.bias, &mut names.peepholes, &mut self.projection];
+        let given = [&mut names.input_weight, &mut names.recurrent_weight];
+        optional.into_iter().flatten().chain(given)
+    }
+}
+
+impl From<&OnnxNames> for NodeNames {
+    fn from(names: &OnnxNames) -> Self {
+        Self {
+            names: names.clone(),
+            projection: None,
+        }
+    }
+}
+
 /// The sizes of a layer's cells, one for each direction.
-fn sizes<C: PackedCell>(cells: &[&mut C]) -> Result<Sizes, WeightError> {
-    let sizes = cells[0].sizes()?;
+pub(super) fn sizes<C: PackedCell>(cells: &[&mut C]) -> Result<Sizes, WeightError> {
+    let sizes = cells[0].sizes_in_onnx()?;
     for cell in cells {
-        if cell.sizes()? != sizes {
+        if cell.sizes_in_onnx()? != sizes {
             return Err(WeightError::Unsupported {
                 what: "directions of different sizes",
             });
@@ -154,11 +257,13 @@ fn part(all: &[f64], k: usize, len: usize) -> &[f64] {
 pub(super) fn load<C: PackedCell>(
     cells: &mut [&mut C],
     weights: &Weights,
-    names: &OnnxNames,
+    node: &NodeNames,
 ) -> Result<(), WeightError> {
     let sizes = sizes(cells)?;
-    let (directions, width) = (cells.len(), sizes.width());
-    let (d_input, d_hidden) = (sizes.d_input, sizes.d_hidden);
+    let (directions, d_input, d_hidden) = (cells.len(), sizes.d_input, sizes.d_hidden);
+    let (of, order) = (blocks(sizes.gates), order(sizes.gates));
+    let width = of * d_hidden;
+    let names = &node.names;
     let values = |name: &str, shape: &[usize]| weights.values(name, shape, sizes.dtype);
     // What a node may lack is zero there.
     let optional = |name: &Option<String>, there: bool, len: usize, reason| match name {
@@ -167,56 +272,75 @@ pub(super) fn load<C: PackedCell>(
         _ => Ok(vec![0.0; directions * len]),
     };
     let input = values(&names.input_weight, &[directions, width, d_input])?;
-    let recurrent = values(&names.recurrent_weight, &[directions, width, d_hidden])?;
+    let recurrent = values(
+        &names.recurrent_weight,
+        &[directions, width, sizes.d_output],
+    )?;
     let reason = "the layer has no bias";
     let biases = optional(&names.bias, sizes.bias, 2 * width, reason)?;
     let reason = "the layer has no peepholes";
     let peepholes = optional(&names.peepholes, sizes.peepholes, 3 * d_hidden, reason)?;
+    let projections = match &node.projection {
+        Some(name) if sizes.projection => values(name, &[directions, sizes.d_output, d_hidden])?,
+        _ => vec![],
+    };
     for (k, cell) in cells.iter_mut().enumerate() {
-        let matrix =
-            |all: &[f64], columns| packed::transpose(part(all, k, width * columns), columns);
-        let (first, second) = part(&biases, k, 2 * width).split_at(width);
-        let (bias, candidate_bias) = sizes.join(first.to_vec(), second);
+        let matrix = |all: &[f64], columns| {
+            let rows = packed::transpose(part(all, k, width * columns), columns);
+            gather(&rows, d_hidden, of, order)
+        };
+        let both = part(&biases, k, 2 * width);
+        let [first, second] =
+            [&both[..width], &both[width..]].map(|bias| gather(bias, d_hidden, of, order));
+        let (bias, candidate_bias) = sizes.join(first, &second);
         let peepholes = part(&peepholes, k, 3 * d_hidden);
-        let packed = Packed {
+        cell.set_packed(Packed {
             input_weight: matrix(&input, d_input),
-            recurrent_weight: matrix(&recurrent, d_hidden),
+            recurrent_weight: matrix(&recurrent, sizes.d_output),
             bias: sizes.bias.then_some(bias),
             candidate_bias,
-            projection: None,
-            peepholes: Some(packed::take(peepholes, d_hidden, &PEEPHOLES)),
-        };
-        cell.set_packed(packed.reorder(d_hidden, order(sizes.gates)));
+            projection: sizes.projection.then(|| {
+                let projection = part(&projections, k, sizes.d_output * d_hidden);
+                packed::transpose(projection, d_hidden)
+            }),
+            peepholes: Some(gather(peepholes, d_hidden, 3, peepholes_order(sizes.gates))),
+        });
     }
     Ok(())
 }
 
 /// Stores a layer's cells as a node's tensors.
-fn store<C: PackedCell>(
+pub(super) fn store<C: PackedCell>(
     cells: &[&mut C],
     weights: &mut Weights,
-    names: &OnnxNames,
+    node: &NodeNames,
 ) -> Result<(), WeightError> {
     let sizes = sizes(cells)?;
-    let (directions, width) = (cells.len(), sizes.width());
-    let (d_input, d_hidden) = (sizes.d_input, sizes.d_hidden);
-    let order = packed::inverse(order(sizes.gates));
-    let (mut input, mut recurrent, mut biases, mut peepholes) = (vec![], vec![], vec![], vec![]);
+    let (directions, d_input, d_hidden) = (cells.len(), sizes.d_input, sizes.d_hidden);
+    let (of, order) = (blocks(sizes.gates), order(sizes.gates));
+    let width = of * d_hidden;
+    let (mut input, mut recurrent, mut biases) = (vec![], vec![], vec![]);
+    let (mut peepholes, mut projections) = (vec![], vec![]);
     for cell in cells {
-        let packed = cell.packed().reorder(d_hidden, &order);
-        input.extend(packed::transpose(&packed.input_weight, width));
-        recurrent.extend(packed::transpose(&packed.recurrent_weight, width));
+        let packed = cell.packed();
+        let gates = |values: &[f64]| spread(values, d_hidden, of, order);
+        input.extend(packed::transpose(&gates(&packed.input_weight), width));
+        recurrent.extend(packed::transpose(&gates(&packed.recurrent_weight), width));
         if let Some(bias) = packed.bias {
-            biases.extend(bias);
-            biases.extend(sizes.second_bias(packed.candidate_bias.as_deref()));
+            biases.extend(gates(&bias));
+            biases.extend(gates(&sizes.second_bias(packed.candidate_bias.as_deref())));
         }
         if let Some(all) = packed.peepholes {
-            peepholes.extend(packed::take(&all, d_hidden, &PEEPHOLES));
+            peepholes.extend(spread(&all, d_hidden, 3, peepholes_order(sizes.gates)));
+        }
+        if let Some(projection) = packed.projection {
+            projections.extend(packed::transpose(&projection, sizes.d_output));
         }
     }
     let mut add = |name: &str, values, shape: &[usize]| {
         packed::insert(weights, name, values, shape, sizes.dtype);
     };
+    let names = &node.names;
     let lost = |what| Err(WeightError::Unsupported { what });
     match &names.bias {
         Some(name) if sizes.bias => add(name, biases, &[directions, 2 * width]),
@@ -228,13 +352,150 @@ fn store<C: PackedCell>(
         None if sizes.peepholes => return lost("the peepholes (OnnxNames::peepholes is None)"),
         _ => (),
     }
+    if let Some(name) = node.projection.as_ref().filter(|_| sizes.projection) {
+        add(name, projections, &[directions, sizes.d_output, d_hidden]);
+    }
     add(&names.input_weight, input, &[directions, width, d_input]);
-    add(
-        &names.recurrent_weight,
-        recurrent,
-        &[directions, width, d_hidden],
-    );
+    let shape = [directions, width, sizes.d_output];
+    add(&names.recurrent_weight, recurrent, &shape);
     Ok(())
+}
+
+/// Fails if the model that the weights are from says of the node that it computes something else than the layer, or if a
+/// tensor that belongs to it is left out.
+fn check_node<C: PackedCell>(
+    cells: &[&mut C],
+    reverse: bool,
+    weights: &Weights,
+    names: &OnnxNames,
+) -> Result<(), WeightError> {
+    // Nodes may share their weights.
+    let nodes = weights.stated.iter().flat_map(|found| {
+        let nodes = match &found.of {
+            Where::Onnx(nodes) => &nodes[..],
+            _ => &[],
+        };
+        nodes
+            .iter()
+            .enumerate()
+            .map(move |(k, node)| (found, k, node))
+    });
+    let of_names = nodes.filter(|(.., node)| node.names.input_weight == names.input_weight);
+    let mut difference = None;
+    for (found, k, node) in of_names {
+        let left_out = [
+            (&names.bias, &node.names.bias),
+            (&names.peepholes, &node.names.peepholes),
+        ];
+        for (given, read) in left_out {
+            if let (None, Some(read)) = (given, read) {
+                return Err(weights.extra(read, "the node reads it, and the names leave it out"));
+            }
+        }
+        match differs(cells, reverse, found, k)? {
+            None => return Ok(()),
+            Some(what) => difference = Some((found, what)),
+        }
+    }
+    if let Some((found, difference)) = difference {
+        return Err(WeightError::Unfit {
+            origin: weights.origin.clone(),
+            layer: found.title(),
+            difference,
+            advice: format!(
+                "make the layer so, or load it from `recurrent_layers` as {}",
+                found.fits()
+            ),
+        });
+    }
+    // Tensors alone: by the names that they have beside `W`.
+    let Some(stem) = names.input_weight.strip_suffix('W') else {
+        return Ok(());
+    };
+    for (given, letter) in [(&names.bias, 'B'), (&names.peepholes, 'P')] {
+        let beside = format!("{stem}{letter}");
+        if given.is_none() && weights.shape(&beside).is_some_and(|shape| shape.len() == 2) {
+            let reason = "it is beside the node's W, and the names leave it out";
+            return Err(weights.extra(&beside, reason));
+        }
+    }
+    Ok(())
+}
+
+/// In what node `k` of a found layer differs from a layer.
+fn differs<C: PackedCell>(
+    cells: &[&mut C],
+    reverse: bool,
+    found: &FoundLayer,
+    k: usize,
+) -> Result<Option<String>, WeightError> {
+    let stated = &found.options;
+    if !stated.unsupported.is_empty() {
+        return Ok(Some(format!(
+            "no layer follows {}",
+            stated.unsupported.join(", ")
+        )));
+    }
+    let direction = match (cells.len(), reverse) {
+        (1, false) => Direction::Forward,
+        (1, true) => Direction::Reverse,
+        _ => Direction::Bidirectional,
+    };
+    if direction != found.direction {
+        let what = format!(
+            "direction is {:?} in the model, and {direction:?} in the layer",
+            found.direction
+        );
+        return Ok(Some(what));
+    }
+    for (j, cell) in cells.iter().enumerate() {
+        let (gates, options) = (cell.packed_gates()?, cell.options());
+        let in_model = match found.cell {
+            FoundCell::Rnn => Gates::Rnn,
+            FoundCell::Lstm if found.coupled => Gates::CoupledLstm,
+            FoundCell::Lstm => Gates::Lstm,
+            FoundCell::Gru { reset_after } => Gates::Gru { reset_after },
+        };
+        if gates != in_model {
+            let attribute = match (gates, in_model) {
+                (Gates::Gru { .. }, Gates::Gru { .. }) => "linear_before_reset (reset_after)",
+                (Gates::Lstm, Gates::CoupledLstm) | (Gates::CoupledLstm, Gates::Lstm) => {
+                    "input_forget"
+                }
+                // Shapes tell, and the message names the tensor.
+                _ => continue,
+            };
+            let on = |gates| matches!(gates, Gates::CoupledLstm | Gates::Gru { reset_after: true });
+            let what = format!(
+                "{attribute} is {} in the model, and {} in the layer",
+                on(in_model),
+                on(gates)
+            );
+            return Ok(Some(what));
+        }
+        if options.clip_sums.map(|clip| clip as f32) != stated.clip_sums.map(|clip| clip as f32) {
+            let of = |clip: Option<f64>| clip.map_or("none".to_string(), |clip| clip.to_string());
+            let (model, layer) = (of(stated.clip_sums), of(options.clip_sums));
+            return Ok(Some(format!(
+                "clip is {model} in the model, and clip_sums {layer} in the layer"
+            )));
+        }
+        let all = &stated.activations;
+        let stated = all.get(k * cells.len() + j).or(all.last()).copied();
+        let stated = stated
+            .unwrap_or_else(|| Activations::usual(found.cell))
+            .functions();
+        let same =
+            |(a, b): (&Nonlinearity, &Option<Nonlinearity>)| b.is_some_and(|b| is_same(*a, b));
+        if !stated.iter().zip(&options.activations).all(same) {
+            let what = format!(
+                "activations are {stated:?} in the model, and {:?} in the layer",
+                options.activations
+            );
+            return Ok(Some(what));
+        }
+    }
+    Ok(None)
 }
 
 /// Fails unless there are names for each layer.
@@ -252,10 +513,12 @@ fn load_layers<L: Layers>(
     names: &[OnnxNames],
 ) -> Result<L, WeightError> {
     let directions = layers.directions();
+    let reverse: Vec<_> = (0..names.len()).map(|k| layers.reverse(k)).collect();
     let mut cells = layers.cells();
     check_names(names, cells.len(), directions)?;
-    for (layer, names) in cells.chunks_mut(directions).zip(names) {
-        load(layer, weights, names)?;
+    for ((layer, names), reverse) in cells.chunks_mut(directions).zip(names).zip(reverse) {
+        check_node(layer, reverse, weights, names)?;
+        load(layer, weights, &names.into())?;
     }
     Ok(layers)
 }
@@ -270,7 +533,7 @@ fn store_layers<L: Layers>(
     let cells = layers.cells();
     check_names(names, cells.len(), directions)?;
     let mut layers = cells.chunks(directions).zip(names);
-    layers.try_for_each(|(layer, names)| store(layer, weights, names))
+    layers.try_for_each(|(layer, names)| store(layer, weights, &names.into()))
 }
 
 /// For layers with these names, which a function turns into a slice of each layer's.

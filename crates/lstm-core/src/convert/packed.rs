@@ -7,16 +7,19 @@
 use super::{WeightError, Weights};
 use crate::cell::{Cell, GruCell, LstmCell, LstmpCell, PeepholeLstmCell, RnnCell};
 use crate::module::{self, dense};
+use crate::nonlinearity::{AnyActivation, Nonlinearity};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
 /// What a cell packs side by side, in this library's order.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gates {
     /// No gates, one map.
     Rnn,
     /// `i, f, g, o`
     Lstm,
+    /// `i, g, o`, with `f = 1 - i`.
+    CoupledLstm,
     /// `r, z, n`
     Gru { reset_after: bool },
 }
@@ -27,7 +30,7 @@ impl Gates {
         match self {
             Self::Rnn => 1,
             Self::Lstm => 4,
-            Self::Gru { .. } => 3,
+            Self::CoupledLstm | Self::Gru { .. } => 3,
         }
     }
 }
@@ -90,7 +93,7 @@ pub(crate) struct Packed {
     pub candidate_bias: Option<Vec<f64>>,
     /// `Q [H, P]`
     pub projection: Option<Vec<f64>>,
-    /// `p_i`, `p_f` and `p_o`, `[3H]`
+    /// `p_i`, `p_f` (not with coupled gates) and `p_o`, `[3H]`
     pub peepholes: Option<Vec<f64>>,
 }
 
@@ -114,7 +117,7 @@ pub(crate) struct Parameters<'a> {
     bias: Option<&'a mut Param<Tensor<1>>>,
     candidate_bias: Option<&'a mut Param<Tensor<1>>>,
     projection: Option<&'a mut Param<Tensor<2>>>,
-    peepholes: Option<[&'a mut Param<Tensor<1>>; 3]>,
+    peepholes: Option<Vec<&'a mut Param<Tensor<1>>>>,
 }
 
 impl<'a> Parameters<'a> {
@@ -135,16 +138,54 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// A cell's options that a file may state, or that another format has no place for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Options {
+    /// The activations in ONNX' order: of an LSTM those of the gates, the candidate and the shown memory, of a GRU those
+    /// of the gates and the candidate, of a plain cell its own. None for one with parameters.
+    pub activations: Vec<Option<Nonlinearity>>,
+    /// Bound of the state.
+    pub clip: Option<f64>,
+    /// Bound of what goes into the activations.
+    pub clip_sums: Option<f64>,
+}
+
+impl Options {
+    fn new(activations: &[&AnyActivation], clip: Option<f64>, clip_sums: Option<f64>) -> Self {
+        Self {
+            activations: activations
+                .iter()
+                .map(|function| function.pointwise())
+                .collect(),
+            clip,
+            clip_sums,
+        }
+    }
+}
+
 /// A cell whose weights can be taken out and put in.
 pub(crate) trait PackedCell: Cell {
     /// Its gates, or what in the cell's options no other format knows.
     fn packed_gates(&self) -> Result<Gates, WeightError>;
 
+    /// What else it has that a file may state.
+    fn options(&self) -> Options;
+
     /// Its parameters. Those of a clone are the same tensors.
     fn parameters(&mut self) -> Parameters<'_>;
 
-    /// The sizes, or what in the cell's options no other format knows.
+    /// The sizes, or what in the cell's options most other formats don't know.
     fn sizes(&self) -> Result<Sizes, WeightError> {
+        match self.packed_gates()? {
+            Gates::CoupledLstm => Err(WeightError::Unsupported {
+                what: "coupled gates (input_forget)",
+            }),
+            _ => self.sizes_in_onnx(),
+        }
+    }
+
+    /// The sizes, or what in the cell's options no other format knows: ONNX has coupled gates, too.
+    fn sizes_in_onnx(&self) -> Result<Sizes, WeightError> {
         let gates = self.packed_gates()?;
         let mut cell = self.clone();
         let parameters = cell.parameters();
@@ -205,6 +246,10 @@ impl PackedCell for RnnCell {
         Ok(Gates::Rnn)
     }
 
+    fn options(&self) -> Options {
+        Options::new(&[&self.hidden_activation], self.clip, self.clip_sums)
+    }
+
     fn parameters(&mut self) -> Parameters<'_> {
         Parameters::new(
             &mut self.input_weight,
@@ -216,12 +261,19 @@ impl PackedCell for RnnCell {
 
 impl PackedCell for LstmCell {
     fn packed_gates(&self) -> Result<Gates, WeightError> {
-        match self.input_forget {
-            true => Err(WeightError::Unsupported {
-                what: "coupled gates (input_forget)",
-            }),
-            false => Ok(Gates::Lstm),
-        }
+        Ok(match self.input_forget {
+            true => Gates::CoupledLstm,
+            false => Gates::Lstm,
+        })
+    }
+
+    fn options(&self) -> Options {
+        let functions = [
+            &self.gate_activation,
+            &self.cell_activation,
+            &self.hidden_activation,
+        ];
+        Options::new(&functions, self.clip, self.clip_sums)
     }
 
     fn parameters(&mut self) -> Parameters<'_> {
@@ -246,6 +298,11 @@ impl PackedCell for GruCell {
         })
     }
 
+    fn options(&self) -> Options {
+        let functions = [&self.gate_activation, &self.hidden_activation];
+        Options::new(&functions, self.clip, self.clip_sums)
+    }
+
     fn parameters(&mut self) -> Parameters<'_> {
         Parameters {
             candidate_bias: self.candidate_bias.as_mut(),
@@ -263,6 +320,10 @@ impl PackedCell for LstmpCell {
         self.lstm.packed_gates()
     }
 
+    fn options(&self) -> Options {
+        self.lstm.options()
+    }
+
     fn parameters(&mut self) -> Parameters<'_> {
         Parameters {
             projection: Some(&mut self.projection),
@@ -274,19 +335,23 @@ impl PackedCell for LstmpCell {
 impl PackedCell for PeepholeLstmCell {
     fn packed_gates(&self) -> Result<Gates, WeightError> {
         let gates = self.lstm.packed_gates()?;
-        match self.forget_peephole {
-            Some(_) => Ok(gates),
-            None => Err(WeightError::Unsupported {
-                what: "peepholes without the forget gate's",
+        match self.forget_peephole.is_some() == (gates == Gates::Lstm) {
+            true => Ok(gates),
+            false => Err(WeightError::Unsupported {
+                what: "peepholes without the forget gate's, or with it where there is no such gate",
             }),
         }
     }
 
+    fn options(&self) -> Options {
+        self.lstm.options()
+    }
+
     fn parameters(&mut self) -> Parameters<'_> {
         let (input, output) = (&mut self.input_peephole, &mut self.output_peephole);
-        let forget = self.forget_peephole.as_mut();
+        let peepholes = [Some(input), self.forget_peephole.as_mut(), Some(output)];
         Parameters {
-            peepholes: forget.map(|forget| [input, forget, output]),
+            peepholes: Some(peepholes.into_iter().flatten().collect()),
             ..self.lstm.parameters()
         }
     }
@@ -347,11 +412,20 @@ pub(crate) fn columns(blocks: &[Vec<f64>], columns: usize) -> Vec<f64> {
 
 /// Rows of blocks of `block` numbers, in another order: the `k`-th of a row is the `order[k]`-th in `values`.
 pub(crate) fn take(values: &[f64], block: usize, order: &[usize]) -> Vec<f64> {
+    let order: Vec<_> = order.iter().copied().map(Some).collect();
+    pick(values, block, order.len(), &order)
+}
+
+/// As [`take`], from rows of `of` blocks: the `k`-th of a row is the `order[k]`-th in `values`, or zero.
+pub(crate) fn pick(values: &[f64], block: usize, of: usize, order: &[Option<usize>]) -> Vec<f64> {
+    let zeros = vec![0.0; block];
     let row = |row: &[f64]| {
-        let blocks = order.iter().map(|k| &row[k * block..(k + 1) * block]);
+        let blocks = order
+            .iter()
+            .map(|k| k.map_or(&zeros[..], |k| &row[k * block..(k + 1) * block]));
         blocks.flatten().copied().collect::<Vec<_>>()
     };
-    values.chunks(block * order.len()).flat_map(row).collect()
+    values.chunks(block * of).flat_map(row).collect()
 }
 
 /// The order that undoes `order`.

@@ -496,12 +496,19 @@ fn errors_of_onnx_name_tensor_expected_and_got() {
     let text = message(Recurrent::new(peephole()).with_onnx(&weights, &node));
     assert!(text.contains("tensor p [1, 15] is missing"), "{text}");
 
-    // A node without peepholes is one whose peepholes are zero.
+    // A node without peepholes is one whose peepholes are zero; one with them is not taken for one without.
     let node = OnnxNames {
         peepholes: None,
         ..onnx_names(case)
     };
-    let layer = Recurrent::new(peephole()).with_onnx(&weights, &node);
+    let text = message(Recurrent::new(peephole()).with_onnx(&weights, &node));
+    assert!(
+        text.contains("tensor onnx_peephole_forward/P: it is beside the node's W"),
+        "{text}"
+    );
+    let mut without = weights.clone();
+    without.remove("onnx_peephole_forward/P");
+    let layer = Recurrent::new(peephole()).with_onnx(&without, &node);
     let sum = layer.unwrap().cell.output_peephole.val().abs().sum();
     assert_eq!(sum.into_scalar::<f32>(), 0.0);
 
@@ -536,9 +543,9 @@ fn what_another_format_has_not_is_an_error() {
     let text = message(uneven.to_onnx(&mut weights, &[OnnxNames::default()]));
     assert!(text.contains("directions of different sizes"), "{text}");
 
-    let coupled = LstmCellConfig::new(I, H).with_input_forget(true);
-    let coupled = PeepholeLstmCellConfig::new(coupled).init(&device());
-    let text = message(Recurrent::new(coupled).to_onnx(&mut weights, &OnnxNames::default()));
+    let coupled = LstmConfig::new(I, H, true).with_input_forget(true);
+    let coupled = coupled.init(&device());
+    let text = message(coupled.to_keras(&mut weights, "layers/lstm"));
     assert!(text.contains("coupled gates"), "{text}");
     let node = OnnxNames {
         peepholes: None,

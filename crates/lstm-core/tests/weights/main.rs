@@ -8,6 +8,7 @@ mod mutated;
 mod native;
 mod own_files;
 mod wild_keras;
+mod wild_onnx;
 mod wild_torch;
 mod written_here;
 

@@ -7,8 +7,8 @@ use super::{bilstm, birnn, device, file, lstm, lstm_stack, names, rnn, rnn_stack
 use super::{edits, family};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
 use lstm_core::{
-    BiLstm, BiRnn, GruCell, GruStack, Lstm, LstmStack, LstmpCell, PeepholeLstmCell, Recurrent,
-    RecurrentStack, Rnn, RnnStack,
+    BiGru, BiLstm, BiRnn, GruCell, GruStack, Lstm, LstmStack, LstmpCell, PeepholeLstmCell,
+    Recurrent, RecurrentStack, Rnn, RnnStack,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -103,6 +103,8 @@ impl Layers {
         for found in weights.recurrent_layers() {
             let _ = found.load::<Lstm>(weights, &device());
             let _ = found.load::<Recurrent<GruCell>>(weights, &device());
+            let _ = found.load::<BiLstm>(weights, &device());
+            let _ = found.load::<BiGru>(weights, &device());
             let _ = found.load::<LstmStack>(weights, &device());
             let _ = found.load::<RnnStack>(weights, &device());
             let _ = found.load::<GruStack>(weights, &device());
@@ -211,6 +213,32 @@ fn weight_file_of_keras() {
     mutate("keras_trained_lstm.weights.h5", |path| {
         Weights::read_keras(path)
     });
+}
+
+/// One model for each way in which weights are found.
+#[test]
+fn models_of_onnx() {
+    for name in [
+        "typed",
+        "external",
+        "sparse",
+        "reordered",
+        "rearranged",
+        "quantised",
+        "expanded",
+        "branch",
+        "loop",
+        "function",
+        "function_attributes",
+        "activations_both",
+        "coupled_peephole",
+        "torch_lstm",
+        "torch_gru",
+    ] {
+        mutate(&format!("wild/onnx/{name}.onnx"), |path| {
+            Weights::read_onnx(path)
+        });
+    }
 }
 
 #[test]

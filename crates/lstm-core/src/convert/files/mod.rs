@@ -10,6 +10,8 @@ mod index;
 mod keras;
 #[cfg(feature = "pytorch")]
 mod numpy;
+#[cfg(feature = "onnx")]
+pub(super) mod onnx;
 #[cfg(feature = "pytorch")]
 mod pickle;
 #[cfg(feature = "pytorch")]
@@ -252,6 +254,7 @@ impl Weights {
     /// | the index of several files of safetensors or of PyTorch | that of the files |
     /// | `torch.save` of any version, TorchScript, pickles of NumPy arrays, `.npy`, `.npz` | `pytorch` |
     /// | Keras' `.keras`, zipped or as a folder, `.h5` and `.hdf5` of Keras 1 to 3, `.weights.json` | `keras` |
+    /// | ONNX models, with files beside them | `onnx` |
     ///
     /// No pickle is run: it is read as a list of what it would make.
     ///
@@ -278,6 +281,8 @@ impl Weights {
             Kind::Npy | Kind::Npz => Self::read_numpy(path),
             #[cfg(feature = "keras")]
             Kind::Hdf5 | Kind::KerasArchive | Kind::KerasIndex => Self::read_keras(path),
+            #[cfg(feature = "onnx")]
+            Kind::Onnx => Self::read_onnx(path),
             kind => {
                 let (what, feature, advice) = kind.about();
                 let advice = match feature {
@@ -298,7 +303,12 @@ impl Weights {
 const FORMAT: &str = "weight";
 
 /// Fails unless `path` is a regular file, of one of these kinds or of none that is known.
-#[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+#[cfg(any(
+    feature = "safetensors",
+    feature = "pytorch",
+    feature = "keras",
+    feature = "onnx"
+))]
 fn check_kind(
     path: &Path,
     format: &'static str,

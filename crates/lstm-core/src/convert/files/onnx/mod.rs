@@ -1,0 +1,59 @@
+//! ONNX models: their tensors, and the recurrent nodes with their attributes.
+
+mod array;
+mod graph;
+mod nodes;
+pub(in crate::convert) mod proto;
+mod tensors;
+
+use super::{Kind, WeightError, Weights, check_kind, format_error, io_error};
+use array::Folder;
+use graph::Scopes;
+use prost::Message;
+use prost::bytes::Bytes;
+use proto::Model;
+use std::path::Path;
+use tensors::Tensors;
+
+impl Weights {
+    /// Reads an ONNX model: its initialisers and constants, under their names, and its nodes `LSTM`, `GRU` and `RNN`
+    /// ([`recurrent_layers`](Self::recurrent_layers)).
+    ///
+    /// A node's weights may be in any graph of the model or function of it, in files beside it, and behind operators that
+    /// only rearrange constants, as PyTorch's exporter leaves them. Nodes on top of each other are a stack.
+    ///
+    /// Only weights and options are read. What the model does before and after a node stays to be written: a node's
+    /// initial states and lengths are inputs of `forward` here, and its layout is `[T, B, I]` unless its attribute
+    /// `layout` is 1, where a loaded layer is `[B, T, I]`, `batch_first`.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read or is no ONNX model.
+    pub fn read_onnx(path: impl AsRef<Path>) -> Result<Self, WeightError> {
+        const FORMAT: &str = "ONNX";
+        let path = path.as_ref();
+        check_kind(path, FORMAT, |kind| kind == Kind::Onnx)?;
+        let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
+        let len = bytes.len();
+        // (Raw values stay where they have been read.)
+        let model =
+            Model::decode(Bytes::from(bytes)).map_err(|error| format_error(path, FORMAT, error))?;
+        let Some(graph) = model.graph.as_deref() else {
+            return Err(format_error(path, FORMAT, "it has no graph"));
+        };
+        let folder = Folder::of(path);
+        let mut scopes = Scopes::of(&model, graph, folder.clone())
+            .map_err(|why| format_error(path, FORMAT, why))?;
+        scopes
+            .budget
+            .allow(scopes.size_beside().saturating_add(len));
+        let mut tensors = Tensors::new(&mut scopes, folder);
+        let stated = nodes::layers(&mut scopes, &mut tensors);
+        Ok(Self {
+            origin: path.display().to_string(),
+            tensors: tensors.entries,
+            stated,
+            skipped: tensors.skipped,
+        })
+    }
+}
