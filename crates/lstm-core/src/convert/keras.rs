@@ -296,6 +296,8 @@ pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -
         (Some(2), minor) => minor < Some(3),
         (None::<u32>, _) | (Some(_), _) => false,
     };
+    // TensorFlow's own Keras of these versions has either.
+    let hard = hard && version.is_some_and(|version| !version.ends_with("-tf"));
     for layer in &mut layers {
         let open = "activations not stated";
         layer.options.unstated = Some(match version {
