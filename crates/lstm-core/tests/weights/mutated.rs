@@ -257,6 +257,11 @@ fn torchscript() {
 }
 
 #[test]
+fn frozen_torchscript() {
+    mutate("wild/frozen.pt", |path| Weights::read(path));
+}
+
+#[test]
 fn weight_normalisation() {
     mutate("wild/weight_norm_old.pt", |path| Weights::read(path));
 }

@@ -15,6 +15,7 @@ use lstm_core::{
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Instant;
 
 fn wild(name: &str) -> PathBuf {
     committed("wild").join(name)
@@ -518,4 +519,37 @@ fn a_whole_model_comes_and_goes() {
     assert!(text.contains("head.bias must be F32"), "{text}");
     let whole = read("tagger.pt");
     assert!(message(convert::load_pytorch(&mut model, &whole)).contains("is missing"));
+}
+
+/// Pickles that are small and ask for much, or for something to be run.
+#[test]
+fn a_pickle_neither_runs_nor_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights.pkl");
+    let refused = |instructions: &[u8]| {
+        std::fs::write(&path, [b"\x80\x02", instructions, b"."].concat()).unwrap();
+        let start = Instant::now();
+        let text = message(Weights::read(&path));
+        assert!(start.elapsed().as_secs() < 10, "{text}");
+        text
+    };
+    let text = refused(b"cposix\nsystem\nX\x05\0\0\0touch\x85R");
+    assert!(text.contains("the file (posix.system)"), "{text}");
+    // Each list holds the one before twice.
+    let mut doubled = b"]q\0".to_vec();
+    for k in 0..200u8 {
+        doubled.extend([b']', b'(', b'h', k, b'h', k, b'e', b'q', k + 1]);
+    }
+    let text = refused(&doubled);
+    assert!(text.contains("more that nests too deep"), "{text}");
+    let text = refused(b"]q\0h\0a");
+    assert!(text.contains("more that nests too deep"), "{text}");
+    let text = refused(&b"(l".repeat(100_000));
+    assert!(
+        text.contains("a pickle without tensors") || text.contains("no pickle"),
+        "{text}"
+    );
+    for instructions in [&b"X\xff\xff\xff\x7ftext"[..], b"h\x07", b"R", b"t", b"\xff"] {
+        assert!(refused(instructions).contains("no pickle"));
+    }
 }

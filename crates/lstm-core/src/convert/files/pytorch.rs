@@ -419,11 +419,17 @@ impl<'a> Walk<'a> {
             let Some(call) = pickle.call(Value::Node(node)) else {
                 continue;
             };
-            let class = pickle.global(call.function);
-            let class = class.map_or("an object".to_string(), |(module, name)| {
-                format!("{module}.{name}")
-            });
-            classes.entry(class).or_insert_with(|| (path.clone(), 0)).1 += 1;
+            match pickle.global(call.function) {
+                // Bytes, shapes and the like.
+                Some(
+                    ("_codecs" | "builtins" | "__builtin__", _) | ("torch", "Size" | "device"),
+                ) => (),
+                class => {
+                    let class = class.map(|(module, name)| format!("{module}.{name}"));
+                    let class = class.unwrap_or_else(|| "an object".to_string());
+                    classes.entry(class).or_insert_with(|| (path.clone(), 0)).1 += 1;
+                }
+            }
             self.visit_object(&path, call);
         }
         for (class, (path, count)) in classes {
@@ -433,6 +439,18 @@ impl<'a> Walk<'a> {
             };
             let path = if path.is_empty() { "the file" } else { &path };
             self.weights.skipped.push(format!("{path} ({class}){more}"));
+        }
+        let quantised = |k| {
+            let (module, name) = self.pickle.global(Value::Node(k))?;
+            module
+                .contains(".quantized.")
+                .then(|| format!("a quantised model ({module}.{name})"))
+        };
+        if self.weights.tensors.is_empty() {
+            let nodes = 0..self.pickle.nodes.len();
+            self.weights
+                .skipped
+                .extend(nodes.into_iter().find_map(quantised));
         }
         if self.left == 0 {
             let message = "more that nests too deep, or is there too often";
