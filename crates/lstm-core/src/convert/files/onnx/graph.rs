@@ -122,7 +122,9 @@ impl<'a> Scopes<'a> {
                 // (Names of calls in each other are as long as these are deep.)
                 self.expanded += function.node.len() + 1 + path.len() / 64;
                 if self.expanded > MOST_EXPANDED || self.calls_around(at) > DEEPEST_CALL {
-                    return Err("its functions call each other without end".to_string());
+                    return Err(
+                        "its functions call themselves, or each other too often".to_string()
+                    );
                 }
                 self.calls.insert((at, node), self.all.len());
                 let bound = node.input.iter().map(|input| Some((at, &**input)));
