@@ -794,9 +794,9 @@ impl Weights {
         let others = keras::apart(keras::find(self, &[], None)).into_iter();
         let others = others.filter(|layer| !layer.of.names().any(|name| known.contains(name)));
         let others = others.collect::<Vec<_>>();
-        layers.extend(others);
         // An ONNX model may still have the tensors of the framework it is from, of which it makes those of its nodes.
         if !layers.iter().any(|layer| layer.source == Source::Onnx) {
+            layers.extend(others);
             layers.extend(pytorch::find(self));
             layers.extend(native::find(self));
         }
