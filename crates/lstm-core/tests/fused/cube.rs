@@ -103,7 +103,13 @@ fn float16() {
         let got = case.results(&device, true);
         let want = exact.results(&Device::flex(), false);
         let what = format!("{case:?} on wgpu");
-        compare_within(TOLERANCE_OF_FLOAT16, &what, got, want, &mut largest);
+        compare_within(
+            (DType::F16, TOLERANCE_OF_FLOAT16),
+            &what,
+            got,
+            want,
+            &mut largest,
+        );
         print_largest(&format!("wgpu, float16, {cell:?}"), &largest);
     }
 }
