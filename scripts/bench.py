@@ -545,7 +545,7 @@ def record(info, rows, means, stepped, grown, kept, pictures):
         "\n".join(f"- {name}: {value}" for name, value in facts if value),
         f"Medians over {info['rounds']} round{'s'[: info['rounds'] - 1]} of the median of {info['runs']} runs, in turn, each in a process of its "
         f"own (lstm-core and burn::nn share one and take turns in it). {DTYPES[info['dtype']].capitalize()}. Inference is forward without "
-        "gradients; backward is of mean(output²), for all weights. × is how many times as long as lstm-core.",
+        "gradients; backward is of mean(output²) (lstm-core and burn::nn take that of half precision in float32), for all weights. × is how many times as long as lstm-core.",
     ]
     loops = [row["impl"] for row in rows if row["runs_on_kernels"] is False]
     parts += ["lstm-core has no kernels for this here: its layer runs step by step."] if loops else []

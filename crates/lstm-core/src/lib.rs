@@ -66,9 +66,18 @@
 //!
 //! # Speed
 //!
-//! In float32 on Flex, NdArray and wgpu, and in float16 on wgpu where a GPU has it, the layers run a whole
-//! sequence as one operation with handwritten backpropagation through time, [`Recurrent`] as well as those
-//! with a name of their own:
+//! In the types below the layers run a whole sequence as one operation with handwritten backpropagation through
+//! time, [`Recurrent`] as well as those with a name of their own.
+//!
+//! | backend | types with kernels |
+//! | --- | --- |
+//! | Flex | float32, float16, bfloat16 |
+//! | NdArray | float32 (it has no float16 and no bfloat16) |
+//! | wgpu | float32, and float16 where a GPU has it |
+//!
+//! On the CPU, kernels for float16 and bfloat16 compute in float32, and round each result once: sums, states from step
+//! to step and what is saved for backward are float32. They take as long as in float32. (A loss in float16 may not:
+//! Flex computes that element by element. `output.cast(DType::F32)` before it is faster.)
 //!
 //! | cell | on these kernels |
 //! | --- | --- |

@@ -5,7 +5,7 @@
 //! that drifts does so for all. Medians say what is usual, 99th percentiles what a program must be ready for: with
 //! one thread a call waits for its core now and then, and with several it should not wait longer.
 
-use super::{Bench, Request, Shape, WARM_UP, clock};
+use super::{Bench, Request, Shape, WARM_UP, clock, loss};
 use crate::report;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,7 @@ fn time(shape: Shape, request: &Request) -> Result<Times> {
     };
     Ok(Times {
         infer: many(&|| drop((layer.infer)(x.clone())))?,
-        train: many(&|| drop((layer.train)(x_training.clone()).square().mean().backward()))?,
+        train: many(&|| drop(loss((layer.train)(x_training.clone())).backward()))?,
     })
 }
 

@@ -3,8 +3,9 @@
 //! A step computes the gates' sums `z V`, with `z = [1, x, h]` and the weights below each other,
 //! `V = [b; W; R]`, panel by panel, and hands each panel to the cell's nonlinearities while it is in
 //! the innermost cache. So nothing but the states, and what the way back needs, is ever written to
-//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are multiplied, [`team`] how
-//! threads share the work, [`forward`] and [`backward`] walk over the sequence.
+//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are
+//! multiplied, [`team`] how threads share the work, [`element`] how other types than float32 are read and written,
+//! [`forward`] and [`backward`] walk over the sequence.
 
 mod backward;
 mod cell;
