@@ -71,11 +71,12 @@
 //!
 //! | backend | types with kernels |
 //! | --- | --- |
-//! | Flex | float32, float16, bfloat16 |
-//! | NdArray | float32 (it has no float16 and no bfloat16) |
+//! | Flex | float64, float32, float16, bfloat16 |
+//! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
 //! | wgpu | float32, and float16 where a GPU has it |
 //!
-//! On the CPU, kernels for float16 and bfloat16 compute in float32, and round each result once: sums, states from step
+//! On the CPU, kernels for float64 compute in float64, exponentials and all, and take about twice as long as in float32.
+//! Kernels for float16 and bfloat16 compute in float32, and round each result once: sums, states from step
 //! to step and what is saved for backward are float32. They take as long as in float32. (A loss in float16 may not:
 //! Flex computes that element by element. `output.cast(DType::F32)` before it is faster.)
 //!
@@ -118,7 +119,7 @@
 //! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
 //!
 //! For the way back an LSTM keeps 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
-//! counted in blocks of 16) beside its output, a plain RNN 4. A layer can keep less and compute more:
+//! counted in blocks of 16) beside its output, a plain RNN 4, in float64 twice as many. A layer can keep less and compute more:
 //! [`Recompute`].
 //!
 //! # Features

@@ -270,9 +270,8 @@ where
                 assert_eq!(y.dtype(), dtype);
                 let mut results = vec![y.clone().into_data()];
                 // The loss itself without rounding.
-                let part = |result: Tensor<3>, upstream: Tensor<3>| {
-                    (result.cast(exact) * upstream).sum()
-                };
+                let part =
+                    |result: Tensor<3>, upstream: Tensor<3>| (result.cast(exact) * upstream).sum();
                 let mut loss = part(y, of_output.clone());
                 for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
                     results.push(tensor.clone().into_data());

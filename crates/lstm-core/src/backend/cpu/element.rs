@@ -1,6 +1,6 @@
 //! The types of a tensor's numbers, and how kernels read and write them.
 //!
-//! Kernels compute in float32. Numbers of float16 and bfloat16 are widened where a kernel reads them and its results
+//! Kernels compute in float64 for float64, and else in float32. Numbers of float16 and bfloat16 are widened where a kernel reads them and its results
 //! rounded where they are written: weights when they are packed, inputs and gradients a step or a chunk at a time,
 //! each thread its own part, while it is in the cache. States are float32 from step to step, and so is what is saved
 //! for backward, but for the hidden states of all steps. Those are read from the output, rounded as the caller sees it,

@@ -112,7 +112,7 @@ pub trait Vector:
     #[inline(always)]
     unsafe fn store_f16(self, to: *mut f16) {
         // SAFETY: the caller's promise.
-        self.for_each(|k, number| unsafe { to.add(k).write(f16::from_f64(number)) });
+        self.for_each(|k, number| unsafe { to.add(k).write(f16::from_f32(number as f32)) });
     }
 
     /// As [`load`](Vector::load), from bfloat16.
@@ -134,7 +134,7 @@ pub trait Vector:
     #[inline(always)]
     unsafe fn store_bf16(self, to: *mut bf16) {
         // SAFETY: the caller's promise.
-        self.for_each(|k, number| unsafe { to.add(k).write(bf16::from_f64(number)) });
+        self.for_each(|k, number| unsafe { to.add(k).write(bf16::from_f32(number as f32)) });
     }
 
     /// The function's value in every lane.
