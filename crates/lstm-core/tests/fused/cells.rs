@@ -372,7 +372,8 @@ fn activations() -> Vec<Nonlinearity> {
         },
         ThresholdedRelu { alpha: 0.3.into() },
         Elu { alpha: one },
-        Celu { alpha: 0.7.into() },
+        // (Burn's gradient of a division takes the divisor in float32.)
+        Celu { alpha: half },
         Selu,
         Gelu,
         GeluApproximate,
@@ -380,7 +381,7 @@ fn activations() -> Vec<Nonlinearity> {
         HardSwish,
         Mish,
         Softplus {
-            beta: 1.5.into(),
+            beta: 2.0.into(),
             threshold: 2.0.into(),
         },
         Softsign,
