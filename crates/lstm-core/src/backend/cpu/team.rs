@@ -63,6 +63,9 @@ impl Plan {
         /// B,T,I,H = 8,20,4,32 (0.7 million), 0.139 and 0.120 at 16,20,4,32 (1.5 million), 0.224 and 0.177
         /// at 8,20,4,64 (2.8 million).
         const WORTH_A_THREAD: usize = 700_000;
+        /// The same where weights stay in place: each is read once, from a cache that takes far longer than the
+        /// multiplication.
+        const WORTH_A_THREAD_IN_PLACE: usize = 200_000;
         /// Rows that are worth a team of their own. Every team reads all weights in each step, for however
         /// few rows; members of one team share them, and wait for each other. Measured as above, two
         /// members against two teams: 7.8 and 8.9 ms at 4,200,64,256, 11.4 and 11.3 at 6,200,64,256, 273
@@ -75,7 +78,11 @@ impl Plan {
         let depth = sizes.input + sizes.hidden;
         let step = sizes.batch * sizes.hidden * gates * depth;
         let work = step * sizes.time;
-        let threads = threads.min(work / WORTH_A_THREAD).max(1);
+        let worth = match in_place {
+            true => WORTH_A_THREAD_IN_PLACE,
+            false => WORTH_A_THREAD,
+        };
+        let threads = threads.min(work / worth).max(1);
         let blocks = sizes.hidden.div_ceil(BLOCK);
         let teams = match in_place {
             true => 1,
