@@ -137,7 +137,7 @@ where
     }
 
     unsafe fn step(&self, simd: Simd, step: Step<N>) {
-        match step.change.is_none() && step.second.is_none() {
+        match N::PLAIN && step.change.is_none() && step.second.is_none() {
             true => simd.run(Forward::<_, _, S, M, K, P, true>(self.0, step)),
             false => simd.run(Forward::<_, _, S, M, K, P, false>(self.0, step)),
         }
@@ -152,9 +152,9 @@ where
     }
 
     unsafe fn step_back(&self, simd: Simd, step: StepBack<N>) {
-        match step.change {
-            None => simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step)),
-            Some(_) => simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step)),
+        match N::PLAIN && step.change.is_none() {
+            true => simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step)),
+            false => simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step)),
         }
     }
 }

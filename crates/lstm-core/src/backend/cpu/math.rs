@@ -1,8 +1,9 @@
 //! exp, σ, tanh, softplus and the normal distribution, many at once.
 //!
-//! In float32 all are within 1e-6 of the exact value, relative, in float64 within 1e-15, but for the normal distribution:
-//! within 4e-15 up to ±5 (beyond, where nothing is fused, within 1e-15 + x² 1e-16). All pass NaN through. The coefficients are those of polynomials with the least relative error:
-//! in float32 found by reweighted least squares, in float64 by interpolation in Chebyshev's points, in 50 digits.
+//! In float32 all are within 1e-6 of the exact value, relative, in float64 within 1e-15, but for the normal
+//! distribution: within 4e-15 up to ±5, and beyond, where nothing is fused, within `x²` roundings. All pass NaN through.
+//! The coefficients are those of polynomials with the least relative error: in float32 found by reweighted least squares,
+//! in float64 by interpolation in Chebyshev's points, in 50 digits.
 
 use super::simd::Vector;
 use std::f32::consts::LOG2_E;

@@ -36,18 +36,22 @@ pub trait Number:
     #[cfg(target_arch = "x86_64")]
     type Avx512: Vector<Number = Self>;
 
+    /// Whether the usual case of a cell's step is compiled apart from the one with all options. It takes as long again.
+    const PLAIN: bool;
+
     /// `value`, rounded.
     fn of(value: f64) -> Self;
 }
 
 macro_rules! number {
-    ($number:ty, $portable:ident, $avx2:ident, $avx512:ident) => {
+    ($number:ty, $plain:literal, $portable:ident, $avx2:ident, $avx512:ident) => {
         impl Number for $number {
             type Portable = portable::$portable;
             #[cfg(target_arch = "x86_64")]
             type Avx2 = x86::$avx2;
             #[cfg(target_arch = "x86_64")]
             type Avx512 = x86::$avx512;
+            const PLAIN: bool = $plain;
 
             #[inline(always)]
             fn of(value: f64) -> Self {
@@ -57,8 +61,8 @@ macro_rules! number {
     };
 }
 
-number!(f32, Single4, Single8, Single16);
-number!(f64, Double2, Double4, Double8);
+number!(f32, true, Single4, Single8, Single16);
+number!(f64, false, Double2, Double4, Double8);
 
 /// As many numbers as one register holds.
 pub trait Vector:
