@@ -137,9 +137,11 @@ where
     }
 
     unsafe fn step(&self, simd: Simd, step: Step<N>) {
-        match N::PLAIN && step.change.is_none() && step.second.is_none() {
-            true => simd.run(Forward::<_, _, S, M, K, P, true>(self.0, step)),
-            false => simd.run(Forward::<_, _, S, M, K, P, false>(self.0, step)),
+        // (By `if`, so that what a type never takes isn't compiled.)
+        if N::PLAIN && step.change.is_none() && step.second.is_none() {
+            simd.run(Forward::<_, _, S, M, K, P, true>(self.0, step));
+        } else {
+            simd.run(Forward::<_, _, S, M, K, P, false>(self.0, step));
         }
     }
 
@@ -152,9 +154,10 @@ where
     }
 
     unsafe fn step_back(&self, simd: Simd, step: StepBack<N>) {
-        match N::PLAIN && step.change.is_none() {
-            true => simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step)),
-            false => simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step)),
+        if N::PLAIN && step.change.is_none() {
+            simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step));
+        } else {
+            simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step));
         }
     }
 }
