@@ -69,7 +69,9 @@ fn run_with(instruction_set: &str) -> (bool, String) {
 fn instruction_sets() -> Vec<(&'static str, bool)> {
     #[cfg(target_arch = "x86_64")]
     let wide = {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         [
             ("avx2", avx2),
             ("avx512", is_x86_feature_detected!("avx512f")),
