@@ -87,6 +87,7 @@
 //! | [`GruCell`] | with the reset gate after the product or before, `clip`, `clip_sums` and any [`Nonlinearity`] |
 //! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
+//! | [`LstmpCell`] | the same, where rows times steps are at least as many as the projection's features |
 //! | [`Zoneout`] | of any of these, in training too |
 //! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
 //!
@@ -99,7 +100,7 @@
 //!
 //! | on the loop | why |
 //! | --- | --- |
-//! | [`LstmpCell`] | a product between the states and what `R` sees of them, of another size |
+//! | [`LstmpCell`] in few rows and steps, or with [`Zoneout`] | kernels read `Q R` as one matrix, whose product must be worth it |
 //! | [`RecurrentDropout`] with a mask for each gate, or of a GRU with the reset gate first | a product with another operand for each gate |
 //! | [`LayerNormLstmCell`] | a row's mean and variance between the product and the gates |
 //! | PReLU and SwiGLU as activations | parameters of their own |

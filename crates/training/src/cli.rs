@@ -329,6 +329,10 @@ pub struct BenchArgs {
     #[arg(long, conflicts_with_all = ["implementation", "step"])]
     pub busy: bool,
 
+    /// Time inference by so many threads at once that share a layer, beside one and as many as there are cores
+    #[arg(long, value_name = "N", conflicts_with_all = ["step", "busy"], value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub callers: Option<u16>,
+
     /// What a process that `--busy` starts is to do
     #[arg(long, hide = true, requires = "busy")]
     pub role: Option<busy::Role>,

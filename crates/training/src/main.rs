@@ -214,14 +214,16 @@ fn serve(args: &ServeArgs) -> Result<()> {
 }
 
 fn bench(args: BenchArgs) -> Result<ExitCode> {
-    match args.step {
-        true => timed(
-            &args,
-            bench::steps::shapes,
-            bench::steps::time,
-            bench::steps::table,
-        ),
-        false => timed(&args, bench::shapes, bench::sequences, bench::table),
+    use bench::{callers, steps};
+    match args.callers {
+        Some(most) => {
+            let time = |bench: &bench::Bench<'_>, shape: bench::Shape| {
+                callers::time(bench, shape, most.into())
+            };
+            timed(&args, bench::shapes, time, callers::table)
+        }
+        None if args.step => timed(&args, steps::shapes, steps::time, steps::table),
+        None => timed(&args, bench::shapes, bench::sequences, bench::table),
     }
 }
 
@@ -229,7 +231,7 @@ fn bench(args: BenchArgs) -> Result<ExitCode> {
 fn timed<T: Serialize>(
     args: &BenchArgs,
     usual: fn() -> Vec<bench::Shape>,
-    time: fn(&bench::Bench, bench::Shape) -> Result<Vec<T>>,
+    time: impl Fn(&bench::Bench, bench::Shape) -> Result<Vec<T>>,
     table: fn(&[Vec<T>]) -> String,
 ) -> Result<ExitCode> {
     let shapes = match args.shapes.is_empty() {

@@ -507,7 +507,7 @@ fn bench_times_every_cell_and_says_whether_it_runs_on_kernels() {
         ("peephole-lstm", true, false),
         ("coupled-lstm", true, false),
         ("lstm-without-forget-gate", true, false),
-        ("lstmp", false, false),
+        ("lstmp", true, false),
         ("layer-norm-lstm", false, false),
         ("zoneout-lstm", true, false),
         ("recurrent-dropout-lstm", true, false),
@@ -538,6 +538,60 @@ fn bench_times_data_types_that_the_device_has() {
     assert_error(
         &[&small[..], &["bf16", "--device", "ndarray"]].concat(),
         "--dtype bf16: ndarray has f32, f64",
+    );
+}
+
+#[test]
+fn bench_makes_the_machine_busy_itself() {
+    let lines = bench_lines(&[
+        "bench", "--busy", "--device", "flex", "--runs", "1", "--shapes", "1,2,3,4",
+    ]);
+    let modes: Vec<_> = lines.iter().map(|line| &line["mode"]).collect();
+    assert_eq!(modes, ["inference", "forward + backward"]);
+    for line in &lines {
+        let states = line["states"].as_array().unwrap();
+        let of =
+            |state: &Value| [&state["busy"], &state["one_thread"]].map(|is| is.as_bool().unwrap());
+        let all: Vec<_> = states.iter().map(of).collect();
+        assert_eq!(
+            all,
+            [[false, true], [false, false], [true, true], [true, false]]
+        );
+        for state in states {
+            let [median, worst, most] =
+                ["median_ms", "p99_ms", "max_ms"].map(|ms| state[ms].as_f64().unwrap());
+            assert!(0.0 < median && median <= worst && worst <= most, "{state}");
+            assert!(state["calls"].as_u64().unwrap() >= 3, "{state}");
+        }
+    }
+}
+
+#[test]
+fn bench_times_several_callers() {
+    let lines = bench_lines(&[
+        "bench",
+        "--callers",
+        "3",
+        "--impl",
+        "lstm-core",
+        "--device",
+        "flex",
+        "--shapes",
+        "1,2,3,4",
+    ]);
+    let callers: Vec<_> = lines
+        .iter()
+        .map(|line| line["callers"].as_u64().unwrap())
+        .collect();
+    assert_eq!((callers[0], callers.last()), (1, Some(&3)));
+    let of_best = lines.iter().map(|line| line["of_best"].as_f64().unwrap());
+    assert_eq!(of_best.fold(0.0, f64::max), 1.0);
+    for line in &lines {
+        assert!(line["calls_per_s"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    assert_error(
+        &["bench", "--callers", "0"],
+        "invalid value '0' for '--callers <N>'",
     );
 }
 

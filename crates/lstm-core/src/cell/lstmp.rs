@@ -1,7 +1,7 @@
 //! The LSTM with a projection (Sak, Senior & Beaufays 2014, *Long short-term memory recurrent neural network
 //! architectures for large scale acoustic modeling*; PyTorch's `proj_size`).
 
-use super::{Cell, LstmCell, LstmCellConfig, leaf};
+use super::{Cell, Kernel, LstmCell, LstmCellConfig, leaf};
 use crate::config::config;
 use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, module, shape};
@@ -171,5 +171,12 @@ impl Cell for LstmpCell {
             cell,
             hidden: hidden.matmul(self.projection.val()),
         }
+    }
+
+    fn kernel(&self) -> Option<Kernel> {
+        Some(Kernel {
+            projection: Some(self.projection.val()),
+            ..self.lstm.kernel()?
+        })
     }
 }

@@ -170,6 +170,8 @@ pub struct Kernel {
     pub(crate) peepholes: Vec<Tensor<1>>,
     /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`.
     pub(crate) mask: Option<Tensor<2>>,
+    /// `Q`, `[H, P]`, of a hidden state that is projected; `R` is `[P, G_h·H]` then.
+    pub(crate) projection: Option<Tensor<2>>,
     /// What keeps each state as it was, `h` first; none without zoneout.
     pub(crate) zoneout: Vec<Dropout>,
 }
@@ -188,13 +190,15 @@ impl Kernel {
             bias: bias.iter().map(Param::val).collect(),
             peepholes: vec![],
             mask: None,
+            projection: None,
             zoneout: vec![],
         }
     }
 
     /// Hidden units, `H`.
     pub(crate) fn units(&self) -> usize {
-        self.recurrent_weight.dims()[0]
+        let reading = self.projection.as_ref().unwrap_or(&self.recurrent_weight);
+        reading.dims()[0]
     }
 }
 

@@ -49,7 +49,8 @@ impl<C: Cell> Zoneout<C> {
 impl<C: Cell> Zoneout<C> {
     /// The kernels of the cell, with zoneout; none of a cell that has its own.
     fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
-        kernel.zoneout.is_empty().then(|| Kernel {
+        let fits = kernel.zoneout.is_empty() && kernel.projection.is_none();
+        fits.then(|| Kernel {
             zoneout: self.keep.clone(),
             ..kernel
         })

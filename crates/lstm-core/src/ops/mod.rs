@@ -12,6 +12,7 @@ mod autodiff;
 #[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
 mod cell;
 mod packed;
+mod projection;
 mod segments;
 mod tensor;
 

@@ -1,7 +1,7 @@
 //! From tensors to the fused operation and back, and the choice between it and the reference.
 
 use super::segments::segments;
-use super::{Inputs, RecurrentBackend, RowLengths, packed};
+use super::{Inputs, RecurrentBackend, RowLengths, packed, projection};
 use crate::cell::{Cell, Kernel};
 use crate::mask::{self, Rows};
 use crate::module;
@@ -28,7 +28,7 @@ pub(crate) fn run<C: Cell>(
     let (output, state) = match kernels_for(operation, cell, &input, &state, reading) {
         Some(kernel) => {
             let layer = Layer {
-                kernel,
+                kernel: projection::folded(kernel),
                 reverse: reading.reverse,
                 initial: reading.initial.tensors(),
                 segment,
@@ -89,7 +89,8 @@ fn kernels_for<C: Cell>(
         false => batch,
     };
     let size = [most, time, kernel.units()];
-    has_kernels(&kernel, &input.device(), input.dtype(), size).then_some(kernel)
+    let worth_it = projection::is_worth_it(&kernel, [batch, time]);
+    (worth_it && has_kernels(&kernel, &input.device(), input.dtype(), size)).then_some(kernel)
 }
 
 /// A layer on kernels. States are `[B, H]` each, the hidden one first.
@@ -156,7 +157,7 @@ impl Layer {
             None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, mask, None),
             None if !rows.any_valid(batch) => {
                 let options = (&input.device(), input.dtype());
-                let output = Tensor::zeros([batch, time, self.kernel.units()], options);
+                let output = Tensor::zeros([batch, time, states[0].dims()[1]], options);
                 (output, states)
             }
             None => packed::run(
@@ -185,6 +186,18 @@ impl Layer {
         let kernel = &self.kernel;
         let spec = kernel.kind.spec();
         let others = states.split_off(1);
+        let first = states.remove(0);
+        let (input, hidden) = match &kernel.projection {
+            Some(_) => {
+                let none = Tensor::zeros(
+                    [first.dims()[0], kernel.units()],
+                    (&first.device(), first.dtype()),
+                );
+                let input = projection::with_first(input, &first, self.reverse, &lengths);
+                (input, none)
+            }
+            None => (input, first.clone()),
+        };
         let zeros = || {
             let width = spec.sums() * kernel.units();
             Tensor::zeros([width], (&input.device(), input.dtype()))
@@ -200,18 +213,26 @@ impl Layer {
             peepholes: side_by_side(kernel.peepholes.clone())
                 .map(Tensor::into_dispatch)
                 .into(),
-            hidden: states.remove(0).into_dispatch(),
+            hidden: hidden.into_dispatch(),
             memory: side_by_side(others).map(Tensor::into_dispatch).into(),
             mask: mask.map(Tensor::into_dispatch).into(),
             change: change.map(Tensor::into_dispatch).into(),
             cell: kernel.kind,
             reverse: self.reverse,
-            lengths,
+            lengths: lengths.clone(),
             segment: self.segment,
         });
-        let mut states = vec![Tensor::from_dispatch(hidden)];
+        let (mut output, mut hidden) = (
+            Tensor::from_dispatch(output),
+            Tensor::<2>::from_dispatch(hidden),
+        );
+        if let Some(projection) = &kernel.projection {
+            let both = [output, hidden.unsqueeze_dim(1)];
+            (output, hidden) = projection::projected(both, first, projection, &lengths);
+        }
+        let mut states = vec![hidden];
         states.extend(apart(Tensor::from_dispatch(memory), spec.memory));
-        (Tensor::from_dispatch(output), states)
+        (output, states)
     }
 }
 
@@ -254,6 +275,9 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
     let check = |what, got| shape::check_type(operation, what, input.dtype(), got);
     check("input weight", kernel.input_weight.dtype());
     check("recurrent weight", kernel.recurrent_weight.dtype());
+    if let Some(projection) = &kernel.projection {
+        check("projection", projection.dtype());
+    }
     for (what, weight) in [("bias", &kernel.bias), ("peepholes", &kernel.peepholes)] {
         for weight in weight {
             check(what, weight.dtype());

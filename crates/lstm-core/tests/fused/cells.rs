@@ -6,9 +6,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, Kernel, LstmCellConfig, LstmWithoutGate, Mask, Nonlinearity,
-    Padding, PeepholeLstmCellConfig, Real, Recurrent, RecurrentDropout, RecurrentLayer,
-    RecurrentProduct, RecurrentState, RnnCellConfig, SLstmCellConfig, Steps, WithMask, Zoneout,
+    Cell, Gate, GruCellConfig, Kernel, LstmCellConfig, LstmWithoutGate, LstmpCellConfig, Mask,
+    Nonlinearity, Padding, PeepholeLstmCellConfig, Real, Recurrent, RecurrentDropout,
+    RecurrentLayer, RecurrentProduct, RecurrentState, RnnCellConfig, SLstmCellConfig, Steps,
+    WithMask, Zoneout,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -29,6 +30,12 @@ impl ModuleMapper for Random {
     }
 }
 
+/// A tensor's numbers, copied: what is computed on wgpu later can overwrite what was read before (Burn 0.22.1, with
+/// Mesa's software adapter: an output read held its product with the upstream gradient in the end).
+pub fn read<const D: usize>(tensor: Tensor<D>) -> TensorData {
+    tensor.into_data().clone()
+}
+
 /// The gradients with respect to all parameters.
 pub struct OfParameters<'a>(pub &'a Gradients, pub Vec<TensorData>);
 
@@ -37,7 +44,7 @@ impl ModuleVisitor for OfParameters<'_> {
         let gradient = param.val().grad(self.0);
         // A gate that is switched off gives nothing to its peephole.
         let zeros = || Tensor::zeros(param.dims(), &param.val().device().without_autodiff());
-        self.1.push(gradient.unwrap_or_else(zeros).into_data());
+        self.1.push(read(gradient.unwrap_or_else(zeros)));
     }
 }
 
@@ -341,6 +348,23 @@ fn gru() {
             .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
             .with_hidden_activation(Nonlinearity::Softsign)
             .init(device)
+    });
+}
+
+#[test]
+fn projection() {
+    check("lstmp", &cpu(), |i, h, device| {
+        LstmpCellConfig::new(LstmCellConfig::new(i, h), h.div_ceil(4)).init(device)
+    });
+    check("lstmp to more features", &cpu(), |i, h, device| {
+        LstmpCellConfig::new(LstmCellConfig::new(i, h), h + 3).init(device)
+    });
+    check("lstmp with options", &cpu(), |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h)
+            .with_bias(false)
+            .with_clip(Some(0.5))
+            .with_input_forget(true);
+        LstmpCellConfig::new(lstm, 3).init(device)
     });
 }
 

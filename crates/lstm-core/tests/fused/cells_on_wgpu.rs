@@ -1,14 +1,14 @@
 //! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
 
 use crate::case::{Random, TOLERANCE_OF_FLOAT16};
-use crate::cells::{Loop, OfParameters, TOLERANCE, compare};
+use crate::cells::{Loop, OfParameters, TOLERANCE, compare, read};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, PeepholeLstmCellConfig, Recurrent,
-    RecurrentState, RnnCellConfig,
+    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, LstmpCellConfig,
+    PeepholeLstmCellConfig, Recurrent, RecurrentState, RnnCellConfig,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -97,16 +97,16 @@ impl Case {
                 run(&layer, &x, &state, &self.lengths)
             }
         };
-        let mut results = vec![y.clone().into_data()];
+        let mut results = vec![read(y.clone())];
         let mut loss = (y * of_output).sum();
         for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
-            results.push(tensor.clone().into_data());
+            results.push(read(tensor.clone()));
             loss = loss + (tensor * upstream).sum();
         }
         let gradients = loss.backward();
-        results.push(x.grad(&gradients).unwrap().into_data());
+        results.push(read(x.grad(&gradients).unwrap()));
         let of_state = state.tensors().into_iter();
-        results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
+        results.extend(of_state.map(|s| read(s.grad(&gradients).unwrap())));
         let mut visitor = OfParameters(&gradients, results);
         cell.visit(&mut visitor);
         visitor.1
@@ -139,6 +139,12 @@ fn gru(on: &On) {
     });
     check(on, "gru without bias", |i, h, device| {
         GruCellConfig::new(i, h).with_bias(false).init(device)
+    });
+}
+
+fn projection(on: &On) {
+    check(on, "lstmp", |i, h, device| {
+        LstmpCellConfig::new(LstmCellConfig::new(i, h), 9).init(device)
     });
 }
 
@@ -234,6 +240,12 @@ mod on_cube {
         let Some(on) = float32() else { return };
         super::gru(&on);
         super::gru_with_options(&on);
+    }
+
+    #[test]
+    fn projection() {
+        let Some(on) = float32() else { return };
+        super::projection(&on);
     }
 
     #[test]

@@ -6,3 +6,4 @@ mod cells;
 mod cells_on_wgpu;
 mod cpu;
 mod cube;
+mod streams;

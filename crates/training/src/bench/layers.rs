@@ -87,7 +87,7 @@ pub struct StepInput {
 }
 
 /// From a sequence to the output.
-pub type Forward = Box<dyn Fn(Tensor<3>) -> Tensor<3>>;
+pub type Forward = Box<dyn Fn(Tensor<3>) -> Tensor<3> + Sync>;
 /// Takes one step of a stream and keeps the state for the next.
 pub type Step = Box<dyn FnMut(&StepInput)>;
 
@@ -145,7 +145,7 @@ fn own(kind: CellKind, [i, h]: [usize; 2], device: &Device) -> Layer {
 }
 
 /// `lstm-core`'s layer of a cell. `Lstm`, `Rnn` and `Gru` are this layer, by name or within.
-fn of_cell<C: Cell + 'static>(cell: C, device: &Device) -> Layer
+fn of_cell<C: Cell + Sync + 'static>(cell: C, device: &Device) -> Layer
 where
     C::State: 'static,
 {
@@ -189,7 +189,7 @@ fn burn_nn(kind: CellKind, [i, h]: [usize; 2], device: &Device) -> Layer {
 }
 
 /// What the layers of both have in common.
-fn of_module<M: Module + 'static, S: 'static>(
+fn of_module<M: Module + Sync + 'static, S: 'static>(
     layer: M,
     forward: fn(&M, Tensor<3>, Option<S>) -> (Tensor<3>, S),
 ) -> Layer {

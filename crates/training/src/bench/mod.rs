@@ -2,6 +2,7 @@
 //! or one of them alone: whole sequences here, single steps in [`steps`].
 
 pub mod busy;
+pub mod callers;
 mod dtype;
 mod layers;
 pub mod steps;
@@ -225,10 +226,10 @@ impl<'a> Bench<'a> {
 
 /// Times every shape and hands over the timings of its implementations as they come.
 ///
-/// `time` is what is timed: [`sequences`] or [`steps::time`].
+/// `time` is what is timed: [`sequences`], [`steps::time`] or [`callers::time`].
 pub fn run<T>(
     request: &Request,
-    time: fn(&Bench, Shape) -> Result<Vec<T>>,
+    time: impl Fn(&Bench, Shape) -> Result<Vec<T>>,
     mut each: impl FnMut(Vec<T>) -> Result<()>,
 ) -> Result<()> {
     let bench = Bench::new(request)?;

@@ -1,11 +1,14 @@
-//! What a layer keeps for the way back, in bytes that the process's allocator counts. A test target of its own,
-//! with one test: others would allocate at the same time.
+//! What a layer keeps for the way back, and whether a step packs weights, in bytes that the process's allocator
+//! counts. A test target of its own, with one test: others would allocate at the same time.
 
 mod allocations;
 
 use allocations::{Bytes, count};
 use burn::tensor::{Device, Distribution, Tensor};
-use lstm_core::{LstmConfig, Recompute, RnnConfig};
+use lstm_core::{
+    Cell, GruCellConfig, LstmCellConfig, LstmConfig, Recompute, Recurrent, RecurrentLayer,
+    RnnCellConfig, RnnConfig,
+};
 
 const BATCH: usize = 4;
 const FEATURES: usize = 3;
@@ -43,6 +46,34 @@ fn bytes(kind: Kind, device: &Device, time: usize, recompute: Option<Recompute>)
 }
 
 #[test]
+fn what_is_allocated() {
+    what_is_kept_grows_with_the_root_of_the_steps();
+    a_step_packs_no_weights("lstm", 4, |h, device| {
+        LstmCellConfig::new(h, h).init(device)
+    });
+    a_step_packs_no_weights("gru", 3, |h, device| GruCellConfig::new(h, h).init(device));
+    a_step_packs_no_weights("rnn", 1, |h, device| RnnCellConfig::new(h, h).init(device));
+}
+
+/// Of a cell with so many gates; many steps do pack them, and are seen to.
+fn a_step_packs_no_weights<C: Cell>(name: &str, gates: usize, cell: impl Fn(usize, &Device) -> C) {
+    const UNITS: usize = 256;
+    let device = Device::flex();
+    let layer = Recurrent::new(cell(UNITS, &device));
+    let weights = 2 * UNITS * gates * UNITS * 4;
+    let row = Tensor::<2>::random([1, UNITS], Distribution::Default, &device);
+    let sequence = Tensor::<3>::random([1, 40, UNITS], Distribution::Default, &device);
+    let step = || RecurrentLayer::step(&layer, row.clone(), None);
+    let many = || layer.forward(sequence.clone(), None);
+    // Once before, as above.
+    drop((step(), many()));
+    let one = count(step, drop).peak;
+    let all = count(many, drop).peak;
+    println!("{name}: a step {one}, many {all}, weights {weights} bytes");
+    assert!(one < weights / 10, "{name}: {one} of {weights}");
+    assert!(all > weights, "{name}: {all} of {weights}");
+}
+
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn what_is_kept_grows_with_the_root_of_the_steps() {
     for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
