@@ -71,13 +71,15 @@
 //!
 //! | backend | types with kernels |
 //! | --- | --- |
-//! | Flex | float32, float16, bfloat16 |
-//! | NdArray | float32 (it has no float16 and no bfloat16) |
+//! | Flex | float64, float32, float16, bfloat16 |
+//! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
 //! | wgpu | float32, and float16 where a GPU has it |
 //!
-//! On the CPU, kernels for float16 and bfloat16 compute in float32, and round each result once: sums, states from step
-//! to step and what is saved for backward are float32. They take as long as in float32. (A loss in float16 may not:
-//! Flex computes that element by element. `output.cast(DType::F32)` before it is faster.)
+//! On the CPU, kernels for float64 compute in float64, exponentials and all, and take two to three times as long as
+//! in float32. Those for float16 and bfloat16 compute in float32, which takes no longer, and round each result once: sums,
+//! states from step to step and what is saved for backward are float32. So results differ from those of float64 by no
+//! more than one unit in the last place of the largest number of their tensor (`tests/dtypes.rs`). A loss in float16 may
+//! take longer, since Flex computes that element by element: `output.cast(DType::F32)` before it helps.
 //!
 //! | cell | on these kernels |
 //! | --- | --- |
@@ -119,8 +121,8 @@
 //! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
 //!
 //! For the way back an LSTM keeps 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
-//! counted in blocks of 16) beside its output, a plain RNN 4. A layer can keep less and compute more:
-//! [`Recompute`].
+//! counted in blocks of 16) beside its output, a plain RNN 4, in float64 twice as many. A layer can keep less and
+//! compute more: [`Recompute`].
 //!
 //! # Features
 //!

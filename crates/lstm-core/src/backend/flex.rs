@@ -1,6 +1,6 @@
 //! Flex: its tensors are read where they lie.
 
-use super::host::{self, Host, Number};
+use super::host::{self, Host, TensorElement};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
@@ -8,13 +8,13 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
 impl Host for Flex {
-    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
+    fn in_place<E: TensorElement>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
         let layout = tensor.layout();
         let numbers = &tensor.storage::<E>()[layout.start_offset()..];
         Some((numbers, layout.strides().to_vec()))
     }
 
-    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E> {
+    fn in_order<E: TensorElement>(tensor: &FloatTensor<Self>) -> Vec<E> {
         let ordered = tensor.to_contiguous();
         ordered.storage::<E>().to_vec()
     }

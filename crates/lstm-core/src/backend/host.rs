@@ -7,6 +7,7 @@ use crate::ops::{
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, TensorData, bf16, f16};
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -14,24 +15,25 @@ use std::sync::Arc;
 pub trait Host: Backend {
     /// The numbers of a tensor of this type in memory, the first one first, and how far apart neighbours of
     /// each dimension are. `None` where the numbers can't be had that way.
-    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)>;
+    fn in_place<E: TensorElement>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)>;
 
     /// A copy of the numbers of a tensor of this type in row-major order.
-    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E>;
+    fn in_order<E: TensorElement>(tensor: &FloatTensor<Self>) -> Vec<E>;
 
     /// A tensor from its data.
     fn from_data(data: TensorData) -> FloatTensor<Self>;
 }
 
 /// A type of a tensor's numbers.
-pub trait Number: Element + burn::tensor::Element + bytemuck::Pod {}
+pub trait TensorElement: Element + burn::tensor::Element + bytemuck::Pod {}
 
-impl<E: Element + burn::tensor::Element + bytemuck::Pod> Number for E {}
+impl<E: Element + burn::tensor::Element + bytemuck::Pod> TensorElement for E {}
 
 /// Calls `$function::<B, E>` with the type of a tensor's numbers as `E`.
 macro_rules! typed {
     ($function:ident::<$backend:ty>($dtype:expr)($($argument:expr),*)) => {
         match $dtype {
+            DType::F64 => $function::<$backend, f64>($($argument),*),
             DType::F32 => $function::<$backend, f32>($($argument),*),
             DType::F16 => $function::<$backend, f16>($($argument),*),
             DType::BF16 => $function::<$backend, bf16>($($argument),*),
@@ -41,7 +43,7 @@ macro_rules! typed {
 }
 
 /// A tensor's numbers in row-major order. Borrowed if it is row-major already, copied otherwise.
-fn numbers<B: Host, E: Number>(tensor: &FloatTensor<B>) -> Cow<'_, [E]> {
+fn numbers<B: Host, E: TensorElement>(tensor: &FloatTensor<B>) -> Cow<'_, [E]> {
     let shape = tensor.shape();
     let mut row_major = vec![1; shape.num_dims()];
     for dimension in (1..row_major.len()).rev() {
@@ -56,9 +58,9 @@ fn numbers<B: Host, E: Number>(tensor: &FloatTensor<B>) -> Cow<'_, [E]> {
 }
 
 /// As [`numbers`], of the type that kernels compute with.
-fn wide<B: Host, E: Number>(tensor: &FloatTensor<B>) -> Cow<'_, [f32]> {
+fn wide<B: Host, E: TensorElement>(tensor: &FloatTensor<B>) -> Cow<'_, [E::Number]> {
     let widened = |elements: &[E]| {
-        let mut wide = vec![0.0; elements.len()];
+        let mut wide = vec![Default::default(); elements.len()];
         E::read(Simd::chosen(), elements, &mut wide);
         wide
     };
@@ -78,7 +80,7 @@ struct Steps<'a, E: Clone> {
     step: usize,
 }
 
-impl<'a, E: Number> Steps<'a, E> {
+impl<'a, E: TensorElement> Steps<'a, E> {
     fn of<B: Host>(tensor: &'a FloatTensor<B>) -> Self {
         let [_, time, features] = tensor.shape().dims();
         if let Some((numbers, strides)) = B::in_place::<E>(tensor)
@@ -101,7 +103,7 @@ impl<'a, E: Number> Steps<'a, E> {
     }
 
     /// The same of the type that kernels compute with.
-    fn wide<B: Host>(tensor: &'a FloatTensor<B>) -> Steps<'a, f32> {
+    fn wide<B: Host>(tensor: &'a FloatTensor<B>) -> Steps<'a, E::Number> {
         let [_, time, features] = tensor.shape().dims();
         Steps {
             numbers: wide::<B, E>(tensor),
@@ -109,7 +111,9 @@ impl<'a, E: Number> Steps<'a, E> {
             step: features,
         }
     }
+}
 
+impl<E: Clone> Steps<'_, E> {
     fn sequence(&self) -> Sequence<'_, E> {
         Sequence {
             numbers: &self.numbers,
@@ -120,23 +124,23 @@ impl<'a, E: Number> Steps<'a, E> {
 }
 
 /// The numbers of [`Inputs`].
-struct Read<'a, E: Number> {
+struct Read<'a, E: TensorElement> {
     kind: CellKind,
-    cell: Box<dyn Cell>,
+    cell: Box<dyn Cell<E::Number>>,
     sizes: Sizes,
     input: Steps<'a, E>,
     input_weight: Cow<'a, [E]>,
     bias: Cow<'a, [E]>,
     recurrent_weight: Cow<'a, [E]>,
-    hidden: Cow<'a, [f32]>,
-    memory: Cow<'a, [f32]>,
-    peepholes: Cow<'a, [f32]>,
-    mask: Cow<'a, [f32]>,
-    change: Option<Steps<'a, f32>>,
+    hidden: Cow<'a, [E::Number]>,
+    memory: Cow<'a, [E::Number]>,
+    peepholes: Cow<'a, [E::Number]>,
+    mask: Cow<'a, [E::Number]>,
+    change: Option<Steps<'a, E::Number>>,
     lengths: Option<&'a [usize]>,
 }
 
-impl<'a, E: Number> Read<'a, E> {
+impl<'a, E: TensorElement> Read<'a, E> {
     fn new<B: Host>(inputs: &'a Inputs<B>) -> Self {
         let [batch, time, input] = inputs.input.shape().dims();
         let [_, hidden] = inputs.hidden.shape().dims();
@@ -199,7 +203,10 @@ pub(crate) fn recurrence<B: Host>(
         .into_tuple()
 }
 
-fn forward<B: Host, E: Number>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Buffer) {
+/// What a forward pass saves, a [`Buffer`] of what kernels compute with.
+type Saved = Arc<dyn Any + Send + Sync>;
+
+fn forward<B: Host, E: TensorElement>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Saved) {
     let read = Read::<E>::new(inputs);
     let forward = read.recurrence().forward(keep);
     let state = |tensor: &FloatTensor<B>, numbers| {
@@ -212,13 +219,13 @@ fn forward<B: Host, E: Number>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, B
         hidden: state(&inputs.hidden, forward.hidden),
         memory: (inputs.memory.as_option()).map(|memory| state(memory, forward.memory)),
     };
-    (outputs, forward.kept)
+    (outputs, Arc::new(forward.kept))
 }
 
-fn backward<B: Host, E: Number>(
+fn backward<B: Host, E: TensorElement>(
     inputs: &Inputs<B>,
     output: &FloatTensor<B>,
-    saved: &Buffer,
+    saved: &Saved,
     upstream: &Upstream<B>,
     wanted: Each<bool>,
 ) -> Each<Option<FloatTensor<B>>> {
@@ -237,6 +244,7 @@ fn backward<B: Host, E: Number>(
         input: wanted.input,
         weights: wanted.input_weight || wanted.bias || wanted.recurrent_weight,
     };
+    let saved: &Buffer<E::Number> = saved.downcast_ref().expect("of the same type as the input");
     let gradients = read.recurrence().backward(upstream, output, saved, only);
     let of = |tensor: &FloatTensor<B>, gradient: Vec<E>| {
         let shape = tensor.shape();
@@ -258,17 +266,16 @@ fn backward<B: Host, E: Number>(
 }
 
 impl<B: Host + RecurrentBackend> RecurrentKernels for B {
-    type Saved = Arc<Buffer>;
+    type Saved = Saved;
 
-    fn forward(inputs: &Inputs<B>) -> (Outputs<B>, Arc<Buffer>) {
-        let (outputs, kept) = typed!(forward::<B>(inputs.input.dtype())(inputs, true));
-        (outputs, Arc::new(kept))
+    fn forward(inputs: &Inputs<B>) -> (Outputs<B>, Saved) {
+        typed!(forward::<B>(inputs.input.dtype())(inputs, true))
     }
 
     fn backward(
         inputs: &Inputs<B>,
         output: &FloatTensor<B>,
-        saved: &Arc<Buffer>,
+        saved: &Saved,
         upstream: &Upstream<B>,
         wanted: Each<bool>,
     ) -> Each<Option<FloatTensor<B>>> {

@@ -2,7 +2,7 @@
 
 #![allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 
-use super::host::{self, Host, Number};
+use super::host::{self, Host, TensorElement};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayTensor;
@@ -28,7 +28,7 @@ macro_rules! on_view {
 }
 
 impl Host for NdArray {
-    fn in_place<E: Number>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
+    fn in_place<E: TensorElement>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
         on_view!(tensor, |view| {
             let strides = view.strides().to_vec();
             // In any order of the dimensions, as long as nothing is left out between.
@@ -37,7 +37,7 @@ impl Host for NdArray {
         })
     }
 
-    fn in_order<E: Number>(tensor: &FloatTensor<Self>) -> Vec<E> {
+    fn in_order<E: TensorElement>(tensor: &FloatTensor<Self>) -> Vec<E> {
         on_view!(tensor, |view| {
             view.iter().map(|number| bytemuck::cast(*number)).collect()
         })

@@ -322,10 +322,10 @@ fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3])
     let fits = match device.clone().without_autodiff().as_dispatch() {
         #[cfg(feature = "flex")]
         burn::backend::DispatchDevice::Flex(_) => {
-            matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+            matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16)
         }
         #[cfg(feature = "ndarray")]
-        burn::backend::DispatchDevice::NdArray(_) => dtype == DType::F32,
+        burn::backend::DispatchDevice::NdArray(_) => matches!(dtype, DType::F64 | DType::F32),
         #[cfg(feature = "wgpu")]
         burn::backend::DispatchDevice::Cube(device) => {
             let plain = kernel.mask.is_none() && kernel.zoneout.is_empty();

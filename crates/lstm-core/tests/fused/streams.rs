@@ -13,7 +13,7 @@ const STEPS: usize = 48;
 
 /// Compares calls of 1, 4 and 16 steps with one call; `tolerance` is of the largest number.
 #[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn check<C: Cell>(name: &str, tolerance: f32, cell: impl Fn(&Device) -> C) {
+fn check<C: Cell>(name: &str, tolerance: f64, cell: impl Fn(&Device) -> C) {
     for device in [Device::flex(), Device::ndarray()] {
         let layer = Recurrent::new(cell(&device));
         assert!(layer.runs_on_kernels(&device), "{name}");

@@ -11,6 +11,7 @@ use super::element::{Element, add};
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
+use super::simd::Number;
 use super::team::{BLOCK, Member, Plan, Work};
 use super::weights::{Panels, WeightBlock, WeightGradients, columns, padded};
 use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter, with_filling};
@@ -31,30 +32,34 @@ pub(crate) struct Wanted {
 
 /// The gradients of what [`Forward`](super::forward::Forward) has, of that which the loss sees.
 #[derive(Clone, Copy)]
-pub(crate) struct Upstream<'a, E> {
+pub(crate) struct Upstream<'a, E: Element> {
     /// Of the hidden states of all steps, `[B, T, H]`.
     pub output: Option<Sequence<'a, E>>,
     /// Of the final hidden state, `[B, H]`.
-    pub hidden: Option<&'a [f32]>,
+    pub hidden: Option<&'a [E::Number]>,
     /// Of the other final states, `[B, M·H]`.
-    pub memory: Option<&'a [f32]>,
+    pub memory: Option<&'a [E::Number]>,
 }
 
 /// The gradients of a loss.
-pub(crate) struct Gradients<E> {
+pub(crate) struct Gradients<E: Element> {
     /// `[B, T, I]`, or empty if it isn't wanted.
     pub input: Vec<E>,
     pub weights: WeightGradients<E>,
     /// `[B, H]`
-    pub hidden: Vec<f32>,
+    pub hidden: Vec<E::Number>,
     /// `[B, M·H]`
-    pub memory: Vec<f32>,
+    pub memory: Vec<E::Number>,
     /// `[P·H]`
-    pub peepholes: Vec<f32>,
+    pub peepholes: Vec<E::Number>,
 }
 
+/// The gate of a second product, its weights transposed, in panels, and the gradient with respect to what it reads,
+/// `[B, padded H]`.
+type Second<'a, N> = (usize, Shared<'a, N>, Shared<'a, N>);
+
 /// What the threads share.
-struct Walk<'a, E> {
+struct Walk<'a, E: Element> {
     recurrence: &'a Recurrence<'a, E>,
     wanted: Wanted,
     /// Whether the weights, and their gradients, stay [in place](super::in_place).
@@ -66,34 +71,32 @@ struct Walk<'a, E> {
     /// The columns of the panels for the gradient of the input.
     input_panels: &'a [Range<usize>],
     /// `R` and `W` transposed, in panels.
-    recurrent: Shared<'a>,
-    input: Shared<'a>,
-    /// The gate of a second product, if there is one, its weights transposed, in panels, and the gradient with
-    /// respect to what it reads, `[B, padded H]`.
-    second: Option<(usize, Shared<'a>, Shared<'a>)>,
+    recurrent: Shared<'a, E::Number>,
+    input: Shared<'a, E::Number>,
+    second: Option<Second<'a, E::Number>>,
     /// See [`Forward`](super::forward::Forward).
     output: Sequence<'a, E>,
-    kept: Kept<'a>,
+    kept: Kept<'a, E::Number>,
     upstream: Upstream<'a, E>,
     /// The states but `h` before the first step, `[B, M, padded H]`.
-    memory: Shared<'a>,
+    memory: Shared<'a, E::Number>,
     /// `[P, padded H]`
-    peepholes: Shared<'a>,
+    peepholes: Shared<'a, E::Number>,
     /// The gradients with respect to `h`, `[B, padded H]`, and the other states, `[B, M, padded H]`, between two
     /// steps.
-    hidden_gradient: Shared<'a>,
-    memory_gradient: Shared<'a>,
+    hidden_gradient: Shared<'a, E::Number>,
+    memory_gradient: Shared<'a, E::Number>,
     /// What `R` saw of `h`: its gradient, where there is a mask, `[B, padded H]`.
-    seen_gradient: Shared<'a>,
+    seen_gradient: Shared<'a, E::Number>,
     /// Of each team: the gradients of the gates' sums of a chunk, in panels.
-    sums: &'a [Shared<'a>],
+    sums: &'a [Shared<'a, E::Number>],
     /// Of each team: the gradients with respect to the weights, in panels of the blocks.
-    weights: &'a [Shared<'a>],
+    weights: &'a [Shared<'a, E::Number>],
     blocks: &'a [WeightBlock<'a>],
     /// The numbers of all blocks for each unit.
     of_a_unit: usize,
     /// Of each team: the gradients with respect to the peepholes, `[P, padded H]`.
-    peephole_gradients: &'a [Shared<'a>],
+    peephole_gradients: &'a [Shared<'a, E::Number>],
     input_gradient: Shared<'a, E>,
     weight_rows: &'a [Shared<'a, E>],
 }
@@ -104,7 +107,7 @@ impl<E: Element> Recurrence<'_, E> {
         &self,
         upstream: Upstream<E>,
         output: Sequence<E>,
-        kept: &Buffer,
+        kept: &Buffer<E::Number>,
         wanted: Wanted,
     ) -> Gradients<E> {
         // (The cut makes a difference; see `team`.)
@@ -119,7 +122,7 @@ impl<E: Element> Recurrence<'_, E> {
         taken: Taken,
         upstream: Upstream<E>,
         output: Sequence<E>,
-        kept: &Buffer,
+        kept: &Buffer<E::Number>,
         wanted: Wanted,
     ) -> Gradients<E> {
         let (spec, sizes) = (&self.spec, self.sizes);
@@ -132,9 +135,10 @@ impl<E: Element> Recurrence<'_, E> {
         } = sizes;
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
-        let panels = Panels::new(&plan, hidden, spec.sums(), self.simd, in_place);
-        let hidden_panels = Panels::new(&plan, hidden, 1, self.simd, in_place);
-        let input_panels: Vec<_> = columns(0..padded(input), PANEL_VECTORS, self.simd).collect();
+        let panels = Panels::new::<E::Number>(&plan, hidden, spec.sums(), self.simd, in_place);
+        let hidden_panels = Panels::new::<E::Number>(&plan, hidden, 1, self.simd, in_place);
+        let input_panels: Vec<_> =
+            columns::<E::Number>(0..padded(input), PANEL_VECTORS, self.simd).collect();
         let states = batch * padded(hidden);
         let width = |gates: &[usize]| gates.len() * padded(hidden);
         let mut recurrent = Buffer::room(packs * padded(hidden) * width(spec.recurrent_gates));
@@ -148,7 +152,7 @@ impl<E: Element> Recurrence<'_, E> {
         let mut memory_gradient = Buffer::zeros(states * spec.memory);
         let mut seen_gradient = Buffer::room(states * usize::from(!self.mask.is_empty()));
         let peepholes = with_filling(self.peepholes, hidden);
-        let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer> {
+        let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer<E::Number>> {
             let rows = plan.teams.iter().map(|rows| rows.len());
             rows.map(|rows| Buffer::room(size(rows))).collect()
         };
@@ -158,7 +162,7 @@ impl<E: Element> Recurrence<'_, E> {
         let packed_weights = packs * panels.padded() * of_a_unit * usize::from(wanted.weights);
         let mut weights = each_team(&|_| packed_weights);
         let mut weight_gradients = WeightGradients::zeros(sizes, spec);
-        let mut peephole_gradients: Vec<Buffer> = (plan.teams.iter())
+        let mut peephole_gradients: Vec<Buffer<E::Number>> = (plan.teams.iter())
             .map(|_| Buffer::zeros(spec.peepholes * padded(hidden)))
             .collect();
         // SAFETY: the walk writes all rows, steps and features, if the gradient is wanted.
@@ -199,12 +203,12 @@ impl<E: Element> Recurrence<'_, E> {
                 },
             )
         };
-        let state = |state: &mut Buffer, count| {
+        let state = |state: &mut Buffer<E::Number>, count| {
             // SAFETY: it was zeros, and the threads are done.
             unsafe { gather(&state.share(), count, hidden) }
         };
         let of_teams = peephole_gradients.iter_mut();
-        let mut peepholes = vec![0.0; spec.peepholes * hidden];
+        let mut peepholes = vec![E::Number::default(); spec.peepholes * hidden];
         of_teams.for_each(|team| add(&state(team, spec.peepholes), &mut peepholes));
         Gradients {
             peepholes,
@@ -248,24 +252,24 @@ impl Chunk {
 }
 
 /// What a thread needs for itself.
-struct Scratch {
+struct Scratch<N> {
     /// The rows `[x, 1, h]` of a chunk.
-    read: Buffer,
+    read: Buffer<N>,
     /// The gradient of the input of a chunk.
-    input: Buffer,
+    input: Buffer<N>,
     /// The left factor of a product with the gradients of the sums, a part a panel.
-    left: Vec<Left>,
+    left: Vec<Left<N>>,
 }
 
 /// A product by which the gradients of hidden units come from those of sums.
-struct Back<'a> {
+struct Back<'a, N> {
     /// That of a second product; else it is all of `R`.
     gate: Option<usize>,
     /// The weights transposed, in panels, unless they are in place.
-    weights: &'a Shared<'a>,
-    start: Start,
+    weights: &'a Shared<'a, N>,
+    start: Start<N>,
     /// `[B, padded H]`
-    result: &'a Shared<'a>,
+    result: &'a Shared<'a, N>,
 }
 
 /// Rows of the weights' gradients that are one task.
@@ -388,7 +392,7 @@ impl<E: Element> Work for Walk<'_, E> {
         let (spec, sizes) = (&self.recurrence.spec, self.recurrence.sizes);
         let (hidden, of_a_unit) = (sizes.hidden, self.of_a_unit);
         // SAFETY: all walks are through, and nobody writes there any more.
-        let teams: Vec<&[f32]> = self
+        let teams: Vec<&[E::Number]> = self
             .weights
             .iter()
             .map(|team| unsafe { team.read(0..self.panels.padded() * of_a_unit) })
@@ -427,7 +431,7 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// Copies what the second product read of a row in time step `t`.
-    fn second_read(&self, row: usize, t: usize, read: &mut [f32]) {
+    fn second_read(&self, row: usize, t: usize, read: &mut [E::Number]) {
         let kept = self.kept.step(t, row);
         for (block, read) in read.chunks_mut(BLOCK).enumerate() {
             // SAFETY: it is the first number that was saved, and nobody writes there.
@@ -443,7 +447,13 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The step read as number `k`, of the member's units.
-    fn step(&self, member: &Member, chunk: &Chunk, k: usize, scratch: &mut Scratch) -> Option<()> {
+    fn step(
+        &self,
+        member: &Member,
+        chunk: &Chunk,
+        k: usize,
+        scratch: &mut Scratch<E::Number>,
+    ) -> Option<()> {
         let rows = &chunk.rows;
         let first = (chunk.steps.end - 1 - k) * rows.len();
         let recurrence = self.recurrence;
@@ -454,11 +464,11 @@ impl<E: Element> Walk<'_, E> {
         let sums = &self.sums[member.team()];
         let room = self.room(member);
         let spec = &recurrence.spec;
-        let of = |shared: &Shared, states: usize| Rows {
+        let of = |shared: &Shared<E::Number>, states: usize| Rows {
             first: shared.at(rows.start * states * padded),
             row: states * padded,
         };
-        let peepholes = |shared: &Shared| Rows {
+        let peepholes = |shared: &Shared<E::Number>| Rows {
             first: shared.at(0),
             row: padded,
         };
@@ -546,7 +556,7 @@ impl<E: Element> Walk<'_, E> {
                     .flat_map(|mask| &mask[real.clone()]);
                 let gradient = self.hidden_gradient_of(row, &real);
                 for ((gradient, seen), mask) in gradient.iter_mut().zip(seen).zip(mask) {
-                    *gradient += seen * mask;
+                    *gradient += *seen * *mask;
                 }
             }
         }
@@ -554,7 +564,12 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The weights of a panel, in place, and the gradients of their sums in a chunk, from row `row` on.
-    fn in_place(&self, member: &Member, panel: usize, row: usize) -> (InPlace<'_, E>, Rows) {
+    fn in_place(
+        &self,
+        member: &Member,
+        panel: usize,
+        row: usize,
+    ) -> (InPlace<'_, E>, Rows<E::Number>) {
         let weights = InPlace {
             recurrence: self.recurrence,
             units: self.panels.units[panel].clone(),
@@ -585,8 +600,8 @@ impl<E: Element> Walk<'_, E> {
         member: &Member,
         chunk: &Chunk,
         k: usize,
-        back: &Back,
-        left: &mut Vec<Left>,
+        back: &Back<E::Number>,
+        left: &mut Vec<Left<E::Number>>,
     ) {
         let recurrence = self.recurrence;
         let (spec, simd) = (&recurrence.spec, recurrence.simd);
@@ -612,7 +627,7 @@ impl<E: Element> Walk<'_, E> {
                         start: back.start,
                         left,
                         panel: back.weights.at(units.start * depth),
-                        vectors: units.len() / simd.lanes(),
+                        vectors: units.len() / simd.lanes::<E::Number>(),
                         panel_row: None,
                         rows: count,
                         result: result.at(0, units.start),
@@ -635,7 +650,7 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The weights' gradients from the only chunk there is, of the member's units.
-    fn weights_in_place(&self, member: &Member, read: Rows, count: usize) {
+    fn weights_in_place(&self, member: &Member, read: Rows<E::Number>, count: usize) {
         let spec = &self.recurrence.spec;
         let (bias, depth) = (self.recurrence.sizes.input, self.recurrence.sizes.depth());
         for panel in member.panels(self.panels) {
@@ -694,7 +709,7 @@ impl<E: Element> Walk<'_, E> {
                 // SAFETY: the caller's promise; `step_back` has written the row.
                 let sums = unsafe { self.sums[member.team()].write(sums) };
                 let gates = sums.chunks_exact_mut(units);
-                gates.for_each(|gate| gate[real..].fill(0.0));
+                gates.for_each(|gate| gate[real..].fill(Default::default()));
             }
         }
     }
@@ -713,7 +728,7 @@ impl<E: Element> Walk<'_, E> {
         units: &Range<usize>,
         k: Option<usize>,
         after: Option<usize>,
-    ) -> Start {
+    ) -> Start<E::Number> {
         let recurrence = self.recurrence;
         let simd = recurrence.simd;
         let upstream = self.upstream.output.zip(k);
@@ -733,7 +748,7 @@ impl<E: Element> Walk<'_, E> {
             match (upstream, passes) {
                 (Some(upstream), false) => E::read(simd, upstream, gradient),
                 (Some(upstream), true) => E::add(simd, upstream, gradient),
-                (None, false) => gradient.fill(0.0),
+                (None, false) => gradient.fill(Default::default()),
                 (None, true) => {}
             }
         }
@@ -763,7 +778,7 @@ impl<E: Element> Walk<'_, E> {
     ///
     /// As [`start_gradient`](Self::start_gradient).
     #[allow(clippy::mut_from_ref)]
-    unsafe fn hidden_gradient_of(&self, row: usize, units: &Range<usize>) -> &mut [f32] {
+    unsafe fn hidden_gradient_of(&self, row: usize, units: &Range<usize>) -> &mut [E::Number] {
         let start = row * padded(self.recurrence.sizes.hidden);
         // SAFETY: the caller's promise; the buffer was made of zeros.
         unsafe {
@@ -773,7 +788,7 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The gradients with respect to some sums of a chunk, from row `row` on.
-    fn left(&self, member: &Member, row: usize, of: Range<usize>, left: &mut Vec<Left>) {
+    fn left(&self, member: &Member, row: usize, of: Range<usize>, left: &mut Vec<Left<E::Number>>) {
         let sums = &self.sums[member.team()];
         let room = self.room(member);
         left.clear();
@@ -792,7 +807,13 @@ impl<E: Element> Walk<'_, E> {
 
     /// The weights' gradients from a chunk, of the member's units; added to those of other chunks
     /// unless this is the `first`.
-    fn weights(&self, member: &Member, chunk: &Chunk, first: bool, scratch: &mut Scratch) {
+    fn weights(
+        &self,
+        member: &Member,
+        chunk: &Chunk,
+        first: bool,
+        scratch: &mut Scratch<E::Number>,
+    ) {
         if !self.wanted.weights {
             return;
         }
@@ -806,13 +827,13 @@ impl<E: Element> Walk<'_, E> {
             let (row, k) = chunk.place(place);
             let active = recurrence.active(0, k);
             if !active.has(row) {
-                read.fill(0.0); // the input may hold NaN here
+                read.fill(Default::default()); // the input may hold NaN here
                 continue;
             }
             let (x, rest) = read.split_at_mut(input);
             let (one, rest) = rest.split_at_mut(1);
             let (h, second) = rest.split_at_mut(hidden);
-            one.fill(1.0);
+            one.fill(E::Number::of(1.0));
             E::read(simd, &recurrence.input.of(row, sizes.step(k))[..input], x);
             match k == 0 || active.begins(row) {
                 true => h.copy_from_slice(&recurrence.hidden[row * hidden..][..hidden]),
@@ -822,7 +843,7 @@ impl<E: Element> Walk<'_, E> {
                 self.second_read(row, sizes.step(k), second);
             }
             if let Some(mask) = recurrence.mask_of(row) {
-                h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= mask);
+                h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= *mask);
             }
         }
         if self.in_place {
@@ -856,7 +877,7 @@ impl<E: Element> Walk<'_, E> {
                         },
                         left: &[left],
                         panel: self.sums[member.team()].at(sums),
-                        vectors: result_row / recurrence.simd.lanes(),
+                        vectors: result_row / recurrence.simd.lanes::<E::Number>(),
                         panel_row: (result_row < width).then_some(width),
                         rows: block.rows.len(),
                         result: self.weights[member.team()].at(result),
@@ -870,7 +891,7 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The input's gradient from a chunk, of the member's share of its rows and steps.
-    fn input(&self, member: &Member, chunk: &Chunk, scratch: &mut Scratch) {
+    fn input(&self, member: &Member, chunk: &Chunk, scratch: &mut Scratch<E::Number>) {
         if !self.wanted.input {
             return;
         }
@@ -902,7 +923,7 @@ impl<E: Element> Walk<'_, E> {
                     start: Start::Zero,
                     left: &scratch.left,
                     panel: self.input.at(columns.start * depth),
-                    vectors: columns.len() / recurrence.simd.lanes(),
+                    vectors: columns.len() / recurrence.simd.lanes::<E::Number>(),
                     panel_row: None,
                     rows: mine.len(),
                     result: scratch.input.share().at(columns.start),

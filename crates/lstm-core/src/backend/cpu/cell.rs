@@ -6,7 +6,7 @@
 
 use super::Sizes;
 use super::memory::Shared;
-use super::simd::{Kernel, Simd, Vector};
+use super::simd::{Kernel, Number, Simd, Vector};
 use super::team::BLOCK;
 use super::weights::padded;
 use std::array::from_fn;
@@ -80,7 +80,7 @@ pub(super) struct Gradients<V, const S: usize, const M: usize, const P: usize> {
 }
 
 /// A cell, as the walks over a sequence see it.
-pub(crate) trait Cell: Send + Sync {
+pub(crate) trait Cell<N: Number>: Send + Sync {
     /// Numbers that are saved for backward, for each unit in each step.
     fn saved(&self) -> usize;
 
@@ -92,21 +92,21 @@ pub(crate) trait Cell: Send + Sync {
     /// # Safety
     ///
     /// All pointers must be valid for the sizes given, and nobody else may use what they point to.
-    unsafe fn step(&self, simd: Simd, step: Step);
+    unsafe fn step(&self, simd: Simd, step: Step<N>);
 
     /// What a second product of the step reads; see [`Step::second`].
     ///
     /// # Safety
     ///
     /// As [`Cell::step`].
-    unsafe fn between(&self, simd: Simd, step: Step);
+    unsafe fn between(&self, simd: Simd, step: Step<N>);
 
     /// Its gradient on the way back; see [`StepBack::second`].
     ///
     /// # Safety
     ///
     /// As [`Cell::step`].
-    unsafe fn between_back(&self, simd: Simd, step: StepBack);
+    unsafe fn between_back(&self, simd: Simd, step: StepBack<N>);
 
     /// From the gradients with respect to the states after a step, those with respect to the sums and to the
     /// states before it.
@@ -114,7 +114,7 @@ pub(crate) trait Cell: Send + Sync {
     /// # Safety
     ///
     /// As [`Cell::step`].
-    unsafe fn step_back(&self, simd: Simd, step: StepBack);
+    unsafe fn step_back(&self, simd: Simd, step: StepBack<N>);
 }
 
 /// A cell made of its pointwise part.
@@ -123,8 +123,10 @@ pub(super) struct OfVectors<C, const S: usize, const M: usize, const K: usize, c
     pub C,
 );
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize> Cell
+impl<N: Number, C, const S: usize, const M: usize, const K: usize, const P: usize> Cell<N>
     for OfVectors<C, S, M, K, P>
+where
+    C: Pointwise<S, M, K, P>,
 {
     fn saved(&self) -> usize {
         K + M
@@ -134,25 +136,28 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
         C::DIRECT
     }
 
-    unsafe fn step(&self, simd: Simd, step: Step) {
-        match step.change.is_none() && step.second.is_none() {
-            true => simd.run(Forward::<_, S, M, K, P, true>(self.0, step)),
-            false => simd.run(Forward::<_, S, M, K, P, false>(self.0, step)),
+    unsafe fn step(&self, simd: Simd, step: Step<N>) {
+        // (By `if`, so that what a type never takes isn't compiled.)
+        if N::PLAIN && step.change.is_none() && step.second.is_none() {
+            simd.run(Forward::<_, _, S, M, K, P, true>(self.0, step));
+        } else {
+            simd.run(Forward::<_, _, S, M, K, P, false>(self.0, step));
         }
     }
 
-    unsafe fn between(&self, simd: Simd, step: Step) {
-        simd.run(Between::<_, S, M, K, P>(self.0, step));
+    unsafe fn between(&self, simd: Simd, step: Step<N>) {
+        simd.run(Between::<_, _, S, M, K, P>(self.0, step));
     }
 
-    unsafe fn between_back(&self, simd: Simd, step: StepBack) {
-        simd.run(BetweenBack::<_, S, M, K, P>(self.0, step));
+    unsafe fn between_back(&self, simd: Simd, step: StepBack<N>) {
+        simd.run(BetweenBack::<_, _, S, M, K, P>(self.0, step));
     }
 
-    unsafe fn step_back(&self, simd: Simd, step: StepBack) {
-        match step.change {
-            None => simd.run(Backward::<_, S, M, K, P, true>(self.0, step)),
-            Some(_) => simd.run(Backward::<_, S, M, K, P, false>(self.0, step)),
+    unsafe fn step_back(&self, simd: Simd, step: StepBack<N>) {
+        if N::PLAIN && step.change.is_none() {
+            simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step));
+        } else {
+            simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step));
         }
     }
 }
@@ -160,23 +165,26 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
 /// With `PLAIN` without a change and a second product, for which the inner loop then doesn't ask.
 struct Forward<
     'a,
+    N,
     C,
     const S: usize,
     const M: usize,
     const K: usize,
     const P: usize,
     const PLAIN: bool,
->(C, Step<'a>);
+>(C, Step<'a, N>);
 
-impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
-    for Forward<'_, C, S, M, K, P, PLAIN>
+impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Forward<'_, N, C, S, M, K, P, PLAIN>
 where
+    N: Number,
     C: Pointwise<S, M, K, P>,
 {
+    type Number = N;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = N>>(self) {
         let Self(cell, step) = self;
         let units = step.units;
         let change = step.change.filter(|_| !PLAIN);
@@ -231,15 +239,22 @@ where
     }
 }
 
-struct Between<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(C, Step<'a>);
+struct Between<'a, N, C, const S: usize, const M: usize, const K: usize, const P: usize>(
+    C,
+    Step<'a, N>,
+);
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for Between<'_, C, S, M, K, P>
+impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize> Kernel
+    for Between<'_, N, C, S, M, K, P>
+where
+    N: Number,
+    C: Pointwise<S, M, K, P>,
 {
+    type Number = N;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = N>>(self) {
         let Self(cell, step) = self;
         let units = step.units;
         let Some(second) = step.second else {
@@ -259,18 +274,22 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
     }
 }
 
-struct BetweenBack<'a, C, const S: usize, const M: usize, const K: usize, const P: usize>(
+struct BetweenBack<'a, N, C, const S: usize, const M: usize, const K: usize, const P: usize>(
     C,
-    StepBack<'a>,
+    StepBack<'a, N>,
 );
 
-impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, const P: usize>
-    Kernel for BetweenBack<'_, C, S, M, K, P>
+impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize> Kernel
+    for BetweenBack<'_, N, C, S, M, K, P>
+where
+    N: Number,
+    C: Pointwise<S, M, K, P>,
 {
+    type Number = N;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = N>>(self) {
         let Self(cell, step) = self;
         let units = step.units;
         let Some(second) = step.second else {
@@ -296,23 +315,26 @@ impl<C: Pointwise<S, M, K, P>, const S: usize, const M: usize, const K: usize, c
 /// As [`Forward`].
 struct Backward<
     'a,
+    N,
     C,
     const S: usize,
     const M: usize,
     const K: usize,
     const P: usize,
     const PLAIN: bool,
->(C, StepBack<'a>);
+>(C, StepBack<'a, N>);
 
-impl<C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
-    for Backward<'_, C, S, M, K, P, PLAIN>
+impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
+    for Backward<'_, N, C, S, M, K, P, PLAIN>
 where
+    N: Number,
     C: Pointwise<S, M, K, P>,
 {
+    type Number = N;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = N>>(self) {
         let Self(cell, step) = self;
         let units = step.units;
         let change = step.change.filter(|_| !PLAIN);
@@ -390,14 +412,14 @@ where
 
 /// A matrix in memory, a row per row of the batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows {
+pub(crate) struct Rows<N> {
     /// The first number of the first row.
-    pub first: *mut f32,
+    pub first: *mut N,
     /// Distance in memory of a row from the one before.
     pub row: usize,
 }
 
-impl Rows {
+impl<N: Number> Rows<N> {
     /// Zeroes `count` numbers of row `row`.
     ///
     /// # Safety
@@ -406,7 +428,7 @@ impl Rows {
     #[inline(always)]
     pub unsafe fn clear(self, row: usize, count: usize) {
         // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.at(row, 0), count) }.fill(0.0);
+        unsafe { std::slice::from_raw_parts_mut(self.at(row, 0), count) }.fill(N::default());
     }
 
     /// The rows from `row` on.
@@ -427,7 +449,7 @@ impl Rows {
     ///
     /// It must be there.
     #[inline(always)]
-    pub unsafe fn at(self, row: usize, column: usize) -> *mut f32 {
+    pub unsafe fn at(self, row: usize, column: usize) -> *mut N {
         // SAFETY: the caller's promise.
         unsafe { self.first.add(row * self.row + column) }
     }
@@ -435,32 +457,32 @@ impl Rows {
 
 /// A second product within a step, from unit 0 on.
 #[derive(Clone, Copy)]
-pub(crate) struct Second {
+pub(crate) struct Second<N> {
     /// What it reads, written by [`Cell::between`].
-    pub read: Rows,
+    pub read: Rows<N>,
     /// What it gives, read by [`Cell::step`].
-    pub product: Rows,
+    pub product: Rows<N>,
 }
 
 /// What a step's change of each state is multiplied with: `[rows, (1 + M)·H]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Change {
+pub(crate) struct Change<N> {
     /// The numbers, which are only read.
-    pub rows: Rows,
+    pub rows: Rows<N>,
     /// `H`
     pub hidden: usize,
 }
 
-impl Change {
+impl<N: Number> Change<N> {
     /// That of state `state`, of neighbouring units; 1 for those that fill the last block.
     ///
     /// # Safety
     ///
     /// The row must be there.
     #[inline(always)]
-    unsafe fn load<V: Vector>(self, row: usize, state: usize, unit: usize) -> V {
+    unsafe fn load<V: Vector<Number = N>>(self, row: usize, state: usize, unit: usize) -> V {
         let there = self.hidden.saturating_sub(unit).min(V::LANES);
-        let mut numbers = [1.0; BLOCK];
+        let mut numbers = [N::of(1.0); BLOCK];
         // SAFETY: the caller's promise, and there are that many units; a vector is at most a block.
         unsafe {
             if there > 0 {
@@ -510,62 +532,62 @@ impl Active<'_> {
 }
 
 /// What a step of some units reads and writes.
-pub(crate) struct Step<'a> {
+pub(crate) struct Step<'a, N> {
     /// Rows.
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
     /// Read: the sums, `[rows, S · units]`.
-    pub sums: Rows,
+    pub sums: Rows<N>,
     /// Read: `h` before the step, from unit 0 on.
-    pub before: Rows,
+    pub before: Rows<N>,
     /// Written: `h` after the step, from unit 0 on.
-    pub hidden: Rows,
+    pub hidden: Rows<N>,
     /// The other states before the step, and then after, from unit 0 of the first on.
-    pub memory: Rows,
+    pub memory: Rows<N>,
     /// Distance in memory of a row's other states from each other.
     pub state: usize,
     /// Read: the peepholes, a row each, from unit 0 on.
-    pub peepholes: Rows,
+    pub peepholes: Rows<N>,
     /// What a second product reads and gives, if there is one.
-    pub second: Option<Second>,
+    pub second: Option<Second<N>>,
     /// Read: what the change of the states is multiplied with, if anything.
-    pub change: Option<Change>,
+    pub change: Option<Change<N>>,
     /// Written: what is to be kept, if anything.
-    pub kept: Option<KeptStep>,
+    pub kept: Option<KeptStep<N>>,
     /// The rows that have a step; nothing is written of the others but, perhaps, `hidden`.
     pub active: Active<'a>,
 }
 
 /// What a step of some units reads and writes on the way back.
-pub(crate) struct StepBack<'a> {
+pub(crate) struct StepBack<'a, N> {
     /// Rows.
     pub rows: usize,
     /// The units.
     pub units: Range<usize>,
     /// Read: the gradient with respect to what a second product reads, from unit 0 on, if there is one.
-    pub second: Option<Rows>,
+    pub second: Option<Rows<N>>,
     /// Read: what the change of the states was multiplied with, if anything.
-    pub change: Option<Change>,
+    pub change: Option<Change<N>>,
     /// Read: what was kept of this step.
-    pub kept: KeptStep,
+    pub kept: KeptStep<N>,
     /// Read: what was kept of the step before, unless this is the first of all, or of a row.
-    pub before: Option<KeptStep>,
+    pub before: Option<KeptStep<N>>,
     /// Read: the other states before the first step, from unit 0 of the first on.
-    pub memory: Rows,
+    pub memory: Rows<N>,
     /// Distance in memory of a row's other states from each other.
     pub state: usize,
     /// The gradient with respect to `h` after the step, and then, of a cell that is
     /// [direct](Pointwise::DIRECT), before it by that path; from unit 0 on.
-    pub hidden: Rows,
+    pub hidden: Rows<N>,
     /// The gradients with respect to the other states after the step, and then before.
-    pub memory_gradient: Rows,
+    pub memory_gradient: Rows<N>,
     /// Read: the peepholes, a row each, from unit 0 on.
-    pub peepholes: Rows,
+    pub peepholes: Rows<N>,
     /// The gradients with respect to the peepholes, which those of this step are added to.
-    pub peephole_gradient: Rows,
+    pub peephole_gradient: Rows<N>,
     /// Written: the gradients with respect to the sums, `[rows, S · units]`.
-    pub sums: Rows,
+    pub sums: Rows<N>,
     /// The rows that have a step; of the others the sums' gradients are zero.
     pub active: Active<'a>,
 }
@@ -573,27 +595,27 @@ pub(crate) struct StepBack<'a> {
 /// What is kept for the way back: `[T, blocks, B, K, BLOCK]`, so that what a thread writes in a step
 /// lies together.
 #[derive(Clone, Copy)]
-pub(super) struct Kept<'a> {
-    numbers: Shared<'a>,
+pub(super) struct Kept<'a, N> {
+    numbers: Shared<'a, N>,
     sizes: Sizes,
     each: usize,
 }
 
 /// What is kept of one step, from some row on.
 #[derive(Clone, Copy)]
-pub(crate) struct KeptStep {
-    first: *mut f32,
+pub(crate) struct KeptStep<N> {
+    first: *mut N,
     block: usize,
     row: usize,
 }
 
-impl<'a> Kept<'a> {
+impl<'a, N: Number> Kept<'a, N> {
     /// How many numbers there are, with `each` for a unit in a step.
     pub fn size(each: usize, sizes: Sizes) -> usize {
         sizes.time * padded(sizes.hidden) * sizes.batch * each
     }
 
-    pub fn new(each: usize, numbers: Shared<'a>, sizes: Sizes) -> Self {
+    pub fn new(each: usize, numbers: Shared<'a, N>, sizes: Sizes) -> Self {
         Self {
             numbers,
             sizes,
@@ -602,7 +624,7 @@ impl<'a> Kept<'a> {
     }
 
     /// What is kept of time step `t`, from row `row` on.
-    pub fn step(&self, t: usize, row: usize) -> KeptStep {
+    pub fn step(&self, t: usize, row: usize) -> KeptStep<N> {
         let row_size = self.each * BLOCK;
         let block = self.sizes.batch * row_size;
         let blocks = self.sizes.hidden.div_ceil(BLOCK);
@@ -614,14 +636,14 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl KeptStep {
+impl<N> KeptStep<N> {
     /// Where number `number` of unit `unit` in row `row` lies; those of the block's other units follow.
     ///
     /// # Safety
     ///
     /// Unit and row must be there.
     #[inline(always)]
-    pub unsafe fn at(self, row: usize, number: usize, unit: usize) -> *mut f32 {
+    pub unsafe fn at(self, row: usize, number: usize, unit: usize) -> *mut N {
         let place = unit / BLOCK * self.block + row * self.row + number * BLOCK + unit % BLOCK;
         // SAFETY: the caller's promise.
         unsafe { self.first.add(place) }

@@ -1,70 +1,81 @@
 //! The types of a tensor's numbers, and how kernels read and write them.
 //!
-//! Kernels compute in float32. Numbers of float16 and bfloat16 are widened where a kernel reads them and its results
-//! rounded where they are written: weights when they are packed, inputs and gradients a step or a chunk at a time,
-//! each thread its own part, while it is in the cache. States are float32 from step to step, and so is what is saved
-//! for backward, but for the hidden states of all steps. Those are read from the output, rounded as the caller sees it,
-//! by the gradient of `R` alone: they are factors of its terms, which is rounded to the same type in the end.
+//! Kernels compute in float64 for float64, and else in float32. Numbers of float16 and bfloat16 are widened where a kernel
+//! reads them, and its results rounded where they are written: weights when they are packed, inputs and gradients a
+//! step or a chunk at a time, by each thread its own part, while that is in the cache. At B,T,I,H = 32,100,128,256 an
+//! LSTM takes as long as in float32, forward and backward (with all tensors widened before a call, and rounded after, it
+//! took 1.38 times as long).
 //!
-//! (Two products of bfloat16 a lane by AVX-512 BF16 would do without the widening. No machine with it was at hand to
-//! measure on, so it isn't done.)
+//! States are float32 from step to step of a call, and so is what is saved for backward, but for the hidden states of all
+//! steps. Those are read from the output, rounded as the caller sees it, by the gradient of `R` alone: they are factors
+//! of its terms, and it is rounded to the same type in the end.
+//!
+//! (AVX-512 BF16 multiplies pairs of bfloat16 without widening them. No machine with it was at hand to measure on, so
+//! it isn't done.)
 
-use super::simd::{Kernel, Simd, Vector};
+use super::simd::{Kernel, Number, Simd, Vector};
 use super::team::BLOCK;
 use burn::tensor::{bf16, f16};
 
 /// A type of a tensor's numbers.
 pub trait Element: Copy + Default + Send + Sync + 'static {
+    /// What kernels compute with.
+    type Number: Number;
+
     /// Reads [`LANES`](Vector::LANES) of them.
     ///
     /// # Safety
     ///
     /// They must lie at `from`.
-    unsafe fn load<V: Vector>(from: *const Self) -> V;
+    unsafe fn load<V: Vector<Number = Self::Number>>(from: *const Self) -> V;
 
     /// Writes [`LANES`](Vector::LANES) of them, rounded.
     ///
     /// # Safety
     ///
     /// There must be room for them at `to`.
-    unsafe fn store<V: Vector>(numbers: V, to: *mut Self);
+    unsafe fn store<V: Vector<Number = Self::Number>>(numbers: V, to: *mut Self);
 
     /// The same numbers, if kernels compute with this type.
-    fn as_numbers(elements: &[Self]) -> Option<&[f32]>;
+    fn as_numbers(elements: &[Self]) -> Option<&[Self::Number]>;
 
     /// Rounds numbers.
-    fn rounded(simd: Simd, numbers: Vec<f32>) -> Vec<Self> {
+    fn rounded(simd: Simd, numbers: Vec<Self::Number>) -> Vec<Self> {
         let mut elements = vec![Self::default(); numbers.len()];
         Self::write(simd, &numbers, &mut elements);
         elements
     }
 
     /// Widens as many numbers.
-    fn read(simd: Simd, from: &[Self], to: &mut [f32]) {
+    fn read(simd: Simd, from: &[Self], to: &mut [Self::Number]) {
         simd.run(Widen(from, to));
     }
 
     /// Rounds as many numbers.
-    fn write(simd: Simd, from: &[f32], to: &mut [Self]) {
+    fn write(simd: Simd, from: &[Self::Number], to: &mut [Self]) {
         simd.run(Round(from, to));
     }
 
     /// The numbers, in `room` if they must be widened.
-    fn numbers<'a>(simd: Simd, elements: &'a [Self], room: &'a mut Vec<f32>) -> &'a [f32] {
+    fn numbers<'a>(
+        simd: Simd,
+        elements: &'a [Self],
+        room: &'a mut Vec<Self::Number>,
+    ) -> &'a [Self::Number] {
         if let Some(numbers) = Self::as_numbers(elements) {
             return numbers;
         }
-        room.resize(elements.len(), 0.0);
+        room.resize(elements.len(), Default::default());
         Self::read(simd, elements, room);
         room
     }
 
     /// Adds numbers to as many others.
-    fn add(simd: Simd, elements: &[Self], to: &mut [f32]) {
+    fn add(simd: Simd, elements: &[Self], to: &mut [Self::Number]) {
         if let Some(numbers) = Self::as_numbers(elements) {
             return add(numbers, to);
         }
-        let mut numbers = [0.0; BLOCK];
+        let mut numbers = [Self::Number::default(); BLOCK];
         for (elements, to) in elements.chunks(BLOCK).zip(to.chunks_mut(BLOCK)) {
             let numbers = &mut numbers[..elements.len()];
             Self::read(simd, elements, numbers);
@@ -74,53 +85,65 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
 }
 
 /// Adds numbers to others.
-pub(super) fn add(numbers: &[f32], to: &mut [f32]) {
+pub(super) fn add<N: Number>(numbers: &[N], to: &mut [N]) {
     let pairs = to.iter_mut().zip(numbers);
-    pairs.for_each(|(to, number)| *to += number);
+    pairs.for_each(|(to, number)| *to += *number);
 }
 
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<V: Vector>(from: *const Self) -> V {
-        // SAFETY: the caller's promise.
-        unsafe { V::load(from) }
-    }
+/// A type that kernels compute with.
+macro_rules! wide {
+    ($type:ty) => {
+        impl Element for $type {
+            type Number = Self;
 
-    #[inline(always)]
-    unsafe fn store<V: Vector>(numbers: V, to: *mut Self) {
-        // SAFETY: the caller's promise.
-        unsafe { numbers.store(to) }
-    }
+            #[inline(always)]
+            unsafe fn load<V: Vector<Number = Self>>(from: *const Self) -> V {
+                // SAFETY: the caller's promise.
+                unsafe { V::load(from) }
+            }
 
-    fn as_numbers(elements: &[Self]) -> Option<&[f32]> {
-        Some(elements)
-    }
+            #[inline(always)]
+            unsafe fn store<V: Vector<Number = Self>>(numbers: V, to: *mut Self) {
+                // SAFETY: the caller's promise.
+                unsafe { numbers.store(to) }
+            }
 
-    fn rounded(_: Simd, numbers: Vec<f32>) -> Vec<Self> {
-        numbers
-    }
+            fn as_numbers(elements: &[Self]) -> Option<&[Self]> {
+                Some(elements)
+            }
 
-    fn read(_: Simd, from: &[Self], to: &mut [f32]) {
-        to.copy_from_slice(from);
-    }
+            fn rounded(_: Simd, numbers: Vec<Self>) -> Vec<Self> {
+                numbers
+            }
 
-    fn write(_: Simd, from: &[f32], to: &mut [Self]) {
-        to.copy_from_slice(from);
-    }
+            fn read(_: Simd, from: &[Self], to: &mut [Self]) {
+                to.copy_from_slice(from);
+            }
+
+            fn write(_: Simd, from: &[Self], to: &mut [Self]) {
+                to.copy_from_slice(from);
+            }
+        }
+    };
 }
+
+wide!(f32);
+wide!(f64);
 
 /// Half precision, by a vector's functions.
 macro_rules! half {
     ($type:ty, $load:ident, $store:ident) => {
         impl Element for $type {
+            type Number = f32;
+
             #[inline(always)]
-            unsafe fn load<V: Vector>(from: *const Self) -> V {
+            unsafe fn load<V: Vector<Number = f32>>(from: *const Self) -> V {
                 // SAFETY: the caller's promise.
                 unsafe { V::$load(from) }
             }
 
             #[inline(always)]
-            unsafe fn store<V: Vector>(numbers: V, to: *mut Self) {
+            unsafe fn store<V: Vector<Number = f32>>(numbers: V, to: *mut Self) {
                 // SAFETY: the caller's promise.
                 unsafe { numbers.$store(to) }
             }
@@ -136,13 +159,14 @@ half!(f16, load_f16, store_f16);
 half!(bf16, load_bf16, store_bf16);
 
 /// See [`Element::read`].
-struct Widen<'a, E>(&'a [E], &'a mut [f32]);
+struct Widen<'a, E: Element>(&'a [E], &'a mut [E::Number]);
 
 impl<E: Element> Kernel for Widen<'_, E> {
+    type Number = E::Number;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = E::Number>>(self) {
         let Self(from, to) = self;
         assert_eq!(from.len(), to.len());
         let (pieces, rest) = from.split_at(from.len() - from.len() % V::LANES);
@@ -154,7 +178,7 @@ impl<E: Element> Kernel for Widen<'_, E> {
                 E::load::<V>(from.as_ptr()).store(to.as_mut_ptr());
             }
             if !rest.is_empty() {
-                let (mut from, mut to) = ([E::default(); BLOCK], [0.0; BLOCK]);
+                let (mut from, mut to) = ([E::default(); BLOCK], [E::Number::default(); BLOCK]);
                 from[..rest.len()].copy_from_slice(rest);
                 E::load::<V>(from.as_ptr()).store(to.as_mut_ptr());
                 last.copy_from_slice(&to[..rest.len()]);
@@ -164,13 +188,14 @@ impl<E: Element> Kernel for Widen<'_, E> {
 }
 
 /// See [`Element::write`].
-struct Round<'a, E>(&'a [f32], &'a mut [E]);
+struct Round<'a, E: Element>(&'a [E::Number], &'a mut [E]);
 
 impl<E: Element> Kernel for Round<'_, E> {
+    type Number = E::Number;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = E::Number>>(self) {
         let Self(from, to) = self;
         assert_eq!(from.len(), to.len());
         let (pieces, rest) = from.split_at(from.len() - from.len() % V::LANES);
@@ -182,7 +207,7 @@ impl<E: Element> Kernel for Round<'_, E> {
                 E::store(V::load(from.as_ptr()), to.as_mut_ptr());
             }
             if !rest.is_empty() {
-                let (mut from, mut to) = ([0.0; BLOCK], [E::default(); BLOCK]);
+                let (mut from, mut to) = ([E::Number::default(); BLOCK], [E::default(); BLOCK]);
                 from[..rest.len()].copy_from_slice(rest);
                 E::store(V::load(from.as_ptr()), to.as_mut_ptr());
                 last.copy_from_slice(&to[..rest.len()]);
@@ -197,7 +222,11 @@ mod tests {
     use std::fmt::Debug;
 
     /// All numbers of a type go through float32 unchanged, and numbers between are rounded as `half` does.
-    fn checked<E: Element + Debug>(of_bits: fn(u16) -> E, bits: fn(E) -> u16, round: fn(f32) -> E) {
+    fn checked<E: Element<Number = f32> + Debug>(
+        of_bits: fn(u16) -> E,
+        bits: fn(E) -> u16,
+        round: fn(f32) -> E,
+    ) {
         for simd in Simd::available() {
             let all: Vec<E> = (0..=u16::MAX).map(of_bits).collect();
             // Of a length that is no whole number of vectors.

@@ -15,48 +15,48 @@ use std::ops::Range;
 const SUMS: usize = 48;
 
 /// What a recurrence gives.
-pub(crate) struct Forward<E> {
+pub(crate) struct Forward<E: Element> {
     /// The hidden states of all steps, aligned with the input, `[B, T, H]`.
     pub output: Vec<E>,
     /// `h` after the last step read, `[B, H]`.
-    pub hidden: Vec<f32>,
+    pub hidden: Vec<E::Number>,
     /// The other states after the last step read, `[B, M·H]`.
-    pub memory: Vec<f32>,
+    pub memory: Vec<E::Number>,
     /// What the way back needs, if it is to be kept; see [`Kept`].
-    pub kept: Buffer,
+    pub kept: Buffer<E::Number>,
 }
 
 /// What the threads share.
-struct Walk<'a, E> {
+struct Walk<'a, E: Element> {
     recurrence: &'a Recurrence<'a, E>,
     panels: &'a Panels,
     /// Whether the weights stay [in place](super::in_place).
     in_place: bool,
     /// The weights in panels.
-    packed: Shared<'a>,
+    packed: Shared<'a, E::Number>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
-    hidden: [Shared<'a>; 2],
+    hidden: [Shared<'a, E::Number>; 2],
     /// What `R` sees of it: the same, or where there is a mask, masked.
-    seen: [Shared<'a>; 2],
+    seen: [Shared<'a, E::Number>; 2],
     /// The weights of a second product, in panels of one gate, and what it reads and gives, `[B, padded H]` each.
-    second: Option<SecondProduct<'a>>,
+    second: Option<SecondProduct<'a, E::Number>>,
     /// The other states, `[B, M, padded H]`.
-    memory: Shared<'a>,
+    memory: Shared<'a, E::Number>,
     /// `[P, padded H]`
-    peepholes: Shared<'a>,
+    peepholes: Shared<'a, E::Number>,
     /// See [`Forward`].
     output: Shared<'a, E>,
-    kept: Option<Kept<'a>>,
+    kept: Option<Kept<'a, E::Number>>,
 }
 
 /// A second product within a step; see [`Spec::second`](crate::ops::Spec::second).
 #[derive(Clone, Copy)]
-struct SecondProduct<'a> {
+struct SecondProduct<'a, N> {
     gate: usize,
     panels: &'a Panels,
-    packed: Shared<'a>,
-    read: Shared<'a>,
-    product: Shared<'a>,
+    packed: Shared<'a, N>,
+    read: Shared<'a, N>,
+    product: Shared<'a, N>,
 }
 
 impl<E: Element> Recurrence<'_, E> {
@@ -80,8 +80,8 @@ impl<E: Element> Recurrence<'_, E> {
         } = self.sizes;
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
-        let panels = Panels::new(&plan, hidden, self.spec.sums(), self.simd, in_place);
-        let kept_size = Kept::size(self.saved(), self.sizes) * usize::from(keep);
+        let panels = Panels::new::<E::Number>(&plan, hidden, self.spec.sums(), self.simd, in_place);
+        let kept_size = Kept::<E::Number>::size(self.saved(), self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
         let mut packed = Buffer::room(packs * panels.packed_len(&self.spec, self.sizes));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
@@ -90,7 +90,7 @@ impl<E: Element> Recurrence<'_, E> {
         let peepholes = with_filling(self.peepholes, hidden);
         let masked = batch * usize::from(!self.mask.is_empty());
         let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
-        let second_panels = Panels::new(&plan, hidden, 1, self.simd, in_place);
+        let second_panels = Panels::new::<E::Number>(&plan, hidden, 1, self.simd, in_place);
         let of_second = usize::from(self.spec.second.is_some()) * padded(hidden);
         let mut second_packed = Buffer::room(packs * hidden * of_second);
         let mut second = [(); 2].map(|()| Buffer::zeros(batch * of_second));
@@ -127,7 +127,7 @@ impl<E: Element> Recurrence<'_, E> {
                 plan.run(taken, &walk);
             })
         };
-        let state = |state: &mut Buffer, count| {
+        let state = |state: &mut Buffer<E::Number>, count| {
             // SAFETY: it was zeros, and the threads are done.
             unsafe { gather(&state.share(), count, hidden) }
         };
@@ -195,7 +195,7 @@ impl<E: Element> Work for Walk<'_, E> {
         let recurrence = self.recurrence;
         // Until a second product is through all sums must last, and weights in place are one panel.
         let mut sums = Buffer::room(match self.second {
-            None if !self.in_place => SUMS * PANEL_VECTORS * recurrence.simd.lanes(),
+            None if !self.in_place => SUMS * PANEL_VECTORS * recurrence.simd.lanes::<E::Number>(),
             _ => {
                 let rows = pieces(member.rows()).next().map_or(0, |rows| rows.len());
                 self.panels.len(rows)
@@ -225,8 +225,8 @@ impl<E: Element> Walk<'_, E> {
         member: &Member,
         rows: Range<usize>,
         k: usize,
-        sums: Shared,
-        input: &mut Vec<f32>,
+        sums: Shared<E::Number>,
+        input: &mut Vec<E::Number>,
     ) -> Option<()> {
         if !member.present() {
             return match self.second {
@@ -264,7 +264,7 @@ impl<E: Element> Walk<'_, E> {
                             start: Start::Zero,
                             left: &[read],
                             panel: second.packed.at(second.panels.start(panel, hidden)),
-                            vectors: units.len() / recurrence.simd.lanes(),
+                            vectors: units.len() / recurrence.simd.lanes::<E::Number>(),
                             panel_row: None,
                             rows: count,
                             result: product.first,
@@ -293,13 +293,13 @@ impl<E: Element> Walk<'_, E> {
         rows: &Range<usize>,
         start: usize,
         k: usize,
-        sums: Shared,
-    ) -> Step<'_> {
+        sums: Shared<E::Number>,
+    ) -> Step<'_, E::Number> {
         let recurrence = self.recurrence;
         let t = recurrence.sizes.step(k);
         let padded = padded(recurrence.sizes.hidden);
         let active = recurrence.active(start, k);
-        let of = |shared: &Shared, states: usize| Rows {
+        let of = |shared: &Shared<E::Number>, states: usize| Rows {
             first: shared.at(start * states * padded),
             row: states * padded,
         };
@@ -334,7 +334,7 @@ impl<E: Element> Walk<'_, E> {
     }
 
     /// The input of some rows in the step read as number `k`, in `room` if it must be widened.
-    fn input(&self, rows: &Range<usize>, k: usize, room: &mut Vec<f32>) -> Rows {
+    fn input(&self, rows: &Range<usize>, k: usize, room: &mut Vec<E::Number>) -> Rows<E::Number> {
         let Recurrence {
             input, sizes, simd, ..
         } = *self.recurrence;
@@ -345,7 +345,7 @@ impl<E: Element> Walk<'_, E> {
                 row: input.row,
             };
         }
-        room.resize(rows.len() * sizes.input, 0.0);
+        room.resize(rows.len() * sizes.input, Default::default());
         for (row, room) in rows.clone().zip(room.chunks_exact_mut(sizes.input)) {
             E::read(simd, &input.of(row, t)[..sizes.input], room);
         }
@@ -361,8 +361,8 @@ impl<E: Element> Walk<'_, E> {
         panels: Range<usize>,
         rows: &Range<usize>,
         k: usize,
-        sums: Shared,
-        input: &mut Vec<f32>,
+        sums: Shared<E::Number>,
+        input: &mut Vec<E::Number>,
     ) {
         let recurrence = self.recurrence;
         let sizes = recurrence.sizes;
@@ -407,7 +407,7 @@ impl<E: Element> Walk<'_, E> {
                                 start: Start::Row(bias),
                                 left: &[x, h],
                                 panel: bias.add(width),
-                                vectors: width / recurrence.simd.lanes(),
+                                vectors: width / recurrence.simd.lanes::<E::Number>(),
                                 panel_row: None,
                                 rows: step.rows,
                                 result: step.sums.first,
@@ -500,7 +500,7 @@ impl<E: Element> Walk<'_, E> {
                 )
             };
             for ((seen, h), mask) in seen.iter_mut().zip(h).zip(&mask[real]) {
-                *seen = h * mask;
+                *seen = *h * *mask;
             }
         }
     }

@@ -39,7 +39,7 @@ impl<E: Element> Recurrence<'_, E> {
 }
 
 /// The weights of neighbouring units. Their sums, and the gradients of those, lie in rows `[S, units]`.
-pub(super) struct InPlace<'a, E> {
+pub(super) struct InPlace<'a, E: Element> {
     pub recurrence: &'a Recurrence<'a, E>,
     /// The units, those that fill the last block included.
     pub units: Range<usize>,
@@ -89,7 +89,13 @@ impl<E: Element> InPlace<'_, E> {
     /// # Safety
     ///
     /// All must be valid for the sizes of the recurrence, and nobody else may use the sums.
-    pub unsafe fn sums(&self, x: Rows, h: Rows, sums: Rows, count: usize) {
+    pub unsafe fn sums(
+        &self,
+        x: Rows<E::Number>,
+        h: Rows<E::Number>,
+        sums: Rows<E::Number>,
+        count: usize,
+    ) {
         let bias = self.windows(self.recurrence.spec.bias, 0);
         // SAFETY: the caller's promise.
         unsafe {
@@ -113,7 +119,13 @@ impl<E: Element> InPlace<'_, E> {
     /// # Safety
     ///
     /// As [`sums`](Self::sums).
-    pub unsafe fn second(&self, gate: usize, read: Rows, product: Rows, count: usize) {
+    pub unsafe fn second(
+        &self,
+        gate: usize,
+        read: Rows<E::Number>,
+        product: Rows<E::Number>,
+        count: usize,
+    ) {
         let matrix = self.recurrent(self.windows(&[gate], 0));
         // SAFETY: the caller's promise.
         unsafe {
@@ -132,9 +144,9 @@ impl<E: Element> InPlace<'_, E> {
     pub unsafe fn hidden_gradient(
         &self,
         gate: Option<usize>,
-        sums: Rows,
+        sums: Rows<E::Number>,
         lines: Range<usize>,
-        result: Rows,
+        result: Rows<E::Number>,
         count: usize,
     ) {
         let matrix = match gate {
@@ -150,7 +162,12 @@ impl<E: Element> InPlace<'_, E> {
     /// # Safety
     ///
     /// As [`hidden_gradient`](Self::hidden_gradient).
-    pub unsafe fn input_gradient(&self, sums: Rows, result: Rows, count: usize) {
+    pub unsafe fn input_gradient(
+        &self,
+        sums: Rows<E::Number>,
+        result: Rows<E::Number>,
+        count: usize,
+    ) {
         let (matrix, lines) = (self.of_input(), 0..self.recurrence.sizes.input);
         // SAFETY: the caller's promise.
         unsafe { matrix.add_transposed(self.recurrence.simd, sums, lines, result, count) };
@@ -166,8 +183,8 @@ impl<E: Element> InPlace<'_, E> {
         &self,
         gates: &[usize],
         sum: usize,
-        read: Rows,
-        sums: Rows,
+        read: Rows<E::Number>,
+        sums: Rows<E::Number>,
         count: usize,
         result: &[Shared<E>],
     ) {
@@ -186,7 +203,7 @@ impl<E: Element> InPlace<'_, E> {
     /// # Safety
     ///
     /// As [`sums`](Self::sums).
-    unsafe fn clear_filling(&self, windows: &[Window], sums: Rows, count: usize) {
+    unsafe fn clear_filling(&self, windows: &[Window], sums: Rows<E::Number>, count: usize) {
         let (real, all) = (self.real(), self.units.len());
         for row in 0..count {
             for window in windows {
@@ -219,7 +236,7 @@ impl<E: Element> Matrix<'_, E> {
     /// # Safety
     ///
     /// A row has a number for each of the matrix' rows, and a row of sums whole vectors for each window.
-    unsafe fn add(&self, simd: Simd, left: Rows, sums: Rows, count: usize) {
+    unsafe fn add(&self, simd: Simd, left: Rows<E::Number>, sums: Rows<E::Number>, count: usize) {
         for row in (0..count).step_by(TOGETHER) {
             // SAFETY: the caller's promise.
             let (left, sums) = unsafe { (left.from(row), sums.from(row)) };
@@ -241,9 +258,9 @@ impl<E: Element> Matrix<'_, E> {
     unsafe fn add_transposed(
         &self,
         simd: Simd,
-        sums: Rows,
+        sums: Rows<E::Number>,
         lines: Range<usize>,
-        result: Rows,
+        result: Rows<E::Number>,
         count: usize,
     ) {
         simd.run(Dots {
@@ -262,7 +279,7 @@ impl<E: Element> Matrix<'_, E> {
     ///
     /// The column must be within the window.
     #[inline(always)]
-    unsafe fn load<V: Vector, const N: usize>(
+    unsafe fn load<V: Vector<Number = E::Number>, const N: usize>(
         &self,
         row: usize,
         window: &Window,
@@ -288,17 +305,18 @@ impl<E: Element> Matrix<'_, E> {
 }
 
 /// See [`Matrix::add`]; of `R` rows.
-struct Add<'a, E, const R: usize> {
+struct Add<'a, E: Element, const R: usize> {
     matrix: &'a Matrix<'a, E>,
-    left: Rows,
-    sums: Rows,
+    left: Rows<E::Number>,
+    sums: Rows<E::Number>,
 }
 
 impl<E: Element, const R: usize> Kernel for Add<'_, E, R> {
+    type Number = E::Number;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = E::Number>>(self) {
         /// The matrix' rows between two writes of the sums.
         const DEPTH: usize = 8;
         let rows = self.matrix.numbers.len() / self.matrix.width;
@@ -315,7 +333,7 @@ impl<E: Element, const R: usize> Kernel for Add<'_, E, R> {
 impl<E: Element, const R: usize> Add<'_, E, R> {
     /// Adds the products with `N` rows of the matrix.
     #[inline(always)]
-    fn rows<V: Vector, const N: usize>(&self, row: usize) {
+    fn rows<V: Vector<Number = E::Number>, const N: usize>(&self, row: usize) {
         for window in &self.matrix.windows {
             for column in (0..self.matrix.columns).step_by(V::LANES) {
                 // SAFETY: the promise of whoever called `Matrix::add`.
@@ -325,7 +343,7 @@ impl<E: Element, const R: usize> Add<'_, E, R> {
                         let sums = self.sums.at(r, window.sum + column);
                         let mut sum = V::load(sums);
                         for (n, right) in right.into_iter().enumerate() {
-                            sum = V::splat(*self.left.at(r, row + n)).mul_add(right, sum);
+                            sum = V::fill(*self.left.at(r, row + n)).mul_add(right, sum);
                         }
                         sum.store(sums);
                     }
@@ -336,19 +354,20 @@ impl<E: Element, const R: usize> Add<'_, E, R> {
 }
 
 /// See [`Matrix::add_transposed`].
-struct Dots<'a, E> {
+struct Dots<'a, E: Element> {
     matrix: &'a Matrix<'a, E>,
-    sums: Rows,
+    sums: Rows<E::Number>,
     lines: Range<usize>,
-    result: Rows,
+    result: Rows<E::Number>,
     count: usize,
 }
 
 impl<E: Element> Kernel for Dots<'_, E> {
+    type Number = E::Number;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = E::Number>>(self) {
         /// Rows of the matrix at once.
         const LINES: usize = 4;
         let whole = self.lines.end - self.lines.len() % LINES;
@@ -365,7 +384,7 @@ impl<E: Element> Kernel for Dots<'_, E> {
 
 impl<E: Element> Dots<'_, E> {
     #[inline(always)]
-    fn lines<V: Vector, const N: usize>(&self, row: usize, line: usize) {
+    fn lines<V: Vector<Number = E::Number>, const N: usize>(&self, row: usize, line: usize) {
         let mut dots = [V::splat(0.0); N];
         for window in &self.matrix.windows {
             for column in (0..self.matrix.columns).step_by(V::LANES) {
@@ -380,31 +399,32 @@ impl<E: Element> Dots<'_, E> {
             }
         }
         for (n, dot) in dots.into_iter().enumerate() {
-            let mut lanes = [0.0; BLOCK];
+            let mut lanes = [E::Number::default(); BLOCK];
             // SAFETY: a vector is at most a block; and the promise of whoever called `Matrix::add_transposed`.
             unsafe {
                 dot.store(lanes.as_mut_ptr());
-                *self.result.at(row, line + n) += lanes[..V::LANES].iter().sum::<f32>();
+                *self.result.at(row, line + n) += lanes[..V::LANES].iter().copied().sum();
             }
         }
     }
 }
 
 /// See [`InPlace::weight_gradient`].
-struct Outer<'a, E> {
+struct Outer<'a, E: Element> {
     windows: &'a [Window],
     columns: usize,
-    read: Rows,
-    sums: Rows,
+    read: Rows<E::Number>,
+    sums: Rows<E::Number>,
     count: usize,
     result: &'a [Shared<'a, E>],
 }
 
 impl<E: Element> Kernel for Outer<'_, E> {
+    type Number = E::Number;
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = E::Number>>(self) {
         for (line, result) in self.result.iter().enumerate() {
             for window in self.windows {
                 for column in (0..self.columns).step_by(V::LANES) {
@@ -413,7 +433,7 @@ impl<E: Element> Kernel for Outer<'_, E> {
                         let mut gradient = V::splat(0.0);
                         for row in 0..self.count {
                             let sums = V::load(self.sums.at(row, window.sum + column));
-                            gradient = V::splat(*self.read.at(row, line)).mul_add(sums, gradient);
+                            gradient = V::fill(*self.read.at(row, line)).mul_add(sums, gradient);
                         }
                         let start = window.column + column;
                         let end = window.column + self.columns.min(column + V::LANES);

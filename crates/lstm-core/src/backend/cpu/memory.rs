@@ -1,39 +1,52 @@
 //! Memory for the kernels.
 
+use super::simd::Number;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, size_of};
 use std::ops::Range;
 
 /// Numbers of the kernels' own, in whole cache lines: a vector that straddles two takes twice as long
 /// to load.
-#[derive(Clone)]
-pub struct Buffer {
+pub struct Buffer<N> {
     lines: Vec<MaybeUninit<Line>>,
     len: usize,
+    numbers: PhantomData<N>,
 }
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line(#[allow(dead_code)] [f32; 16]);
+struct Line(#[allow(dead_code)] [u8; 64]);
 
-impl Buffer {
+impl<N: Number> Buffer<N> {
     /// Room for `len` numbers, with anything in it: to be written before it is read.
     pub fn room(len: usize) -> Self {
-        let count = len.div_ceil(16);
+        let count = Self::lines(len);
         let mut lines = Vec::with_capacity(count);
         // SAFETY: there is capacity, and what may be uninitialised needs no initialisation.
         unsafe { lines.set_len(count) };
-        Self { lines, len }
+        Self {
+            lines,
+            len,
+            numbers: PhantomData,
+        }
     }
 
     /// Zeros.
     pub fn zeros(len: usize) -> Self {
-        let lines = vec![MaybeUninit::new(Line([0.0; 16])); len.div_ceil(16)];
-        Self { lines, len }
+        Self {
+            lines: vec![MaybeUninit::new(Line([0; 64])); Self::lines(len)],
+            len,
+            numbers: PhantomData,
+        }
+    }
+
+    /// How many lines hold `len` numbers.
+    fn lines(len: usize) -> usize {
+        (len * size_of::<N>()).div_ceil(size_of::<Line>())
     }
 
     /// To be written by several threads.
-    pub(super) fn share(&mut self) -> Shared<'_> {
+    pub(super) fn share(&mut self) -> Shared<'_, N> {
         Shared {
             first: self.lines.as_mut_ptr().cast(),
             len: self.len,
@@ -42,18 +55,12 @@ impl Buffer {
     }
 
     /// To be read by several threads; nobody may write there.
-    pub(super) fn share_to_read(&self) -> Shared<'_> {
+    pub(super) fn share_to_read(&self) -> Shared<'_, N> {
         Shared {
-            first: self.lines.as_ptr().cast::<f32>().cast_mut(),
+            first: self.lines.as_ptr().cast::<N>().cast_mut(),
             len: self.len,
             lifetime: PhantomData,
         }
-    }
-}
-
-impl std::fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer of {} numbers", self.len)
     }
 }
 
@@ -76,7 +83,7 @@ pub(super) unsafe fn written<E>(len: usize, write: impl FnOnce(Shared<E>)) -> Ve
 
 /// Numbers that several threads write, each its own part, and read after they have met.
 #[derive(Clone, Copy)]
-pub(super) struct Shared<'a, E = f32> {
+pub(super) struct Shared<'a, E> {
     first: *mut E,
     len: usize,
     lifetime: PhantomData<&'a mut [E]>,

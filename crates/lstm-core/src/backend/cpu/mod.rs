@@ -31,7 +31,7 @@ pub(crate) use cell::Cell;
 use cell::{Active, Change, Rows};
 pub use element::Element;
 pub use memory::Buffer;
-pub(crate) use simd::Simd;
+pub(crate) use simd::{Number, Simd};
 pub(crate) use weights::Weights;
 
 use crate::nonlinearity::Nonlinearity;
@@ -99,23 +99,23 @@ impl<'a, E> Sequence<'a, E> {
 }
 
 /// What a recurrence reads.
-pub(crate) struct Recurrence<'a, E> {
-    pub cell: &'a dyn Cell,
+pub(crate) struct Recurrence<'a, E: Element> {
+    pub cell: &'a dyn Cell<E::Number>,
     pub spec: Spec,
     pub sizes: Sizes,
     /// `x`, `[B, T, I]`
     pub input: Sequence<'a, E>,
     pub weights: Weights<'a, E>,
     /// `h` before the first step, `[B, H]`.
-    pub hidden: &'a [f32],
+    pub hidden: &'a [E::Number],
     /// The other states before the first step, `[B, M·H]`.
-    pub memory: &'a [f32],
+    pub memory: &'a [E::Number],
     /// `[P·H]`
-    pub peepholes: &'a [f32],
+    pub peepholes: &'a [E::Number],
     /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`, or empty.
-    pub mask: &'a [f32],
+    pub mask: &'a [E::Number],
     /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, if not with all.
-    pub change: Option<Sequence<'a, f32>>,
+    pub change: Option<Sequence<'a, E::Number>>,
     /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
     /// are, and its output is zero.
     pub lengths: Option<&'a [usize]>,
@@ -126,7 +126,7 @@ pub(crate) struct Recurrence<'a, E> {
 }
 
 /// The kernels of a cell.
-pub(crate) fn cell(kind: CellKind) -> Box<dyn Cell> {
+pub(crate) fn cell<N: Number>(kind: CellKind) -> Box<dyn Cell<N>> {
     match kind {
         CellKind::Rnn(kind) => match (kind.activation, kind.clip.or(kind.clip_sums)) {
             (Nonlinearity::Tanh, None) => Box::new(OfVectors(Rnn::Tanh)),
@@ -163,13 +163,13 @@ impl<E: Element> Recurrence<'_, E> {
     }
 
     /// The mask of a row, if there is one.
-    fn mask_of(&self, row: usize) -> Option<&[f32]> {
+    fn mask_of(&self, row: usize) -> Option<&[E::Number]> {
         let hidden = self.sizes.hidden;
         (!self.mask.is_empty()).then(|| &self.mask[row * hidden..][..hidden])
     }
 
     /// What a step's change is multiplied with, from row `first` on.
-    fn change(&self, first: usize, t: usize) -> Option<Change> {
+    fn change(&self, first: usize, t: usize) -> Option<Change<E::Number>> {
         self.change.map(|change| Change {
             rows: Rows {
                 first: change.at(first, t).cast_mut(),
@@ -204,7 +204,13 @@ fn pieces(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// # Safety
 ///
 /// No other thread may have these rows of `to`.
-unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, rows: Range<usize>) {
+unsafe fn scatter<N: Number>(
+    from: &[N],
+    states: usize,
+    hidden: usize,
+    to: &Shared<N>,
+    rows: Range<usize>,
+) {
     for row in rows {
         for state in row * states..(row + 1) * states {
             let start = state * padded(hidden);
@@ -220,7 +226,7 @@ unsafe fn scatter(from: &[f32], states: usize, hidden: usize, to: &Shared, rows:
 /// # Safety
 ///
 /// All of `from` must be written, and no thread may write it any more.
-unsafe fn gather(from: &Shared, count: usize, hidden: usize) -> Vec<f32> {
+unsafe fn gather<N: Copy>(from: &Shared<N>, count: usize, hidden: usize) -> Vec<N> {
     // SAFETY: the caller's promise.
     let from = unsafe { from.read(0..count * padded(hidden)) };
     let rows = from.chunks_exact(padded(hidden));
@@ -228,7 +234,7 @@ unsafe fn gather(from: &Shared, count: usize, hidden: usize) -> Vec<f32> {
 }
 
 /// Rows `[count, H]` as `[count, padded H]`, zero behind.
-fn with_filling(rows: &[f32], hidden: usize) -> Buffer {
+fn with_filling<N: Number>(rows: &[N], hidden: usize) -> Buffer<N> {
     let count = rows.len() / hidden;
     let mut buffer = Buffer::zeros(count * padded(hidden));
     for (row, numbers) in rows.chunks_exact(hidden).enumerate() {

@@ -40,7 +40,7 @@ impl Function for Other {
 #[inline(always)]
 fn others<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
     let (zero, one) = (V::splat(0.0), V::splat(1.0));
-    let number = |real: Real| V::splat(real.get() as f32);
+    let number = |real: Real| V::splat(real.get());
     match function {
         Nonlinearity::Tanh | Nonlinearity::Sigmoid => with_slope(function, x),
         Nonlinearity::Identity => (x, one),
@@ -58,7 +58,7 @@ fn others<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
         Nonlinearity::Elu { alpha } => elu(number(alpha), one, x),
         Nonlinearity::Celu { alpha } => elu(number(alpha), one / number(alpha), x),
         Nonlinearity::Selu => {
-            let [alpha, factor] = SELU.map(|number| V::splat(number as f32));
+            let [alpha, factor] = SELU.map(V::splat);
             let (y, slope) = elu(alpha, one, x);
             (factor * y, factor * slope)
         }
@@ -68,7 +68,7 @@ fn others<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
         }
         Nonlinearity::GeluApproximate => {
             // (1 + tanh u) / 2 = σ(2u), which loses no digits far below zero.
-            const SCALE: f32 = 1.595_769_2; // 2 √(2/π)
+            const SCALE: f64 = 1.595_769_121_605_730_8; // 2 √(2/π)
             let square = V::splat(0.044_715 * SCALE) * x * x;
             let y = sigmoid(x * (square + V::splat(SCALE)));
             let inner = square.mul_add(V::splat(3.0), V::splat(SCALE));
@@ -168,8 +168,8 @@ fn shrink<V: Vector>(lambda: V, bias: V, x: V) -> (V, V) {
 pub(super) fn clip<V: Vector>(bound: Option<Real>, x: V) -> V {
     match bound {
         Some(bound) => x
-            .at_least(V::splat(-bound.get() as f32))
-            .at_most(V::splat(bound.get() as f32)),
+            .at_least(V::splat(-bound.get()))
+            .at_most(V::splat(bound.get())),
         None => x,
     }
 }
@@ -179,7 +179,7 @@ pub(super) fn clip<V: Vector>(bound: Option<Real>, x: V) -> V {
 pub(super) fn pass_clip<V: Vector>(bound: Option<Real>, x: V, grad: V) -> V {
     match bound {
         Some(bound) => {
-            let bound = V::splat(bound.get() as f32);
+            let bound = V::splat(bound.get());
             let grad = grad - grad.where_positive(x - bound);
             grad - grad.where_positive(V::splat(0.0) - bound - x)
         }

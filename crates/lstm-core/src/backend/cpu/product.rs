@@ -5,16 +5,16 @@
 //! depth of the product: [`Simd::tile_rows`] rows by the width of a panel.
 
 use super::cell::Rows;
-use super::simd::{Kernel, Simd, Vector};
+use super::simd::{Kernel, Number, Simd, Vector};
 
 /// The widest panel, in vectors.
 pub(super) const PANEL_VECTORS: usize = 4;
 
 /// A part of the left factor: `depth` columns of it.
 #[derive(Clone, Copy)]
-pub(super) struct Left {
+pub(super) struct Left<N> {
     /// The first number of the first row.
-    pub first: *const f32,
+    pub first: *const N,
     /// Distance in memory of a row from the one before.
     pub row: usize,
     /// Distance in memory of a column from the one before.
@@ -25,9 +25,9 @@ pub(super) struct Left {
     pub into: Into,
 }
 
-impl Left {
+impl<N> Left<N> {
     /// Its rows, if their numbers lie side by side.
-    pub fn rows(self) -> Rows {
+    pub fn rows(self) -> Rows<N> {
         Rows {
             first: self.first.cast_mut(),
             row: self.row,
@@ -48,23 +48,23 @@ pub(super) enum Into {
 
 /// What the result of a product starts from.
 #[derive(Clone, Copy)]
-pub(super) enum Start {
+pub(super) enum Start<N> {
     /// Zero.
     Zero,
     /// One row of a panel's width, the same for all rows of the result.
-    Row(*const f32),
+    Row(*const N),
     /// What stands there already.
     There,
 }
 
 /// The product of a left factor, whose parts lie side by side, and a panel.
-pub(super) struct Product<'a> {
+pub(super) struct Product<'a, N> {
     /// What the result starts from.
-    pub start: Start,
+    pub start: Start<N>,
     /// The left factor.
-    pub left: &'a [Left],
+    pub left: &'a [Left<N>],
     /// The panel, `[sum of the parts' depths, width]`.
-    pub panel: *const f32,
+    pub panel: *const N,
     /// Its width in vectors, 1 to [`PANEL_VECTORS`].
     pub vectors: usize,
     /// Distance in memory of a row of the panel from the one before; `None` if it is the width.
@@ -72,12 +72,12 @@ pub(super) struct Product<'a> {
     /// Rows of the left factor and of the result.
     pub rows: usize,
     /// The first number of the result.
-    pub result: *mut f32,
+    pub result: *mut N,
     /// Distance in memory of a row of the result from the one before.
     pub result_row: usize,
 }
 
-impl Product<'_> {
+impl<N: Number> Product<'_, N> {
     /// Computes it.
     ///
     /// # Safety
@@ -105,12 +105,12 @@ pub(super) fn evenly(count: usize, most: usize) -> impl Iterator<Item = usize> {
 
 /// The rows of a product from `row` that are computed at once.
 #[derive(Clone, Copy)]
-struct Tile<'a> {
-    product: &'a Product<'a>,
+struct Tile<'a, N> {
+    product: &'a Product<'a, N>,
     row: usize,
 }
 
-impl Tile<'_> {
+impl<N: Number> Tile<'_, N> {
     /// # Safety
     ///
     /// As [`Product::run`].
@@ -124,15 +124,15 @@ impl Tile<'_> {
         macro_rules! sizes {
             ($($rows:literal)*) => {
                 match (rows, vectors, form) {
-                    $(($rows, 1, PLAIN) => simd.run(Sized::<$rows, 1, PLAIN>(self)),
-                    ($rows, 2, PLAIN) => simd.run(Sized::<$rows, 2, PLAIN>(self)),
-                    ($rows, 3, PLAIN) => simd.run(Sized::<$rows, 3, PLAIN>(self)),
-                    ($rows, 4, PLAIN) => simd.run(Sized::<$rows, 4, PLAIN>(self)),
-                    ($rows, 3, SPLIT) => simd.run(Sized::<$rows, 3, SPLIT>(self)),
-                    ($rows, 4, SPLIT) => simd.run(Sized::<$rows, 4, SPLIT>(self)),
-                    ($rows, 1, STRIDED) => simd.run(Sized::<$rows, 1, STRIDED>(self)),
-                    ($rows, 2, STRIDED) => simd.run(Sized::<$rows, 2, STRIDED>(self)),
-                    ($rows, 3, STRIDED) => simd.run(Sized::<$rows, 3, STRIDED>(self)),)*
+                    $(($rows, 1, PLAIN) => simd.run(Sized::<_, $rows, 1, PLAIN>(self)),
+                    ($rows, 2, PLAIN) => simd.run(Sized::<_, $rows, 2, PLAIN>(self)),
+                    ($rows, 3, PLAIN) => simd.run(Sized::<_, $rows, 3, PLAIN>(self)),
+                    ($rows, 4, PLAIN) => simd.run(Sized::<_, $rows, 4, PLAIN>(self)),
+                    ($rows, 3, SPLIT) => simd.run(Sized::<_, $rows, 3, SPLIT>(self)),
+                    ($rows, 4, SPLIT) => simd.run(Sized::<_, $rows, 4, SPLIT>(self)),
+                    ($rows, 1, STRIDED) => simd.run(Sized::<_, $rows, 1, STRIDED>(self)),
+                    ($rows, 2, STRIDED) => simd.run(Sized::<_, $rows, 2, STRIDED>(self)),
+                    ($rows, 3, STRIDED) => simd.run(Sized::<_, $rows, 3, STRIDED>(self)),)*
                     _ => unreachable!("tiles are no larger"),
                 }
             };
@@ -148,8 +148,8 @@ const SPLIT: u8 = 1;
 /// The panel's rows lie apart.
 const STRIDED: u8 = 2;
 
-/// A tile of `R` rows and `N` vectors, of a product of form `F`.
-struct Sized<'a, const R: usize, const N: usize, const F: u8>(Tile<'a>);
+/// A tile of `R` rows and `N` vectors of `X`, of a product of form `F`.
+struct Sized<'a, X, const R: usize, const N: usize, const F: u8>(Tile<'a, X>);
 
 /// Adds the product of a part's rows from `row` on and `C` vectors of a panel to the vectors `O..O + C` of a tile,
 /// and returns where the panel ends.
@@ -161,17 +161,17 @@ struct Sized<'a, const R: usize, const N: usize, const F: u8>(Tile<'a>);
 #[allow(clippy::needless_range_loop)] // The indices run over registers and memory alike.
 unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize, const C: usize>(
     sums: &mut [[V; N]; R],
-    left: &Left,
+    left: &Left<V::Number>,
     row: usize,
-    mut panel: *const f32,
+    mut panel: *const V::Number,
     panel_row: usize,
-) -> *const f32 {
+) -> *const V::Number {
     // SAFETY, of all below: the caller's promise.
     let mut column = unsafe { left.first.add(row * left.row) };
     for _ in 0..left.depth {
         let right: [V; C] = std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
         for r in 0..R {
-            let factor = V::splat(unsafe { *column.add(r * left.row) });
+            let factor = V::fill(unsafe { *column.add(r * left.row) });
             for n in 0..C {
                 sums[r][O + n] = factor.mul_add(right[n], sums[r][O + n]);
             }
@@ -184,12 +184,13 @@ unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize,
     panel
 }
 
-impl<const R: usize, const N: usize, const F: u8> Kernel for Sized<'_, R, N, F> {
+impl<X: Number, const R: usize, const N: usize, const F: u8> Kernel for Sized<'_, X, R, N, F> {
+    type Number = X;
     type Output = ();
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // The indices run over registers and memory alike.
-    fn run<V: Vector>(self) {
+    fn run<V: Vector<Number = X>>(self) {
         let Tile { product, row } = self.0;
         // SAFETY, of all below: the promise of whoever called `Product::run`.
         let result = |r: usize, n: usize| unsafe {

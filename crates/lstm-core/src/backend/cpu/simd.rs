@@ -1,64 +1,166 @@
-//! Vectors of float32 in every width that a processor may have, chosen when the program runs.
+//! Vectors of float32 and float64 in every width that a processor may have, chosen when the program runs.
 //!
 //! A kernel is written once, over [`Vector`], and [`Simd::run`] runs it with the widest one at hand.
 //! What is not fused by a processor is rounded twice there, so that instruction sets agree to
-//! float32 rounding and not bit by bit.
+//! the type's rounding and not bit by bit.
 
+use super::math::Functions;
+use super::team::BLOCK;
 use burn::tensor::{bf16, f16};
-use std::ops::{Add, Div, Mul, Sub};
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub};
 use std::sync::OnceLock;
 
-/// As many float32 numbers as one register holds.
+/// A type that kernels compute with, and its vectors.
+pub trait Number:
+    Functions
+    + Copy
+    + Default
+    + Into<f64>
+    + Sum
+    + AddAssign
+    + MulAssign
+    + Mul<Output = Self>
+    + Send
+    + Sync
+    + 'static
+{
+    /// In what every processor of the target has.
+    type Portable: Vector<Number = Self>;
+
+    /// 256 bits wide.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Vector<Number = Self>;
+
+    /// 512 bits wide.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Vector<Number = Self>;
+
+    /// Whether the usual case of a cell's step is compiled apart from the one with all options. It takes as long again.
+    const PLAIN: bool;
+
+    /// `value`, rounded.
+    fn of(value: f64) -> Self;
+}
+
+macro_rules! number {
+    ($number:ty, $plain:literal, $portable:ident, $avx2:ident, $avx512:ident) => {
+        impl Number for $number {
+            type Portable = portable::$portable;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = x86::$avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = x86::$avx512;
+            const PLAIN: bool = $plain;
+
+            #[inline(always)]
+            fn of(value: f64) -> Self {
+                value as Self
+            }
+        }
+    };
+}
+
+number!(f32, true, Single4, Single8, Single16);
+number!(f64, false, Double2, Double4, Double8);
+
+/// As many numbers as one register holds.
 pub trait Vector:
     Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
 {
+    /// Their type.
+    type Number: Number;
+
     /// How many.
     const LANES: usize;
 
-    /// `value` in every lane.
-    fn splat(value: f32) -> Self;
+    /// `value`, rounded, in every lane.
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        Self::fill(Number::of(value))
+    }
+
+    /// `number` in every lane.
+    fn fill(number: Self::Number) -> Self;
 
     /// Reads [`LANES`](Vector::LANES) numbers.
     ///
     /// # Safety
     ///
     /// They must lie at `from`, in any alignment.
-    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn load(from: *const Self::Number) -> Self;
 
     /// Writes [`LANES`](Vector::LANES) numbers.
     ///
     /// # Safety
     ///
     /// There must be room for them at `to`, in any alignment.
-    unsafe fn store(self, to: *mut f32);
+    unsafe fn store(self, to: *mut Self::Number);
 
     /// As [`load`](Vector::load), from float16.
     ///
     /// # Safety
     ///
     /// As of `load`.
-    unsafe fn load_f16(from: *const f16) -> Self;
+    #[inline(always)]
+    unsafe fn load_f16(from: *const f16) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_fn(|k| unsafe { from.add(k).read() }.to_f64())
+    }
 
     /// As [`store`](Vector::store), rounded to float16.
     ///
     /// # Safety
     ///
     /// As of `store`.
-    unsafe fn store_f16(self, to: *mut f16);
+    #[inline(always)]
+    unsafe fn store_f16(self, to: *mut f16) {
+        // SAFETY: the caller's promise.
+        self.for_each(|k, number| unsafe { to.add(k).write(f16::from_f32(number as f32)) });
+    }
 
     /// As [`load`](Vector::load), from bfloat16.
     ///
     /// # Safety
     ///
     /// As of `load`.
-    unsafe fn load_bf16(from: *const bf16) -> Self;
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const bf16) -> Self {
+        // SAFETY: the caller's promise.
+        Self::from_fn(|k| unsafe { from.add(k).read() }.to_f64())
+    }
 
     /// As [`store`](Vector::store), rounded to bfloat16.
     ///
     /// # Safety
     ///
     /// As of `store`.
-    unsafe fn store_bf16(self, to: *mut bf16);
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16) {
+        // SAFETY: the caller's promise.
+        self.for_each(|k, number| unsafe { to.add(k).write(bf16::from_f32(number as f32)) });
+    }
+
+    /// The function's value in every lane.
+    #[inline(always)]
+    fn from_fn(value: impl Fn(usize) -> f64) -> Self {
+        let numbers: [Self::Number; BLOCK] = std::array::from_fn(|k| match k < Self::LANES {
+            true => Number::of(value(k)),
+            false => Default::default(),
+        });
+        // SAFETY: a vector is at most a block.
+        unsafe { Self::load(numbers.as_ptr()) }
+    }
+
+    /// Calls a function for every lane.
+    #[inline(always)]
+    fn for_each(self, function: impl Fn(usize, f64)) {
+        let mut numbers = [Self::Number::default(); BLOCK];
+        // SAFETY: a vector is at most a block.
+        unsafe { self.store(numbers.as_mut_ptr()) };
+        let lanes = numbers.into_iter().take(Self::LANES).enumerate();
+        lanes.for_each(|(k, number)| function(k, number.into()));
+    }
 
     /// `self * factor + sum`
     fn mul_add(self, factor: Self, sum: Self) -> Self;
@@ -69,8 +171,8 @@ pub trait Vector:
     /// The smaller one; NaN where `self` is NaN.
     fn at_most(self, high: Self) -> Self;
 
-    /// `self * 2^n` for whole `n` from -126 to 127 that keep it a normal number; NaN where `self` is
-    /// NaN.
+    /// `self * 2^n` for whole `n` from -126 to 127 (float64: from -1022 to 1023) that keep it a normal number; NaN
+    /// where `self` is NaN.
     fn times_power_of_two(self, n: Self) -> Self;
 
     /// 0 where `sign` is at most 0, else `self`: also where `sign` is NaN, as in Burn.
@@ -88,12 +190,15 @@ pub trait Function {
 
 /// A kernel: code to be compiled for every instruction set.
 pub(super) trait Kernel {
+    /// What it computes with.
+    type Number: Number;
+
     /// What it returns.
     type Output;
 
     /// Its body, over vectors of any width. To be marked `#[inline(always)]`, and so all that it calls,
     /// since only what is inlined is compiled for the instruction set in question.
-    fn run<V: Vector>(self) -> Self::Output;
+    fn run<V: Vector<Number = Self::Number>>(self) -> Self::Output;
 }
 
 /// An instruction set that kernels are compiled for.
@@ -152,13 +257,13 @@ impl Simd {
     }
 
     /// Numbers in a vector.
-    pub fn lanes(self) -> usize {
+    pub fn lanes<N: Number>(self) -> usize {
         match self {
-            Self::Portable => <portable::Four as Vector>::LANES,
+            Self::Portable => N::Portable::LANES,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => <x86::Eight as Vector>::LANES,
+            Self::Avx2 => N::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => <x86::Sixteen as Vector>::LANES,
+            Self::Avx512 => N::Avx512::LANES,
         }
     }
 
@@ -181,7 +286,7 @@ impl Simd {
     /// to come by.
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
-            Self::Portable => kernel.run::<portable::Four>(),
+            Self::Portable => kernel.run::<<K::Number as Number>::Portable>(),
             // SAFETY: the processor has the instruction set, see above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { x86::avx2(kernel) },
@@ -207,175 +312,204 @@ macro_rules! operators {
 }
 
 mod portable {
-    use super::{Add, Div, Function, Mul, Sub, Vector, bf16, f16};
+    use super::{Add, Div, Function, Mul, Sub, Vector};
     use std::array::from_fn;
 
-    /// 128 bits, which the compiler finds instructions for.
-    #[derive(Clone, Copy)]
-    pub struct Four([f32; 4]);
+    /// A vector `[$number; $lanes]`, which the compiler finds instructions for. `$whole` is 1.5 · 2^`$digits`, and
+    /// `$digits` how many the type has behind the first.
+    macro_rules! vector {
+        ($vector:ident: $lanes:literal of $number:ty, $whole:literal, $digits:literal) => {
+            #[derive(Clone, Copy)]
+            pub struct $vector([$number; $lanes]);
 
-    impl Four {
-        #[inline(always)]
-        fn zip(self, other: Self, function: impl Fn(f32, f32) -> f32) -> Self {
-            Self(from_fn(|k| function(self.0[k], other.0[k])))
-        }
+            impl $vector {
+                #[inline(always)]
+                fn zip(self, other: Self, function: impl Fn($number, $number) -> $number) -> Self {
+                    Self(from_fn(|k| function(self.0[k], other.0[k])))
+                }
+            }
+
+            operators! { $vector:
+                Add add |a: $vector, b| a.zip(b, |a, b| a + b);
+                Sub sub |a: $vector, b| a.zip(b, |a, b| a - b);
+                Mul mul |a: $vector, b| a.zip(b, |a, b| a * b);
+                Div div |a: $vector, b| a.zip(b, |a, b| a / b);
+            }
+
+            impl Vector for $vector {
+                type Number = $number;
+                const LANES: usize = $lanes;
+
+                #[inline(always)]
+                fn fill(number: $number) -> Self {
+                    Self([number; $lanes])
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const $number) -> Self {
+                    // SAFETY: the caller's promise.
+                    Self(unsafe { from.cast::<[$number; $lanes]>().read_unaligned() })
+                }
+
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $number) {
+                    // SAFETY: the caller's promise.
+                    unsafe { to.cast::<[$number; $lanes]>().write_unaligned(self.0) }
+                }
+
+                // Fused where that is an instruction; elsewhere fusing would be a call of a slow function.
+                #[inline(always)]
+                fn mul_add(self, factor: Self, sum: Self) -> Self {
+                    Self(from_fn(|k| match cfg!(target_arch = "aarch64") {
+                        true => self.0[k].mul_add(factor.0[k], sum.0[k]),
+                        false => self.0[k] * factor.0[k] + sum.0[k],
+                    }))
+                }
+
+                #[inline(always)]
+                fn at_least(self, low: Self) -> Self {
+                    self.zip(low, |a, low| if low > a { low } else { a })
+                }
+
+                #[inline(always)]
+                fn at_most(self, high: Self) -> Self {
+                    self.zip(high, |a, high| if high < a { high } else { a })
+                }
+
+                #[inline(always)]
+                fn times_power_of_two(self, n: Self) -> Self {
+                    self.zip(n, |a, n| {
+                        // The whole number stands in the low bits of the sum.
+                        let n = (n + $whole).to_bits() << $digits;
+                        let product = <$number>::from_bits(a.to_bits().wrapping_add(n));
+                        if a.is_nan() { a } else { product }
+                    })
+                }
+
+                #[inline(always)]
+                fn where_positive(self, sign: Self) -> Self {
+                    self.zip(sign, |a, sign| if sign <= 0.0 { 0.0 } else { a })
+                }
+
+                #[inline(never)]
+                fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
+                    function.of(x)
+                }
+            }
+        };
     }
 
-    operators! { Four:
-        Add add |a: Four, b| a.zip(b, |a, b| a + b);
-        Sub sub |a: Four, b| a.zip(b, |a, b| a - b);
-        Mul mul |a: Four, b| a.zip(b, |a, b| a * b);
-        Div div |a: Four, b| a.zip(b, |a, b| a / b);
+    vector!(Single4: 4 of f32, 12_582_912.0, 23);
+    vector!(Double2: 2 of f64, 6_755_399_441_055_744.0, 52);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Add, Div, Function, Kernel, Mul, Number, Sub, Vector, bf16, f16};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub fn avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<<K::Number as Number>::Avx2>()
     }
 
-    impl Vector for Four {
-        const LANES: usize = 4;
+    #[target_feature(enable = "avx512f")]
+    pub fn avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<<K::Number as Number>::Avx512>()
+    }
 
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            Self([value; 4])
-        }
+    // SAFETY, of all calls of instructions here: the processor has them, see `vector`.
 
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
-        }
+    /// A vector for [`avx2`] or [`avx512`]. Nothing else makes one, so that every instruction below is there when it
+    /// runs.
+    macro_rules! vector {
+        (
+            $vector:ident: $lanes:literal of $number:ty, $register:ty, $features:tt,
+            $fill:ident $load:ident $store:ident
+            $add:ident $sub:ident $mul:ident $div:ident $mul_add:ident $greater:ident $smaller:ident
+            { $($others:tt)* }
+        ) => {
+            #[derive(Clone, Copy)]
+            pub struct $vector($register);
 
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: the caller's promise.
-            unsafe { to.cast::<[f32; 4]>().write_unaligned(self.0) }
-        }
-
-        #[inline(always)]
-        unsafe fn load_f16(from: *const f16) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { from.cast::<[f16; 4]>().read_unaligned() }.map(f16::to_f32))
-        }
-
-        #[inline(always)]
-        unsafe fn store_f16(self, to: *mut f16) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                to.cast::<[f16; 4]>()
-                    .write_unaligned(self.0.map(f16::from_f32))
+            operators! { $vector:
+                Add add |a: $vector, b: $vector| $vector(unsafe { $add(a.0, b.0) });
+                Sub sub |a: $vector, b: $vector| $vector(unsafe { $sub(a.0, b.0) });
+                Mul mul |a: $vector, b: $vector| $vector(unsafe { $mul(a.0, b.0) });
+                Div div |a: $vector, b: $vector| $vector(unsafe { $div(a.0, b.0) });
             }
-        }
 
-        #[inline(always)]
-        unsafe fn load_bf16(from: *const bf16) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { from.cast::<[bf16; 4]>().read_unaligned() }.map(bf16::to_f32))
-        }
+            impl Vector for $vector {
+                type Number = $number;
+                const LANES: usize = $lanes;
 
-        #[inline(always)]
-        unsafe fn store_bf16(self, to: *mut bf16) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                to.cast::<[bf16; 4]>()
-                    .write_unaligned(self.0.map(bf16::from_f32))
+                #[inline(always)]
+                fn fill(number: $number) -> Self {
+                    Self(unsafe { $fill(number) })
+                }
+
+                #[inline(always)]
+                unsafe fn load(from: *const $number) -> Self {
+                    // SAFETY: the caller's promise.
+                    Self(unsafe { $load(from) })
+                }
+
+                #[inline(always)]
+                unsafe fn store(self, to: *mut $number) {
+                    // SAFETY: the caller's promise.
+                    unsafe { $store(to, self.0) }
+                }
+
+                #[inline(always)]
+                fn mul_add(self, factor: Self, sum: Self) -> Self {
+                    Self(unsafe { $mul_add(self.0, factor.0, sum.0) })
+                }
+
+                // Where one operand is NaN, these instructions give the second.
+                #[inline(always)]
+                fn at_least(self, low: Self) -> Self {
+                    Self(unsafe { $greater(low.0, self.0) })
+                }
+
+                #[inline(always)]
+                fn at_most(self, high: Self) -> Self {
+                    Self(unsafe { $smaller(high.0, self.0) })
+                }
+
+                #[inline(always)]
+                fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
+                    #[inline(never)]
+                    #[target_feature(enable = $features)]
+                    fn call<F: Function>(function: F, x: $vector) -> ($vector, $vector) {
+                        function.of(x)
+                    }
+                    unsafe { call(function, x) }
+                }
+
+                $($others)*
             }
-        }
+        };
+    }
 
-        // Fused where that is an instruction; elsewhere fusing would be a call of a slow function.
-        #[inline(always)]
-        fn mul_add(self, factor: Self, sum: Self) -> Self {
-            Self(from_fn(|k| match cfg!(target_arch = "aarch64") {
-                true => self.0[k].mul_add(factor.0[k], sum.0[k]),
-                false => self.0[k] * factor.0[k] + sum.0[k],
-            }))
-        }
-
-        #[inline(always)]
-        fn at_least(self, low: Self) -> Self {
-            self.zip(low, |a, low| if low > a { low } else { a })
-        }
-
-        #[inline(always)]
-        fn at_most(self, high: Self) -> Self {
-            self.zip(high, |a, high| if high < a { high } else { a })
-        }
-
+    vector!(Single8: 8 of f32, __m256, "avx2,fma,f16c",
+        _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps
+        _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps _mm256_fmadd_ps _mm256_max_ps _mm256_min_ps
+    {
         #[inline(always)]
         fn times_power_of_two(self, n: Self) -> Self {
-            // 1.5 · 2^23: added to a whole number, that number stands in the low bits of the sum.
-            const WHOLE: f32 = 12_582_912.0;
-            self.zip(n, |a, n| {
-                let n = (n + WHOLE).to_bits() << 23;
-                let product = f32::from_bits(a.to_bits().wrapping_add(n));
-                if a.is_nan() { a } else { product }
+            // n is added to the exponent. Where n is NaN nothing is.
+            Self(unsafe {
+                let n = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n.0));
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), n))
             })
         }
 
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
-            self.zip(sign, |a, sign| if sign <= 0.0 { 0.0 } else { a })
-        }
-
-        #[inline(never)]
-        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
-            function.of(x)
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{Add, Div, Function, Kernel, Mul, Sub, Vector, bf16, f16};
-    use std::arch::x86_64::*;
-
-    #[target_feature(enable = "avx2,fma,f16c")]
-    pub fn avx2<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Eight>()
-    }
-
-    #[target_feature(enable = "avx512f")]
-    pub fn avx512<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Sixteen>()
-    }
-
-    /// For [`avx2`]. Nothing else makes one, so that every instruction below is there when it runs.
-    #[derive(Clone, Copy)]
-    pub struct Eight(__m256);
-
-    /// For [`avx512`]; as [`Eight`].
-    #[derive(Clone, Copy)]
-    pub struct Sixteen(__m512);
-
-    // SAFETY, of all calls of instructions here: the processor has them, see `Eight`.
-    operators! { Eight:
-        Add add |a: Eight, b: Eight| Eight(unsafe { _mm256_add_ps(a.0, b.0) });
-        Sub sub |a: Eight, b: Eight| Eight(unsafe { _mm256_sub_ps(a.0, b.0) });
-        Mul mul |a: Eight, b: Eight| Eight(unsafe { _mm256_mul_ps(a.0, b.0) });
-        Div div |a: Eight, b: Eight| Eight(unsafe { _mm256_div_ps(a.0, b.0) });
-    }
-
-    operators! { Sixteen:
-        Add add |a: Sixteen, b: Sixteen| Sixteen(unsafe { _mm512_add_ps(a.0, b.0) });
-        Sub sub |a: Sixteen, b: Sixteen| Sixteen(unsafe { _mm512_sub_ps(a.0, b.0) });
-        Mul mul |a: Sixteen, b: Sixteen| Sixteen(unsafe { _mm512_mul_ps(a.0, b.0) });
-        Div div |a: Sixteen, b: Sixteen| Sixteen(unsafe { _mm512_div_ps(a.0, b.0) });
-    }
-
-    impl Vector for Eight {
-        const LANES: usize = 8;
-
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            Self(unsafe { _mm256_set1_ps(value) })
-        }
-
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { _mm256_loadu_ps(from) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_ps(to, self.0) }
+            Self(unsafe {
+                let positive = _mm256_cmp_ps::<_CMP_NLE_UQ>(sign.0, _mm256_setzero_ps());
+                _mm256_and_ps(self.0, positive)
+            })
         }
 
         #[inline(always)]
@@ -423,69 +557,48 @@ mod x86 {
                 _mm_storeu_si128(to.cast(), _mm_packus_epi32(low, high));
             }
         }
+    });
 
-        #[inline(always)]
-        fn mul_add(self, factor: Self, sum: Self) -> Self {
-            Self(unsafe { _mm256_fmadd_ps(self.0, factor.0, sum.0) })
-        }
-
-        // Where one operand is NaN, these instructions give the second.
-        #[inline(always)]
-        fn at_least(self, low: Self) -> Self {
-            Self(unsafe { _mm256_max_ps(low.0, self.0) })
-        }
-
-        #[inline(always)]
-        fn at_most(self, high: Self) -> Self {
-            Self(unsafe { _mm256_min_ps(high.0, self.0) })
-        }
-
+    vector!(Double4: 4 of f64, __m256d, "avx2,fma,f16c",
+        _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd
+        _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd _mm256_fmadd_pd _mm256_max_pd _mm256_min_pd
+    {
         #[inline(always)]
         fn times_power_of_two(self, n: Self) -> Self {
-            // n is added to the exponent. Where n is NaN nothing is.
             Self(unsafe {
-                let n = _mm256_slli_epi32::<23>(_mm256_cvtps_epi32(n.0));
-                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(self.0), n))
+                // 1.5 · 2^52: the whole number stands in the low bits of the sum.
+                let n = _mm256_add_pd(n.0, _mm256_set1_pd(6_755_399_441_055_744.0));
+                let n = _mm256_slli_epi64::<52>(_mm256_castpd_si256(n));
+                let product = _mm256_add_epi64(_mm256_castpd_si256(self.0), n);
+                let nan = _mm256_cmp_pd::<_CMP_UNORD_Q>(self.0, self.0);
+                _mm256_blendv_pd(_mm256_castsi256_pd(product), self.0, nan)
             })
         }
 
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
             Self(unsafe {
-                let positive = _mm256_cmp_ps::<_CMP_NLE_UQ>(sign.0, _mm256_setzero_ps());
-                _mm256_and_ps(self.0, positive)
+                let positive = _mm256_cmp_pd::<_CMP_NLE_UQ>(sign.0, _mm256_setzero_pd());
+                _mm256_and_pd(self.0, positive)
             })
         }
+    });
 
+    vector!(Single16: 16 of f32, __m512, "avx512f",
+        _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps
+        _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps _mm512_fmadd_ps _mm512_max_ps _mm512_min_ps
+    {
         #[inline(always)]
-        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
-            #[inline(never)]
-            #[target_feature(enable = "avx2,fma,f16c")]
-            fn call<F: Function>(function: F, x: Eight) -> (Eight, Eight) {
-                function.of(x)
-            }
-            unsafe { call(function, x) }
-        }
-    }
-
-    impl Vector for Sixteen {
-        const LANES: usize = 16;
-
-        #[inline(always)]
-        fn splat(value: f32) -> Self {
-            Self(unsafe { _mm512_set1_ps(value) })
+        fn times_power_of_two(self, n: Self) -> Self {
+            Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
         }
 
         #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { _mm512_loadu_ps(from) })
-        }
-
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm512_storeu_ps(to, self.0) }
+        fn where_positive(self, sign: Self) -> Self {
+            Self(unsafe {
+                let positive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(sign.0, _mm512_setzero_ps());
+                _mm512_maskz_mov_ps(positive, self.0)
+            })
         }
 
         #[inline(always)]
@@ -512,7 +625,7 @@ mod x86 {
             })
         }
 
-        // As of `Eight`.
+        // As of `Single8`.
         #[inline(always)]
         unsafe fn store_bf16(self, to: *mut bf16) {
             // SAFETY: the caller's promise.
@@ -528,43 +641,23 @@ mod x86 {
                 _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
             }
         }
+    });
 
-        #[inline(always)]
-        fn mul_add(self, factor: Self, sum: Self) -> Self {
-            Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, sum.0) })
-        }
-
-        #[inline(always)]
-        fn at_least(self, low: Self) -> Self {
-            Self(unsafe { _mm512_max_ps(low.0, self.0) })
-        }
-
-        #[inline(always)]
-        fn at_most(self, high: Self) -> Self {
-            Self(unsafe { _mm512_min_ps(high.0, self.0) })
-        }
-
+    vector!(Double8: 8 of f64, __m512d, "avx512f",
+        _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd
+        _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd _mm512_fmadd_pd _mm512_max_pd _mm512_min_pd
+    {
         #[inline(always)]
         fn times_power_of_two(self, n: Self) -> Self {
-            Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
+            Self(unsafe { _mm512_scalef_pd(self.0, n.0) })
         }
 
         #[inline(always)]
         fn where_positive(self, sign: Self) -> Self {
             Self(unsafe {
-                let positive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(sign.0, _mm512_setzero_ps());
-                _mm512_maskz_mov_ps(positive, self.0)
+                let positive = _mm512_cmp_pd_mask::<_CMP_NLE_UQ>(sign.0, _mm512_setzero_pd());
+                _mm512_maskz_mov_pd(positive, self.0)
             })
         }
-
-        #[inline(always)]
-        fn call<F: Function>(function: F, x: Self) -> (Self, Self) {
-            #[inline(never)]
-            #[target_feature(enable = "avx512f")]
-            fn call<F: Function>(function: F, x: Sixteen) -> (Sixteen, Sixteen) {
-                function.of(x)
-            }
-            unsafe { call(function, x) }
-        }
-    }
+    });
 }

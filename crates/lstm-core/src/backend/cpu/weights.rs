@@ -11,7 +11,7 @@ use super::Sizes;
 use super::element::{Element, add};
 use super::memory::Shared;
 use super::product::{PANEL_VECTORS, evenly};
-use super::simd::Simd;
+use super::simd::{Number, Simd};
 use super::team::{BLOCK, Plan};
 use crate::ops::Spec;
 use std::ops::Range;
@@ -41,7 +41,13 @@ pub(super) struct Panels {
 impl Panels {
     /// Panels with `gates` gates for each of the `hidden` units; a single one for each member where the weights stay
     /// [in place](super::in_place).
-    pub fn new(plan: &Plan, hidden: usize, gates: usize, simd: Simd, in_place: bool) -> Self {
+    pub fn new<N: Number>(
+        plan: &Plan,
+        hidden: usize,
+        gates: usize,
+        simd: Simd,
+        in_place: bool,
+    ) -> Self {
         let (mut units, mut of_members) = (vec![], vec![]);
         let vectors = match in_place {
             true => usize::MAX,
@@ -49,7 +55,7 @@ impl Panels {
         };
         for member in &plan.members {
             let before = units.len();
-            units.extend(columns(member.clone(), vectors, simd));
+            units.extend(columns::<N>(member.clone(), vectors, simd));
             of_members.push(before..units.len());
         }
         Self {
@@ -106,8 +112,8 @@ impl Panels {
         gates: &[usize],
         width: usize,
         panel: usize,
-        packed: &'a mut [f32],
-    ) -> &'a mut [f32] {
+        packed: &'a mut [E::Number],
+    ) -> &'a mut [E::Number] {
         let units = &self.units[panel];
         let real = self.real(panel);
         let sources = matrix.chunks_exact(width * self.hidden);
@@ -120,7 +126,7 @@ impl Panels {
                 let (numbers, filling) = packed.split_at_mut(real.len());
                 let source = &source[gate * self.hidden..][real.clone()];
                 E::read(self.simd, source, numbers);
-                filling.fill(0.0);
+                filling.fill(Default::default());
             }
         }
         rest
@@ -133,7 +139,7 @@ impl Panels {
         spec: &Spec,
         weights: Weights<E>,
         panel: usize,
-        packed: &mut [f32],
+        packed: &mut [E::Number],
     ) {
         let (input, recurrent) = (spec.input_gates, spec.recurrent_gates);
         let width = spec.recurrent_width();
@@ -151,12 +157,12 @@ impl Panels {
         width: usize,
         matrix: &[E],
         rows: Range<usize>,
-        packed: &mut [f32],
+        packed: &mut [E::Number],
     ) {
         let width = width * self.hidden;
         let columns = rows.len();
         let rows = rows.start..rows.end.min(matrix.len() / width);
-        packed.fill(0.0);
+        packed.fill(Default::default());
         let mut room = vec![];
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
@@ -179,13 +185,13 @@ impl Panels {
     /// A panel has `of_a_unit` numbers for each unit, of which `before` lie before the row.
     pub fn unpack_row<E: Element>(
         &self,
-        packed: &[&[f32]],
+        packed: &[&[E::Number]],
         of_a_unit: usize,
         before: usize,
         gates: &[usize],
         unpacked: &mut [E],
     ) {
-        let mut sums = [0.0; BLOCK];
+        let mut sums = [E::Number::default(); BLOCK];
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
             let start = units.start * of_a_unit + before * units.len();
@@ -265,12 +271,12 @@ impl<'a> WeightBlock<'a> {
 }
 
 /// Cuts `range`, a multiple of a vector long, into pieces of at most `vectors` vectors.
-pub(super) fn columns(
+pub(super) fn columns<N: Number>(
     range: Range<usize>,
     vectors: usize,
     simd: Simd,
 ) -> impl Iterator<Item = Range<usize>> {
-    let lanes = simd.lanes();
+    let lanes = simd.lanes::<N>();
     let mut start = range.start;
     evenly(range.len() / lanes, vectors).map(move |vectors| {
         let piece = start..start + vectors * lanes;
