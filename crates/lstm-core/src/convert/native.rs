@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 /// `burn::nn`'s gates in the order in which a cell here packs them.
 const LSTM: [&str; 4] = ["input_gate", "forget_gate", "cell_gate", "output_gate"];
+const COUPLED_LSTM: [&str; 3] = ["input_gate", "cell_gate", "output_gate"];
 const GRU: [&str; 3] = ["reset_gate", "update_gate", "new_gate"];
 const RNN: [&str; 1] = ["gate"];
 
@@ -222,7 +223,7 @@ pub(super) fn load<C: PackedCell>(
     weights: &Weights,
     prefix: &str,
 ) -> Result<(), WeightError> {
-    let sizes = cell.sizes()?;
+    let sizes = cell.sizes_in_onnx()?;
     let packed = match weights.shape(&format!("{prefix}input_weight")) {
         Some(_) => read_own(weights, prefix, &sizes)?,
         None => read_burns(weights, prefix, &sizes)?,
@@ -268,7 +269,8 @@ fn read_burns(weights: &Weights, prefix: &str, sizes: &Sizes) -> Result<Packed, 
     let gates: &[&str] = match sizes.gates {
         Gates::Rnn => &RNN,
         Gates::Gru { .. } => &GRU,
-        _ => &LSTM,
+        Gates::Lstm => &LSTM,
+        Gates::CoupledLstm => &COUPLED_LSTM,
     };
     let d_hidden = sizes.d_hidden;
     let all = |part: &str, shape: &[usize]| {

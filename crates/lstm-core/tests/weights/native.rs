@@ -119,6 +119,10 @@ fn layers_of_burn_nn_are_found() {
     });
     check(&weights, "encoder", Source::BurnNn, Lstm::from(encoder));
     check(&weights, "decoder", Source::BurnNn, BiGru::from(decoder));
+    let coupled = burn::nn::LstmConfig::new(3, 5, true).with_input_forget(true);
+    let coupled = coupled.init(&device);
+    let found = check(&saved(&coupled), "", Source::BurnNn, Lstm::from(coupled));
+    assert!(found.coupled);
     let rnn = burn::nn::RnnConfig::new(3, 5, false).init(&device);
     check(&saved(&rnn), "", Source::BurnNn, Rnn::from(rnn));
 }
