@@ -288,10 +288,10 @@ fn gradients_end_at_the_window() {
             let reverse = layer.clone().with_reverse(true);
             assert_reach(name, &gradients_of_steps(&reverse, 0, None), 0..2);
             assert_reach(name, &gradients_of_steps(&reverse, 2, None), 2..6);
-            // The numbers are the same.
+            // The numbers are the same. (A window takes up a projected state by another product than the steps before.)
             let input = random([2, 6, I], &Device::flex().autodiff());
             let (want, _) = whole.forward(input.clone(), None);
-            assert_close(name, &layer.forward(input, None).0, &want, 0.0);
+            assert_close(name, &layer.forward(input, None).0, &want, 1e-15);
         }
     }
     cells::all(&Device::flex().autodiff(), &Truncated);
