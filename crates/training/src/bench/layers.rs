@@ -103,6 +103,11 @@ pub struct Layer {
     pub steps: Vec<(&'static str, Step)>,
 }
 
+/// Features of the projected hidden state of `H` units: half.
+pub fn projection(h: usize) -> usize {
+    h.div_ceil(2)
+}
+
 /// The layer of an implementation that has the cell.
 pub fn layer(
     implementation: Implementation,
@@ -132,7 +137,7 @@ fn own(kind: CellKind, [i, h]: [usize; 2], device: &Device) -> Layer {
             device,
         ),
         CellKind::Lstmp => of_cell(
-            LstmpCellConfig::new(lstm, h.div_ceil(2)).init(device),
+            LstmpCellConfig::new(lstm, projection(h)).init(device),
             device,
         ),
         CellKind::LayerNormLstm => of_cell(LayerNormLstmCellConfig::new(lstm).init(device), device),
