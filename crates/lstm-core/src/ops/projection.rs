@@ -2,9 +2,10 @@
 //!
 //! What the gates see of it, `h R = r Q R`, is what they would see of `r` with the recurrent weights `Q R`, `[H, G·H]`.
 //! So kernels walk over `r`, and all of it is projected at once at the end. A step's product grows, by H / P; but it
-//! stays the only one, after which threads meet once: measured on two AVX-512 cores with P = H / 2,
-//! the layer takes a third of the reference loop's time at B,T,I,H = 32,100,128,256, a fifth at 64,100,2,128. The first hidden state is given as `h`, of which there may be no `r`: it goes
-//! into the sums of the first step by the way of the input, with `R` below `W`.
+//! stays the only one, after which threads meet once: measured on two AVX-512 cores with P = H / 2, the layer takes a
+//! fifth of the reference loop's time at B,T,I,H = 32,100,128,256, and a seventh at 64,100,2,128. The first hidden state
+//! is given as `h`, of which there may be no `r`: it goes into the sums of the first step by the way of the input, with
+//! `R` below `W`.
 
 use super::RowLengths;
 use crate::cell::Kernel;
