@@ -789,13 +789,12 @@ impl Weights {
         let mut layers = self.stated.clone();
         // What has been taken out since is no longer there.
         layers.retain(|layer| layer.of.names().all(|name| self.tensors.contains_key(name)));
-        let known = layers.iter().flat_map(|layer| layer.of.names());
-        let known = known.collect::<BTreeSet<_>>();
-        let others = keras::apart(keras::find(self, &[], None)).into_iter();
-        let others = others.filter(|layer| !layer.of.names().any(|name| known.contains(name)));
-        let others = others.collect::<Vec<_>>();
         // An ONNX model may still have the tensors of the framework it is from, of which it makes those of its nodes.
         if !layers.iter().any(|layer| layer.source == Source::Onnx) {
+            let known = layers.iter().flat_map(|layer| layer.of.names());
+            let known = known.collect::<BTreeSet<_>>();
+            let mut others = keras::apart(keras::find(self, &[], None));
+            others.retain(|layer| !layer.of.names().any(|name| known.contains(name)));
             layers.extend(others);
             layers.extend(pytorch::find(self));
             layers.extend(native::find(self));

@@ -223,7 +223,7 @@ pub(super) fn load<C: PackedCell>(
     weights: &Weights,
     prefix: &str,
 ) -> Result<(), WeightError> {
-    let sizes = cell.sizes_in_onnx()?;
+    let sizes = cell.sizes_coupled_too()?;
     let packed = match weights.shape(&format!("{prefix}input_weight")) {
         Some(_) => read_own(weights, prefix, &sizes)?,
         None => read_burns(weights, prefix, &sizes)?,

@@ -237,9 +237,9 @@ impl From<&OnnxNames> for NodeNames {
 
 /// The sizes of a layer's cells, one for each direction.
 pub(super) fn sizes<C: PackedCell>(cells: &[&mut C]) -> Result<Sizes, WeightError> {
-    let sizes = cells[0].sizes_in_onnx()?;
+    let sizes = cells[0].sizes_coupled_too()?;
     for cell in cells {
-        if cell.sizes_in_onnx()? != sizes {
+        if cell.sizes_coupled_too()? != sizes {
             return Err(WeightError::Unsupported {
                 what: "directions of different sizes",
             });

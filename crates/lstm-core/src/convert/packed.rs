@@ -180,12 +180,12 @@ pub(crate) trait PackedCell: Cell {
             Gates::CoupledLstm => Err(WeightError::Unsupported {
                 what: "coupled gates (input_forget)",
             }),
-            _ => self.sizes_in_onnx(),
+            _ => self.sizes_coupled_too(),
         }
     }
 
-    /// The sizes, or what in the cell's options no other format knows: ONNX has coupled gates, too.
-    fn sizes_in_onnx(&self) -> Result<Sizes, WeightError> {
+    /// The sizes, or what in the cell's options no other format knows: ONNX and `burn::nn` have coupled gates, too.
+    fn sizes_coupled_too(&self) -> Result<Sizes, WeightError> {
         let gates = self.packed_gates()?;
         let mut cell = self.clone();
         let parameters = cell.parameters();

@@ -155,7 +155,12 @@ impl Weights {
     }
 
     /// No tensors yet of this file.
-    #[cfg(any(feature = "safetensors", feature = "pytorch", feature = "keras"))]
+    #[cfg(any(
+        feature = "safetensors",
+        feature = "pytorch",
+        feature = "keras",
+        feature = "onnx"
+    ))]
     pub(super) fn from_file(path: &std::path::Path) -> Self {
         Self {
             origin: path.display().to_string(),

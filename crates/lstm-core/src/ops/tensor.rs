@@ -175,8 +175,30 @@ impl Layer {
         }
     }
 
-    /// The kernels' operation, on rows that begin with their valid steps.
+    /// The kernels on rows that begin with their valid steps, and the projection of what they give.
     fn kernels(
+        &self,
+        input: Tensor<3>,
+        mut states: Vec<Tensor<2>>,
+        mask: Option<Tensor<2>>,
+        lengths: RowLengths,
+    ) -> (Tensor<3>, Vec<Tensor<2>>) {
+        let Some(projection) = &self.kernel.projection else {
+            return self.recurrence(input, states, mask, lengths);
+        };
+        let first = states[0].clone();
+        let options = (&first.device(), first.dtype());
+        states[0] = Tensor::zeros([first.dims()[0], self.kernel.units()], options);
+        let input = projection::with_first(input, &first, self.reverse, &lengths);
+        let (output, mut states) = self.recurrence(input, states, mask, lengths.clone());
+        let both = [output, states[0].clone().unsqueeze_dim(1)];
+        let (output, hidden) = projection::projected(both, first, projection, &lengths);
+        states[0] = hidden;
+        (output, states)
+    }
+
+    /// The kernels' operation.
+    fn recurrence(
         &self,
         input: Tensor<3>,
         mut states: Vec<Tensor<2>>,
@@ -186,18 +208,6 @@ impl Layer {
         let kernel = &self.kernel;
         let spec = kernel.kind.spec();
         let others = states.split_off(1);
-        let first = states.remove(0);
-        let (input, hidden) = match &kernel.projection {
-            Some(_) => {
-                let none = Tensor::zeros(
-                    [first.dims()[0], kernel.units()],
-                    (&first.device(), first.dtype()),
-                );
-                let input = projection::with_first(input, &first, self.reverse, &lengths);
-                (input, none)
-            }
-            None => (input, first.clone()),
-        };
         let zeros = || {
             let width = spec.sums() * kernel.units();
             Tensor::zeros([width], (&input.device(), input.dtype()))
@@ -213,26 +223,18 @@ impl Layer {
             peepholes: side_by_side(kernel.peepholes.clone())
                 .map(Tensor::into_dispatch)
                 .into(),
-            hidden: hidden.into_dispatch(),
+            hidden: states.remove(0).into_dispatch(),
             memory: side_by_side(others).map(Tensor::into_dispatch).into(),
             mask: mask.map(Tensor::into_dispatch).into(),
             change: change.map(Tensor::into_dispatch).into(),
             cell: kernel.kind,
             reverse: self.reverse,
-            lengths: lengths.clone(),
+            lengths,
             segment: self.segment,
         });
-        let (mut output, mut hidden) = (
-            Tensor::from_dispatch(output),
-            Tensor::<2>::from_dispatch(hidden),
-        );
-        if let Some(projection) = &kernel.projection {
-            let both = [output, hidden.unsqueeze_dim(1)];
-            (output, hidden) = projection::projected(both, first, projection, &lengths);
-        }
-        let mut states = vec![hidden];
+        let mut states = vec![Tensor::from_dispatch(hidden)];
         states.extend(apart(Tensor::from_dispatch(memory), spec.memory));
-        (output, states)
+        (Tensor::from_dispatch(output), states)
     }
 }
 

@@ -32,6 +32,14 @@ pub fn assert_error(arguments: &[&str], expected: &str) -> String {
     is_error(&output(arguments), expected)
 }
 
+/// The program must end with exit code 2, as with any wrong option, and say so.
+pub fn assert_usage(arguments: &[&str], expected: &str) {
+    let usage = output(arguments);
+    let message = text(&usage.stderr);
+    assert_eq!(usage.status.code(), Some(2), "{message}");
+    assert!(message.contains(expected), "no {expected:?} in {message}");
+}
+
 /// The program must have ended with exit code 1 and one clear paragraph; returns it.
 pub fn is_error(output: &Output, expected: &str) -> String {
     let message = text(&output.stderr);

@@ -50,10 +50,10 @@ impl Weights {
         let mut tensors = Tensors::new(&mut scopes, folder);
         let stated = nodes::layers(&mut scopes, &mut tensors);
         Ok(Self {
-            origin: path.display().to_string(),
             tensors: tensors.entries,
             stated,
             skipped: tensors.skipped,
+            ..Self::from_file(path)
         })
     }
 }
