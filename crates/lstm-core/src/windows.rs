@@ -1,9 +1,12 @@
 //! Truncated backpropagation through time over a long stream.
 
 use crate::state::RecurrentState;
-use burn::tensor::{Tensor, s};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Float, Tensor};
 
 /// A long stream, `[B, T, I]`, in windows of so many steps, with the state that is carried from each to the next.
+///
+/// Symbols, a tensor of integers `[B, T]`, are a stream as well: any kind of tensor is, whose second dimension is time.
 ///
 /// Gradients flow within a window, since the state is detached between two; the weights can be updated after each.
 ///
@@ -30,20 +33,21 @@ use burn::tensor::{Tensor, s};
 /// (A layer's [`truncation`](crate::Recurrent::with_truncation) cuts the gradients of one call in the same places, but
 /// there the graph of the whole sequence is alive until its end.)
 #[derive(Clone, Debug)]
-pub struct Windows<S> {
-    stream: Tensor<3>,
+pub struct Windows<S, const D: usize = 3, K: Basic = Float> {
+    stream: Tensor<D, K>,
     steps: usize,
     read: usize,
     state: Option<S>,
 }
 
-impl<S> Windows<S> {
+impl<S, const D: usize, K: Basic> Windows<S, D, K> {
     /// Windows of `steps` steps, the last of which may be shorter, and the state before the first.
     ///
     /// # Panics
     ///
     /// If `steps` is 0.
-    pub fn new(stream: Tensor<3>, steps: usize, state: Option<S>) -> Self {
+    pub fn new(stream: Tensor<D, K>, steps: usize, state: Option<S>) -> Self {
+        const { assert!(D >= 2, "a stream has rows and steps") }
         crate::shape::at_least_one("windows", "steps", steps);
         Self {
             stream,
@@ -54,9 +58,9 @@ impl<S> Windows<S> {
     }
 
     /// Takes the state after a window, for the next one; without it, that begins anew.
-    pub fn carry<const D: usize>(&mut self, state: S)
+    pub fn carry<const N: usize>(&mut self, state: S)
     where
-        S: RecurrentState<D>,
+        S: RecurrentState<N>,
     {
         self.state = Some(state.detach());
     }
@@ -67,15 +71,15 @@ impl<S> Windows<S> {
     }
 }
 
-impl<S> Iterator for Windows<S> {
+impl<S, const D: usize, K: Basic> Iterator for Windows<S, D, K> {
     /// The window, and the state before it.
-    type Item = (Tensor<3>, Option<S>);
+    type Item = (Tensor<D, K>, Option<S>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let [_, time, _] = self.stream.dims();
+        let time = self.stream.dims()[1];
         let end = time.min(self.read + self.steps);
         (self.read < end).then(|| {
-            let window = self.stream.clone().slice(s![.., self.read..end, ..]);
+            let window = self.stream.clone().slice_dim(1, self.read..end);
             self.read = end;
             (window, self.state.take())
         })

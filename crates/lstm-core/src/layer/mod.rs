@@ -24,7 +24,7 @@ use crate::cell::Cell;
 use crate::mask::Steps;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Content, DisplaySettings, Module};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
 /// A layer of any kind over sequences, for code that serves them all.
@@ -50,7 +50,7 @@ use burn::tensor::{Device, Tensor};
 /// ```
 ///
 /// `D` is the number of dimensions of the state's tensors: 2, or 3 where there are several cells.
-pub trait RecurrentLayer<const D: usize = 2>: Module {
+pub trait RecurrentLayer<const D: usize = 2>: Module + ModuleDisplay {
     /// What is carried on.
     type State: RecurrentState<D>;
 
