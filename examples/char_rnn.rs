@@ -80,7 +80,12 @@ impl<L: RecurrentLayer<3>> Model<L> {
     }
 
     /// The scores of the character after this one, `[1, V]`, and the state for the next step.
-    fn step(&self, character: i32, state: Option<L::State>, device: &Device) -> (Tensor<2>, L::State) {
+    fn step(
+        &self,
+        character: i32,
+        state: Option<L::State>,
+        device: &Device,
+    ) -> (Tensor<2>, L::State) {
         let character = Tensor::<2, Int>::from_data([[character]], device);
         let input = self.characters.forward(character).squeeze_dim(1);
         let (output, state) = self.layers.step(input, state);
@@ -184,11 +189,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args.cell {
         Cell::Lstm => {
             let stack = LstmStackConfig::new(hidden, hidden, layers, true);
-            run(stack.with_dropout(args.dropout).init(&device), &text, &args, &device);
+            run(
+                stack.with_dropout(args.dropout).init(&device),
+                &text,
+                &args,
+                &device,
+            );
         }
         Cell::Gru => {
             let stack = GruStackConfig::new(hidden, hidden, layers, true);
-            run(stack.with_dropout(args.dropout).init(&device), &text, &args, &device);
+            run(
+                stack.with_dropout(args.dropout).init(&device),
+                &text,
+                &args,
+                &device,
+            );
         }
     }
     Ok(())

@@ -161,7 +161,9 @@ impl Policy {
     /// logarithms of probabilities here and when acting.
     fn loss(&self, round: Round, device: &Device) -> (Tensor<1>, f32) {
         let before = Some(round.before);
-        let (output, _) = self.memory.forward_with_resets(round.seen, before, round.first);
+        let (output, _) = self
+            .memory
+            .forward_with_resets(round.seen, before, round.first);
         let scores = self.actions.forward(output.clone());
         let values: Tensor<2> = self.value.forward(output).squeeze_dim(2);
         let logarithms = log_softmax(scores.clone(), 2);
@@ -181,9 +183,10 @@ impl Policy {
         }
         let returns = Tensor::<2>::from_data(TensorData::new(returns, [games, steps]), device);
         let advantage = returns - values;
-        let entropy = -(softmax(scores.clone(), 2) * log_softmax(scores, 2)).sum_dim(2).mean();
-        let loss = -(chosen * advantage.clone().detach()).mean()
-            + advantage.square().mean() * 0.5
+        let entropy = -(softmax(scores.clone(), 2) * log_softmax(scores, 2))
+            .sum_dim(2)
+            .mean();
+        let loss = -(chosen * advantage.clone().detach()).mean() + advantage.square().mean() * 0.5
             - entropy * 0.01;
         (loss, difference.into_scalar())
     }
@@ -215,7 +218,10 @@ fn main() {
             right += i32::from(*earning > 0.0);
         }
         let (loss, difference) = policy.loss(round, &training);
-        assert!(difference < 1e-5, "acting and learning differ by {difference:e}");
+        assert!(
+            difference < 1e-5,
+            "acting and learning differ by {difference:e}"
+        );
         largest = largest.max(difference);
         let gradients = GradientsParams::from_grads(loss.backward(), &policy);
         let gradients = clip_global_norm(&policy, gradients, 0.5);
@@ -226,5 +232,7 @@ fn main() {
             (right, ended) = (0, 0);
         }
     }
-    println!("logarithms of probabilities when acting and when learning: the same within {largest:.0e}");
+    println!(
+        "logarithms of probabilities when acting and when learning: the same within {largest:.0e}"
+    );
 }

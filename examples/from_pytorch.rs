@@ -49,7 +49,8 @@ impl Reader {
     fn forward(&self, images: Tensor<3>) -> Tensor<2> {
         // The final hidden states are [L·D, B, H] in the order of PyTorch's: the last two are the upper layer's.
         let (_, state) = self.rnn.forward(images, None);
-        let [forward, reverse] = [2, 3].map(|k| state.hidden.clone().slice(s![k, .., ..]).squeeze_dim(0));
+        let [forward, reverse] =
+            [2, 3].map(|k| state.hidden.clone().slice(s![k, .., ..]).squeeze_dim(0));
         let both = Tensor::<2>::cat(vec![forward, reverse], 1);
         self.head.forward(self.norm.forward(both))
     }
@@ -68,7 +69,10 @@ fn batch(lines: &[&str], device: &Device) -> (Tensor<3>, Tensor<1, Int>) {
         TensorData::new(pixels, [lines.len(), 8, 8]),
         TensorData::new(digits, [lines.len()]),
     );
-    (Tensor::from_data(pixels, device), Tensor::from_data(digits, device))
+    (
+        Tensor::from_data(pixels, device),
+        Tensor::from_data(digits, device),
+    )
 }
 
 fn right(reader: &Reader, lines: &[&str], device: &Device) -> i32 {
@@ -82,7 +86,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
     device.seed(1);
     let training = device.clone().autodiff();
-    let lines: Vec<&str> = include_str!("../assets/digits/digits.csv").lines().collect();
+    let lines: Vec<&str> = include_str!("../assets/digits/digits.csv")
+        .lines()
+        .collect();
     let (train, test) = lines.split_at(1_437);
 
     // From PyTorch. What it computes for ten images is in the file too: the best test of a conversion.
@@ -91,12 +97,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reader = Reader::new(&training);
     convert::load_pytorch(&mut reader, &weights)?;
     let (images, _) = batch(&test[..10], &device);
-    let scores = checkpoint.tensor("scores").ok_or("the checkpoint has no scores")?;
+    let scores = checkpoint
+        .tensor("scores")
+        .ok_or("the checkpoint has no scores")?;
     let difference = reader.valid().forward(images) - Tensor::from_data(scores, &device);
     let difference: f32 = difference.abs().max().into_scalar();
     println!("the scores are PyTorch's within {difference:.0e}");
     assert!(difference < 1e-4);
-    println!("as it came: {} of {} digits right", right(&reader.valid(), test, &device), test.len());
+    println!(
+        "as it came: {} of {} digits right",
+        right(&reader.valid(), test, &device),
+        test.len()
+    );
 
     // Trained on.
     let mut optimizer = AdamConfig::new().init();
@@ -109,7 +121,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             reader = optimizer.step(0.002, reader, gradients);
         }
     }
-    println!("after {} epochs: {} digits right", args.epochs, right(&reader.valid(), test, &device));
+    println!(
+        "after {} epochs: {} digits right",
+        args.epochs,
+        right(&reader.valid(), test, &device)
+    );
 
     // And back. What Burn has no place for, BatchNorm's counter, is in `weights` still.
     convert::store_pytorch(&reader.valid(), &mut weights)?;

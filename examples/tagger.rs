@@ -50,7 +50,9 @@ fn words(count: usize, longest: usize, mut seed: u32) -> Vec<Word> {
         (seed >> 16) as usize % n
     };
     let mut word = |_| {
-        let letters: Vec<usize> = (0..3 + below(longest - 2)).map(|_| below(LETTERS)).collect();
+        let letters: Vec<usize> = (0..3 + below(longest - 2))
+            .map(|_| below(LETTERS))
+            .collect();
         let tag = |(t, letter): (usize, &usize)| {
             let first = !letters[..t].contains(letter);
             let last = !letters[t + 1..].contains(letter);
@@ -112,7 +114,9 @@ impl Tagger {
     fn forward(&self, batch: &Batch) -> Tensor<3> {
         let letters = self.letters.forward(batch.letters.clone());
         // Steps that hold no letter are not read, in either direction: a word begins with its own first or last letter.
-        let (output, _) = self.layer.forward_with_mask(letters, None, batch.valid.clone());
+        let (output, _) = self
+            .layer
+            .forward_with_mask(letters, None, batch.valid.clone());
         self.head.forward(output)
     }
 

@@ -22,7 +22,7 @@ use burn::train::{
     SupervisedTraining, TrainOutput, TrainStep,
 };
 use clap::Parser;
-use lstm_core::{LstmStack, LstmStackConfig};
+use lstm_core::{LstmStack, LstmStackConfig, clip_global_norm};
 use plotters::prelude::*;
 use serde::Deserialize;
 use std::error::Error;
@@ -116,7 +116,8 @@ impl Forecaster {
     /// From changes, `[B, PAST, 1]`, to how far the value will be from the last one, `[B, FUTURE]`.
     fn forward(&self, changes: Tensor<3>) -> Tensor<2> {
         let (output, _) = self.layers.forward(changes, None);
-        self.head.forward(output.slice(s![.., -1, ..]).squeeze_dim(1))
+        self.head
+            .forward(output.slice(s![.., -1, ..]).squeeze_dim(1))
     }
 
     fn error(&self, batch: Batch) -> RegressionOutput {
@@ -132,7 +133,9 @@ impl TrainStep for Forecaster {
 
     fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
         let item = self.error(batch);
-        TrainOutput::new(self, item.loss.backward(), item)
+        let mut output = TrainOutput::new(self, item.loss.backward(), item);
+        output.grads = clip_global_norm(self, output.grads, 1.0);
+        output
     }
 }
 
@@ -145,7 +148,12 @@ impl InferenceStep for Forecaster {
     }
 }
 
-fn train(train: &[Month], valid: &[Month], args: &Args, device: &Device) -> Result<Forecaster, Box<dyn Error>> {
+fn train(
+    train: &[Month],
+    valid: &[Month],
+    args: &Args,
+    device: &Device,
+) -> Result<Forecaster, Box<dyn Error>> {
     let loader = |months: &[Month]| -> Arc<dyn DataLoader<Batch>> {
         DataLoaderBuilder::new(WindowBatcher)
             .batch_size(32)
@@ -160,7 +168,8 @@ fn train(train: &[Month], valid: &[Month], args: &Args, device: &Device) -> Resu
     let patience = StoppingCondition::NoImprovementSince {
         n_epochs: args.patience,
     };
-    let stop = MetricEarlyStoppingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid, patience);
+    let stop =
+        MetricEarlyStoppingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid, patience);
 
     let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));
     let model = Forecaster::new(args.hidden, &device.clone().autodiff());
@@ -175,10 +184,16 @@ fn train(train: &[Month], valid: &[Month], args: &Args, device: &Device) -> Resu
     // The last epoch's model is seldom the best one. Of the checkpoints, only the best is kept: model-EPOCH.bpk.
     let files = std::fs::read_dir(folder.join("checkpoint"))?;
     let mut files = files.filter_map(|file| Some(file.ok()?.path()));
-    let is_model = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("model-"));
+    let is_model = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("model-"))
+    };
     let best = files.find(is_model).ok_or("no checkpoint was kept")?;
     let model = result.model.load_file(&best);
-    println!("\nthe best model: {}", best.file_stem().unwrap_or_default().to_string_lossy());
+    println!(
+        "\nthe best model: {}",
+        best.file_stem().unwrap_or_default().to_string_lossy()
+    );
     std::fs::remove_dir_all(folder).ok();
     Ok(model)
 }
@@ -229,23 +244,44 @@ fn draw(forecasts: &[Forecast], path: &Path) -> Result<(), Box<dyn Error>> {
     let came = line(|year| year.future.iter().map(|month| month.ppm).collect());
     let lines = [
         ("what came", came.clone(), BLACK),
-        ("last year's values", line(|year| year.last_year.clone()), RGBColor(165, 165, 165)),
-        ("LSTM", line(|year| year.network.clone()), RGBColor(0, 114, 178)),
+        (
+            "last year's values",
+            line(|year| year.last_year.clone()),
+            RGBColor(165, 165, 165),
+        ),
+        (
+            "LSTM",
+            line(|year| year.network.clone()),
+            RGBColor(0, 114, 178),
+        ),
     ];
-    let values = || lines.iter().flat_map(|(_, line, _)| line).map(|(_, value)| *value);
-    let (low, high) = (values().fold(f32::MAX, f32::min), values().fold(f32::MIN, f32::max));
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|(_, line, _)| line)
+            .map(|(_, value)| *value)
+    };
+    let (low, high) = (
+        values().fold(f32::MAX, f32::min),
+        values().fold(f32::MIN, f32::max),
+    );
 
     let root = SVGBackend::new(path, (860, 420)).into_drawing_area();
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
-        .caption("CO₂ at Mauna Loa, each year forecast at its beginning", ("sans-serif", 18))
+        .caption(
+            "CO₂ at Mauna Loa, each year forecast at its beginning",
+            ("sans-serif", 18),
+        )
         .margin(14)
         .x_label_area_size(30)
         .y_label_area_size(50)
         .build_cartesian_2d(0..months as i32, low - 1.0..high + 1.0)?;
     let name = |k: &i32| {
         let year = years.get(*k as usize / FUTURE);
-        year.map_or(String::new(), |year| year.future[*k as usize % FUTURE].month.clone())
+        year.map_or(String::new(), |year| {
+            year.future[*k as usize % FUTURE].month.clone()
+        })
     };
     chart
         .configure_mesh()
@@ -283,14 +319,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let test = &series[stop - PAST - 1..];
     let model = train(&series[..learn], valid, &args, &device)?;
 
-    let forecasts = windows(test).iter().map(|window| Ok(forecast(&model, window?, &device)));
+    let forecasts = windows(test)
+        .iter()
+        .map(|window| Ok(forecast(&model, window?, &device)));
     let forecasts = forecasts.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
-    println!("{} forecasts of {FUTURE} months, from {} on; their mean error:", forecasts.len(), series[stop].month);
+    println!(
+        "{} forecasts of {FUTURE} months, from {} on; their mean error:",
+        forecasts.len(),
+        series[stop].month
+    );
     let print = |name: &str, said: fn(&Forecast) -> &Vec<f32>| {
         println!("  {name:32} {:.3} ppm", mean_error(&forecasts, said));
     };
     print("last year's values", |forecast| &forecast.last_year);
-    print("the same and last year's growth", |forecast| &forecast.and_growth);
+    print("the same and last year's growth", |forecast| {
+        &forecast.and_growth
+    });
     print("LSTM", |forecast| &forecast.network);
     draw(&forecasts, &args.plot)
 }

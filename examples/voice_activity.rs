@@ -191,9 +191,15 @@ impl Wav {
                 });
             }
             let mut content = vec![];
-            file.by_ref().take(size + size % 2).read_to_end(&mut content)?;
+            file.by_ref()
+                .take(size + size % 2)
+                .read_to_end(&mut content)?;
             // Format 1 (whole numbers), channels, samples a second, …, bits.
-            let number = |k| content.get(k..k + 2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+            let number = |k| {
+                content
+                    .get(k..k + 2)
+                    .map(|two| u16::from_le_bytes([two[0], two[1]]))
+            };
             let format = [0, 2, 4, 6, 14].map(number);
             if &chunk[..4] == b"fmt " && format != [1, 1, RATE as u16, 0, 16].map(Some) {
                 return Err(ADVICE.into());
@@ -204,7 +210,10 @@ impl Wav {
     /// The next window, filled up with silence at the end, and how many samples of it there are; none after the end.
     fn window(&mut self) -> std::io::Result<Option<(Vec<f32>, usize)>> {
         let mut bytes = vec![];
-        self.samples.by_ref().take(2 * WINDOW as u64).read_to_end(&mut bytes)?;
+        self.samples
+            .by_ref()
+            .take(2 * WINDOW as u64)
+            .read_to_end(&mut bytes)?;
         let sample = |two: &[u8]| i16::from_le_bytes([two[0], two[1]]) as f32 / 32_768.0;
         let mut window: Vec<f32> = bytes.chunks_exact(2).map(sample).collect();
         let read = window.len();
@@ -221,7 +230,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut segments, mut samples) = (Segments::default(), 0);
     let seconds = |samples: usize| samples as f64 / RATE as f64;
     let print = |[start, end]: [usize; 2]| {
-        println!("speech from {:.3} s to {:.3} s", seconds(start), seconds(end));
+        println!(
+            "speech from {:.3} s to {:.3} s",
+            seconds(start),
+            seconds(end)
+        );
     };
 
     let start = Instant::now();
@@ -235,8 +248,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Speech that goes on to the end of the file.
     let last = segments.end(samples);
-    last.map(|[start, _]| [start, samples]).into_iter().for_each(print);
+    last.map(|[start, _]| [start, samples])
+        .into_iter()
+        .for_each(print);
     let (took, heard) = (start.elapsed().as_secs_f64(), seconds(samples));
-    println!("{heard:.1} s heard in {took:.2} s, {:.2} ms a window", 1e3 * took / (samples as f64 / WINDOW as f64));
+    println!(
+        "{heard:.1} s heard in {took:.2} s, {:.2} ms a window",
+        1e3 * took / (samples as f64 / WINDOW as f64)
+    );
     Ok(())
 }

@@ -86,7 +86,10 @@ fn char_rnn() {
         let entropy = number(&printed, "by how often each occurs, ", " bits");
         let learned = number(&printed, "epoch 12: ", " bits");
         let held_out = number(&printed, "bits a character, ", " on the last tenth");
-        assert!(learned < 0.7 * entropy && held_out < 0.8 * entropy, "{printed}");
+        assert!(
+            learned < 0.7 * entropy && held_out < 0.8 * entropy,
+            "{printed}"
+        );
         let (_, written) = printed.split_once("It writes:\n\n").unwrap();
         let (written, _) = written.rsplit_once("\n\n").unwrap();
         assert_eq!(written.chars().count(), 100);
@@ -131,7 +134,10 @@ fn voice_activity() {
     let mut windows = 0;
     for (probability, (_, same)) in probabilities.zip(here.by_ref()) {
         let same: f64 = same.parse().unwrap();
-        assert!((probability - same).abs() < 1e-4, "window {windows}: {same}, {probability}");
+        assert!(
+            (probability - same).abs() < 1e-4,
+            "window {windows}: {same}, {probability}"
+        );
         windows += 1;
     }
     assert!(windows == 125 && here.next().is_none(), "{printed}");
@@ -159,9 +165,17 @@ fn voice() -> Vec<i16> {
         let noise = i64::from(seed >> 16) - 32_768;
         let speaks = (8_000..27_200).contains(&n) || (38_400..52_800).contains(&n);
         let vowel = n % 3_200;
-        let loud = if speaks { vowel.min(3_200 - vowel) * 2 } else { 0 };
+        let loud = if speaks {
+            vowel.min(3_200 - vowel) * 2
+        } else {
+            0
+        };
         phase += 120 + n / 1_600 % 4 * 8;
-        let pulse = if phase >= RATE { 30_000 * loud >> 12 } else { 0 };
+        let pulse = if phase >= RATE {
+            30_000 * loud >> 12
+        } else {
+            0
+        };
         phase %= RATE;
         let mut x = pulse + (noise * loud >> 18);
         for (last, resonance) in before.iter_mut().zip(VOWELS[(n / 3_200 % 4) as usize]) {
@@ -191,12 +205,23 @@ fn from_pytorch() {
     let output = scratch("digits.safetensors");
     let args = ["--epochs", "5", "--output", output.to_str().unwrap()];
     let printed = run_with(env!("CARGO_BIN_EXE_from_pytorch"), &args);
-    assert!(printed.contains("as it came: 276 of 360 digits right"), "{printed}");
+    assert!(
+        printed.contains("as it came: 276 of 360 digits right"),
+        "{printed}"
+    );
     let trained = number(&printed, "after 5 epochs: ", " digits right");
     assert!(trained > 310.0, "{printed}");
     let file = std::fs::read(output).unwrap();
     let header = String::from_utf8_lossy(&file[..file.len().min(4_000)]);
-    for name in ["rnn.bias_hh_l1_reverse", "norm.running_var", "norm.num_batches_tracked", "head.weight"] {
-        assert!(header.contains(&format!("\"{name}\"")), "no {name} in {header}");
+    for name in [
+        "rnn.bias_hh_l1_reverse",
+        "norm.running_var",
+        "norm.num_batches_tracked",
+        "head.weight",
+    ] {
+        assert!(
+            header.contains(&format!("\"{name}\"")),
+            "no {name} in {header}"
+        );
     }
 }
