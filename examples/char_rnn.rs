@@ -11,9 +11,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData, s};
 use clap::{Parser, ValueEnum};
-use lstm_core::{
-    GruStackConfig, LstmStackConfig, RecurrentLayer, RecurrentState, Windows, clip_global_norm,
-};
+use lstm_core::{GruStackConfig, LstmStackConfig, RecurrentLayer, Windows, clip_global_norm};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{Write, stdout};

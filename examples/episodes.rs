@@ -232,7 +232,5 @@ fn main() {
             (right, ended) = (0, 0);
         }
     }
-    println!(
-        "logarithms of probabilities when acting and when learning: the same within {largest:.0e}"
-    );
+    println!("acting and learning: logarithms of probabilities differ by at most {largest:.1e}");
 }

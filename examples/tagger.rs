@@ -37,8 +37,8 @@ enum Side {
 
 const LETTERS: usize = 8;
 const TAGS: usize = 4;
-/// Stands for a letter and for a tag where there is none.
-const PAD: usize = 8;
+/// Stands for a letter where there is none.
+const PAD: i32 = LETTERS as i32;
 
 /// Letters, and their tags.
 type Word = Vec<(usize, usize)>;
@@ -66,28 +66,37 @@ fn words(count: usize, longest: usize, mut seed: u32) -> Vec<Word> {
 /// Words as tensors `[B, T]`, as long as the longest of them.
 struct Batch {
     letters: Tensor<2, Int>,
-    tags: Tensor<2, Int>,
     /// Which steps hold a letter.
     valid: Tensor<2, Bool>,
+    /// The same by their numbers, counted through all rows, `[N]`.
+    places: Tensor<1, Int>,
+    /// Their tags, `[N]`.
+    tags: Tensor<1, Int>,
 }
 
 impl Batch {
     fn new(words: &[Word], padding: Side, device: &Device) -> Self {
         let steps = words.iter().map(Vec::len).max().unwrap_or(0);
-        let filled = words.iter().flat_map(|word| {
-            let nothing = vec![(PAD, PAD); steps - word.len()];
-            match padding {
-                Side::Right => [word.clone(), nothing].concat(),
-                Side::Left => [nothing, word.clone()].concat(),
+        let mut letters = vec![PAD; words.len() * steps];
+        let (mut places, mut tags) = (vec![], vec![]);
+        for (row, word) in words.iter().enumerate() {
+            let start = match padding {
+                Side::Left => (row + 1) * steps - word.len(),
+                Side::Right => row * steps,
+            };
+            for (t, (letter, tag)) in word.iter().enumerate() {
+                letters[start + t] = *letter as i32;
+                places.push((start + t) as i32);
+                tags.push(*tag as i32);
             }
-        });
-        let (letters, tags): (Vec<_>, Vec<_>) = filled.map(|(l, t)| (l as i32, t as i32)).unzip();
-        let shape = [words.len(), steps];
-        let letters = Tensor::<2, Int>::from_data(TensorData::new(letters, shape), device);
+        }
+        let letters = TensorData::new(letters, [words.len(), steps]);
+        let letters = Tensor::<2, Int>::from_data(letters, device);
         Self {
-            valid: letters.clone().not_equal_elem(PAD as i32),
+            valid: letters.clone().not_equal_elem(PAD),
             letters,
-            tags: Tensor::from_data(TensorData::new(tags, shape), device),
+            places: Tensor::from_data(places.as_slice(), device),
+            tags: Tensor::from_data(tags.as_slice(), device),
         }
     }
 }
@@ -110,28 +119,21 @@ impl Tagger {
         }
     }
 
-    /// A score for each tag of each letter, `[B, T, TAGS]`.
-    fn forward(&self, batch: &Batch) -> Tensor<3> {
+    /// A score for each tag of the letters that there are, `[N, TAGS]`.
+    fn forward(&self, batch: &Batch) -> Tensor<2> {
         let letters = self.letters.forward(batch.letters.clone());
-        // Steps that hold no letter are not read, in either direction: a word begins with its own first or last letter.
+        // Steps without a letter are not read, in either direction: a word begins with its own first or last letter.
         let (output, _) = self
             .layer
             .forward_with_mask(letters, None, batch.valid.clone());
-        self.head.forward(output)
-    }
-
-    /// The mean loss of the letters that there are.
-    fn loss(&self, batch: &Batch) -> Tensor<1> {
-        let scores = self.forward(batch).flatten(0, 1);
-        let loss = CrossEntropyLossConfig::new().with_pad_tokens(Some(vec![PAD]));
-        let loss = loss.init(&scores.device());
-        loss.forward(scores, batch.tags.clone().flatten(0, 1))
+        let all = output.flatten::<2>(0, 1);
+        self.head.forward(all.select(0, batch.places.clone()))
     }
 }
 
-/// Percent of `letters` for which something holds.
-fn percent(holds: Tensor<2, Bool>, letters: usize) -> f64 {
-    100.0 * f64::from(holds.int().sum().into_scalar::<i32>()) / letters as f64
+/// Percent for which something holds.
+fn percent(holds: Tensor<1, Bool>) -> f32 {
+    100.0 * holds.float().mean().into_scalar::<f32>()
 }
 
 fn main() {
@@ -141,9 +143,10 @@ fn main() {
     let training = device.clone().autodiff();
     let mut tagger = Tagger::new(args.hidden, &training);
     let mut optimizer = AdamConfig::new().init();
+    let loss = CrossEntropyLossConfig::new().init(&training);
     for k in 1..=args.updates {
-        let words = words(64, args.longest, k as u32);
-        let loss = tagger.loss(&Batch::new(&words, args.padding, &training));
+        let batch = Batch::new(&words(64, args.longest, k as u32), args.padding, &training);
+        let loss = loss.forward(tagger.forward(&batch), batch.tags);
         let gradients = GradientsParams::from_grads(loss.backward(), &tagger);
         tagger = optimizer.step(0.005, tagger, gradients);
         if k % args.updates.div_ceil(5) == 0 {
@@ -153,15 +156,14 @@ fn main() {
 
     let tagger = tagger.valid();
     let words = words(1_000, args.longest, 0);
-    let letters = words.iter().map(Vec::len).sum();
     let [right, left] = [Side::Right, Side::Left].map(|side| Batch::new(&words, side, &device));
     for tag in 0..TAGS {
-        let share = percent(right.tags.clone().equal_elem(tag as i32), letters);
+        let share = percent(right.tags.clone().equal_elem(tag as i32));
         println!("always tag {tag}: {share:.1} % right");
     }
     for (batch, side) in [(right, "right"), (left, "left")] {
-        let answers = tagger.forward(&batch).argmax(2).squeeze_dim::<2>(2);
-        let share = percent(answers.equal(batch.tags), letters);
-        println!("the tagger, filled up on the {side}: {share:.2} % of {letters} letters right");
+        let answers = tagger.forward(&batch).argmax(1).squeeze_dim::<1>(1);
+        let share = percent(answers.equal(batch.tags));
+        println!("the tagger, words filled up on the {side}: {share:.2} % right");
     }
 }

@@ -319,7 +319,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let test = &series[stop - PAST - 1..];
     let model = train(&series[..learn], valid, &args, &device)?;
 
-    let forecasts = windows(test)
+    let windows = windows(test);
+    let forecasts = windows
         .iter()
         .map(|window| Ok(forecast(&model, window?, &device)));
     let forecasts = forecasts.collect::<Result<Vec<_>, Box<dyn Error>>>()?;

@@ -118,7 +118,7 @@ fn episodes() {
     let printed = run_with(env!("CARGO_BIN_EXE_episodes"), &args);
     let share = number(&printed, "episodes ended, ", " % with the right turn");
     assert!(share > 90.0, "{printed}");
-    assert!(printed.contains("the same within"), "{printed}");
+    assert!(printed.contains("differ by at most"), "{printed}");
 }
 
 #[test]
