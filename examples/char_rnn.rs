@@ -25,12 +25,12 @@ struct Args {
     file: PathBuf,
     #[arg(long, default_value = "lstm")]
     cell: Cell,
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 128)]
     hidden: usize,
     #[arg(long, default_value_t = 2)]
     layers: usize,
     /// Probability with which a number is dropped between two layers.
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.2)]
     dropout: f64,
     /// Rows read side by side.
     #[arg(long, default_value_t = 32)]
@@ -131,6 +131,7 @@ fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Devic
         layers,
         scores: LinearConfig::new(args.hidden, width).init(device),
     };
+    // The last tenth isn't learned from.
     let (train, rest) = text.numbers.split_at(text.numbers.len() * 9 / 10);
     let stream = [(train, args.rows), (rest, 1)].map(|(text, rows)| stream(text, rows, device));
     let [train, rest] = stream;
@@ -150,7 +151,7 @@ fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Devic
         }
         let (held_out, _) = model.valid().loss(rest.clone().inner(), None);
         println!(
-            "epoch {epoch:2}: {:.3} bits a character, {:.3} on the last tenth, which it doesn't learn",
+            "epoch {epoch:2}: {:.3} bits a character, {:.3} on held-out text",
             sum / updates as f32,
             held_out.into_scalar::<f32>()
         );
@@ -178,7 +179,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex().autodiff();
     device.seed(1);
     println!(
-        "{} characters, {} kinds; by how often each occurs, {:.3} bits a character",
+        "{} characters, {} kinds; by their frequencies alone, {:.3} bits a character",
         text.numbers.len(),
         text.alphabet.len(),
         text.entropy()

@@ -232,5 +232,5 @@ fn main() {
             (right, ended) = (0, 0);
         }
     }
-    println!("acting and learning: logarithms of probabilities differ by at most {largest:.1e}");
+    println!("acting and learning: logarithms of probabilities differ by at most {largest:e}");
 }

@@ -15,14 +15,14 @@ use lstm_core::{BiLstm, BiLstmConfig};
 /// Learns to tag letters.
 #[derive(Parser)]
 struct Args {
-    #[arg(long, default_value_t = 1_500)]
+    #[arg(long, default_value_t = 600)]
     updates: usize,
     #[arg(long, default_value_t = 64)]
     hidden: usize,
     /// The longest word.
     #[arg(long, default_value_t = 20)]
     longest: usize,
-    /// Where words that are shorter than the longest of their batch are filled up.
+    /// On which side words that are shorter than the longest of their batch are padded.
     #[arg(long, default_value = "right")]
     padding: Side,
 }
@@ -159,11 +159,11 @@ fn main() {
     let [right, left] = [Side::Right, Side::Left].map(|side| Batch::new(&words, side, &device));
     for tag in 0..TAGS {
         let share = percent(right.tags.clone().equal_elem(tag as i32));
-        println!("always tag {tag}: {share:.1} % right");
+        println!("always tag {tag}: {share:.1} % correct");
     }
     for (batch, side) in [(right, "right"), (left, "left")] {
         let answers = tagger.forward(&batch).argmax(1).squeeze_dim::<1>(1);
         let share = percent(answers.equal(batch.tags));
-        println!("the tagger, words filled up on the {side}: {share:.2} % right");
+        println!("the tagger, padded on the {side}: {share:.2} % correct");
     }
 }

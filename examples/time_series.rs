@@ -152,6 +152,7 @@ fn train(
     train: &[Month],
     valid: &[Month],
     args: &Args,
+    folder: &Path,
     device: &Device,
 ) -> Result<Forecaster, Box<dyn Error>> {
     let loader = |months: &[Month]| -> Arc<dyn DataLoader<Batch>> {
@@ -171,9 +172,8 @@ fn train(
     let stop =
         MetricEarlyStoppingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid, patience);
 
-    let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));
     let model = Forecaster::new(args.hidden, &device.clone().autodiff());
-    let result = SupervisedTraining::new(&folder, loader(train), loader(valid))
+    let result = SupervisedTraining::new(folder, loader(train), loader(valid))
         .metrics((LossMetric::new(),))
         .with_default_checkpointers()
         .with_checkpointing_strategy(best)
@@ -194,7 +194,6 @@ fn train(
         "\nthe best model: {}",
         best.file_stem().unwrap_or_default().to_string_lossy()
     );
-    std::fs::remove_dir_all(folder).ok();
     Ok(model)
 }
 
@@ -317,7 +316,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [learn, stop] = [6, 8].map(|tenths| series.len() * tenths / 10);
     let valid = &series[learn - PAST - 1..stop];
     let test = &series[stop - PAST - 1..];
-    let model = train(&series[..learn], valid, &args, &device)?;
+    let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));
+    let model = train(&series[..learn], valid, &args, &folder, &device)?;
 
     let windows = windows(test);
     let forecasts = windows
@@ -337,5 +337,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &forecast.and_growth
     });
     print("LSTM", |forecast| &forecast.network);
+    // Not before: a loaded model reads its weights from the file when they are first used.
+    std::fs::remove_dir_all(folder)?;
     draw(&forecasts, &args.plot)
 }

@@ -83,11 +83,11 @@ fn char_rnn() {
         let args = [text, "--cell", cell];
         let args: Vec<&str> = args.into_iter().chain(sizes.split(' ')).collect();
         let printed = run_with(env!("CARGO_BIN_EXE_char_rnn"), &args);
-        let entropy = number(&printed, "by how often each occurs, ", " bits");
+        let entropy = number(&printed, "by their frequencies alone, ", " bits");
         let learned = number(&printed, "epoch 12: ", " bits");
-        let held_out = number(&printed, "bits a character, ", " on the last tenth");
+        let held_out = number(&printed, "bits a character, ", " on held-out text");
         assert!(
-            learned < 0.7 * entropy && held_out < 0.8 * entropy,
+            learned < 0.7 * entropy && held_out < 0.7 * entropy,
             "{printed}"
         );
         let (_, written) = printed.split_once("It writes:\n\n").unwrap();
