@@ -2,7 +2,7 @@
 //! stream of windows of 32 ms, and prints where there is speech:
 //! `cargo run --release --bin voice_activity -- FILE.wav`
 //!
-//! The weights are the authors' own file (MIT), in `assets/silero_vad/`. A window takes one step of the LSTM, whose
+//! The weights are in the authors' own file, a TorchScript model (MIT), in `assets/silero_vad/`. A window takes one step of the LSTM, whose
 //! state is all that the network remembers.
 
 use burn::module::Module;
@@ -26,7 +26,7 @@ struct Args {
     /// A WAV file: 16 kHz, one channel, 16 bits.
     file: PathBuf,
     /// The network's weights.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/silero_vad/silero_vad_16k.safetensors"))]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/silero_vad/silero_vad.jit"))]
     weights: PathBuf,
     /// Prints the probability of speech in each window too.
     #[arg(long)]
@@ -35,7 +35,7 @@ struct Args {
 
 // -- The network ------------------------------------------------------------------------------------------
 
-/// The fields have the names that the authors gave them.
+/// The fields have the names that the authors gave them in the smaller of their definitions.
 #[derive(Module, Debug)]
 struct Silero {
     stft_conv: Conv1d,
@@ -65,8 +65,32 @@ impl Silero {
             lstm_cell: LstmCellConfig::new(128, 128).init(device),
             final_conv: Conv1dConfig::new(128, 1, 1).init(device),
         };
-        convert::load_pytorch(&mut network, &Weights::read(path)?)?;
+        convert::load_pytorch(&mut network, &Self::weights(path)?)?;
         Ok(network)
+    }
+
+    /// The weights under the names of the fields.
+    fn weights(path: &PathBuf) -> Result<Weights, WeightError> {
+        let weights = Weights::read(path)?;
+        if weights.shape("stft_conv.weight").is_some() {
+            return Ok(weights); // the authors' `silero_vad_16k.safetensors`, of an earlier version
+        }
+        // Beside `_model` there is `_model_8k`, for 8 kHz.
+        let mut weights = weights.under("_model");
+        weights.rename("stft.forward_basis_buffer", "stft_conv.weight")?;
+        for name in ["weight", "bias"] {
+            for k in 0..4 {
+                let conv = format!("encoder.{k}.reparam_conv.{name}");
+                weights.rename(&conv, format!("conv{}.{name}", k + 1))?;
+            }
+            let last = format!("decoder.decoder.2.{name}");
+            weights.rename(&last, format!("final_conv.{name}"))?;
+        }
+        for name in ["weight_ih", "weight_hh", "bias_ih", "bias_hh"] {
+            let rnn = format!("decoder.rnn.{name}");
+            weights.rename(&rnn, format!("lstm_cell.{name}"))?;
+        }
+        Ok(weights)
     }
 
     /// The probability of speech, `[B, 1]`, in samples `[B, 576]`: the last 64 of the window before, and a window.
