@@ -18,6 +18,7 @@ mod lstm;
 mod math;
 mod memory;
 mod nonlinearity;
+mod pairs;
 mod pool;
 mod product;
 mod rnn;
@@ -154,6 +155,11 @@ impl<E: Element> Recurrence<'_, E> {
     /// A plan for at most `threads` threads.
     fn plan(&self, threads: usize) -> Plan {
         Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())
+    }
+
+    /// Whether numbers are multiplied in [`pairs`].
+    fn pairs(&self) -> bool {
+        E::PAIRS && self.simd.has_pairs() && !self.in_place()
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.
