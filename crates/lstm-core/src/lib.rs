@@ -139,10 +139,10 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
-/// The guide of files of weights, likewise.
+/// The page about files of weights, likewise.
 #[cfg(all(doctest, feature = "store", feature = "safetensors", feature = "onnx"))]
-#[doc = include_str!("../../../docs/coming-from.md")]
-mod coming_from {}
+#[doc = include_str!("../../../docs/weights.md")]
+mod weights {}
 
 #[cfg(doctest)]
 mod misuse;
