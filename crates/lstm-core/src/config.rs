@@ -1,8 +1,8 @@
-//! Configs that read what other versions, and `burn::nn`, have written.
+//! Configs that also read files written by earlier versions and by `burn::nn`.
 
-/// A struct with what Burn's `derive(Config)` makes of it, but for the reading. Options with a default come after
-/// `..`, and what a file doesn't say of them is at that default: it may be older than the option, or from
-/// `burn::nn`, whose one `initializer` stands for both of ours.
+/// A struct with what Burn's `derive(Config)` generates, except for deserialisation: options, which come after `..`,
+/// may be missing in a file and are then at their default, since the file may be older than the option, or from
+/// `burn::nn`, whose one `initializer` sets both of ours.
 macro_rules! config {
     (
         $(#[$attribute:meta])*

@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::nn::LstmState;
 use burn::tensor::{Tensor, TensorCreationOptions};
 
-/// The LSTM with an input, forget or output gate that is always open, `i = 1`, `f = 1` or `o = 1`: for
-/// finding out what a gate is good for.
+/// The LSTM with an input, forget or output gate that is always open, `i = 1`, `f = 1` or `o = 1`, for
+/// ablation studies.
 ///
 /// The gate's columns stay in the packed weights, where they get no gradient. (For coupled gates, another
 /// variant of the paper, see `input_forget` of [`LstmCellConfig`](crate::LstmCellConfig).)
@@ -37,7 +37,7 @@ impl LstmWithoutGate {
     ///
     /// # Panics
     ///
-    /// If the gate is [`Gate::Cell`], the candidate: an LSTM without it writes nothing.
+    /// If the gate is [`Gate::Cell`], the candidate, without which nothing would be written.
     pub fn new(lstm: LstmCell, gate: Gate) -> Self {
         assert!(
             gate != Gate::Cell,

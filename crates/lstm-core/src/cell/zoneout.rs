@@ -6,11 +6,11 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Tensor, TensorCreationOptions};
 
-/// A cell some of whose units keep, at random, what they held before the step.
+/// Zoneout of any cell: at random, units of the state keep their value from the step before.
 ///
-/// In training on an autodiff device each number of the state stays as it was with the probability of its
-/// tensor; otherwise the state is what is to be expected, `p ⊙ before + (1 − p) ⊙ after`. As in the paper,
-/// an LSTM's new hidden state comes from the new memory before that is zoned out.
+/// In training on an autodiff device each number of the state keeps its previous value with the probability of its
+/// tensor; otherwise the state is the expected value, `p ⊙ before + (1 − p) ⊙ after`. As in the paper,
+/// an LSTM's hidden state is computed from its new cell state before zoneout is applied to that.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -18,7 +18,7 @@ use burn::tensor::{Tensor, TensorCreationOptions};
 ///
 /// let device = Device::flex();
 /// let lstm = LstmCellConfig::new(3, 5).init(&device);
-/// let cell = Zoneout::new(lstm, &[0.05, 0.5]); // of the hidden state, of the memory
+/// let cell = Zoneout::new(lstm, &[0.05, 0.5]); // of the hidden state, of the cell state
 /// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
 /// assert_eq!(output.dims(), [2, 7, 5]);
 /// ```
@@ -26,7 +26,7 @@ use burn::tensor::{Tensor, TensorCreationOptions};
 pub struct Zoneout<C: Module> {
     /// The cell.
     pub cell: C,
-    /// What keeps numbers from changing, for each tensor of the state, the output first.
+    /// The probability with which numbers keep their value, for each tensor of the state, the output first.
     pub keep: Vec<Dropout>,
 }
 
@@ -47,7 +47,7 @@ impl<C: Cell> Zoneout<C> {
 }
 
 impl<C: Cell> Zoneout<C> {
-    /// The kernels of the cell, with zoneout; none of a cell that has its own.
+    /// The kernel description with zoneout; `None` if the cell has a zoneout already, or a projection.
     fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
         let fits = kernel.zoneout.is_empty() && kernel.projection.is_none();
         fits.then(|| Kernel {

@@ -8,8 +8,8 @@ use crate::state::StackedState;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Bool, Device, Tensor};
 
-/// Two [`Recurrent`] layers that read the sequence in both directions, whose outputs stand side by side, `[B, T, 2H]`.
-/// [`BiLstm`](crate::BiLstm) and the like are names of it.
+/// Two [`Recurrent`] layers that read the sequence in both directions; their outputs are concatenated, `[B, T, 2H]`.
+/// [`BiLstm`](crate::BiLstm), [`BiGru`](crate::BiGru) and [`BiRnn`](crate::BiRnn) are type aliases of it.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};

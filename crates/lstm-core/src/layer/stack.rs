@@ -1,4 +1,4 @@
-//! Layers on top of each other.
+//! Stacked layers.
 
 use super::{
     Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
@@ -10,11 +10,11 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Tensor, s};
 
-/// [`Recurrent`] layers on top of each other, each in one or both directions: PyTorch's `nn.LSTM` and `nn.GRU` with
-/// `num_layers` and `bidirectional`, of any cell. [`LstmStack`](crate::LstmStack) and the like are names of it.
+/// Stacked [`Recurrent`] layers of any cell, each in one or both directions: PyTorch's `num_layers` and `bidirectional`.
+/// [`LstmStack`](crate::LstmStack), [`GruStack`](crate::GruStack) and [`RnnStack`](crate::RnnStack) are type aliases of it.
 ///
-/// Between two layers, in training on an autodiff device, numbers are dropped out; a layer's input is what
-/// the directions below it have given, side by side.
+/// A layer's input is the output of the layer below, both directions concatenated. Between two layers there is
+/// dropout, in training on an autodiff device.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -30,7 +30,7 @@ use burn::tensor::{Bool, Device, Tensor, s};
 /// assert_eq!(state.hidden.dims(), [4, 2, 5]);
 /// ```
 ///
-/// The states of all layers are one, `[L·D, B, H]`; where layers have unlike widths, `H` is the largest, and the
+/// The states of all layers are stacked into one, `[L·D, B, H]`. If layers differ in width, `H` is the largest, and the
 /// columns that a layer doesn't have are zero.
 #[derive(Module, Debug)]
 #[module(custom_display)]
@@ -38,7 +38,7 @@ pub struct RecurrentStack<C: Cell> {
     /// All layers and directions, in the order of the states: the first layer's forward direction, its
     /// reverse, if any, the second layer's, and so on.
     pub layers: Vec<Recurrent<C>>,
-    /// What is between two layers.
+    /// The dropout between two layers.
     pub dropout: Dropout,
     /// Features of the output of each direction of the last layer, `H`.
     pub d_hidden: usize,
@@ -67,17 +67,17 @@ impl<C: Cell> RecurrentStack<C> {
     ///
     /// # Panics
     ///
-    /// If there are no cells, or if one doesn't read what the one below it gives.
+    /// If there are no cells, or if the input size of one isn't the output size of the one below.
     pub fn new(cells: Vec<C>) -> Self {
         Self::of(cells, false)
     }
 
-    /// A layer for each two cells, the first of which reads forward and the second in reverse, without
+    /// A layer for each pair of cells, the first of which reads forward and the second in reverse, without
     /// dropout.
     ///
     /// # Panics
     ///
-    /// If there are no cells, or an odd number of them, or if one doesn't read what those below it give.
+    /// If there are no cells, or an odd number of them, or if the input size of one isn't that of both outputs below.
     pub fn bidirectional(cells: Vec<C>) -> Self {
         Self::of(cells, true)
     }
@@ -110,7 +110,7 @@ impl<C: Cell> RecurrentStack<C> {
         }
     }
 
-    /// With numbers dropped between two layers, in training, with a probability.
+    /// With dropout of the given probability between two layers, in training.
     ///
     /// # Panics
     ///
@@ -145,7 +145,7 @@ impl<C: Cell> RecurrentStack<C> {
         1 + usize::from(self.bidirectional)
     }
 
-    /// What the stack is called in messages.
+    /// The stack's name in messages.
     pub(super) fn operation() -> String {
         format!("{} stack", C::NAME)
     }
@@ -200,7 +200,7 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
 pub(super) struct Over<'a, C: Cell> {
     pub operation: &'a str,
     pub layers: &'a [&'a [&'a Recurrent<C>]],
-    /// What is between two layers; none if there is one layer, of both directions.
+    /// The dropout between two layers; `None` for a bidirectional layer, which is one layer.
     pub dropout: Option<&'a Dropout>,
 }
 
@@ -268,11 +268,11 @@ impl<C: Cell<State: StackedState>> Over<'_, C> {
     }
 }
 
-/// The outputs of both directions, `[B, …, H]` each, as one, `[B, …, 2H]`.
+/// The outputs of both directions, `[B, …, H]` each, concatenated to `[B, …, 2H]`.
 fn side_by_side<const D: usize>(outputs: Vec<Tensor<D>>) -> Tensor<D> {
     let mut shape = outputs[0].dims();
     if shape.contains(&0) {
-        // `cat` leaves out what is empty. Gradients flow through the sums, which are zero.
+        // `cat` drops empty tensors, and with them their graph: the sums, which are zero, carry the gradients.
         let (device, dtype) = (outputs[0].device(), outputs[0].dtype());
         shape[D - 1] = outputs.iter().map(|output| output.dims()[D - 1]).sum();
         let sums = outputs
@@ -283,7 +283,7 @@ fn side_by_side<const D: usize>(outputs: Vec<Tensor<D>>) -> Tensor<D> {
     Tensor::cat(outputs, D - 1)
 }
 
-/// States of several cells, `[B, ·]`, as one, `[L·D, B, ·]`, as wide as the widest.
+/// The states of several cells, `[B, ·]`, stacked to `[L·D, B, ·]`, as wide as the widest.
 fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
     let states: Vec<Vec<Tensor<2>>> = states.iter().map(S::tensors).collect();
     S::stacked((0..states[0].len()).map(|k| {
@@ -292,7 +292,7 @@ fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
         let widest = widest.expect("at least one layer");
         let [batch, _] = states[0][k].dims();
         if batch == 0 {
-            // `stack` leaves out what is empty.
+            // `stack` drops empty tensors.
             let options = (&states[0][k].device(), states[0][k].dtype());
             return Tensor::zeros([states.len(), 0, widest], options);
         }
@@ -304,7 +304,7 @@ fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
     }))
 }
 
-/// State number `k` of a stack's, like another.
+/// State number `k` of a stack's, with the widths of `like`.
 fn pick<S: StackedState>(states: &S::Stacked, k: usize, like: &S) -> S {
     let mut tensors = states.tensors().into_iter();
     like.map(|like| {
