@@ -359,6 +359,7 @@ fn the_order_of_use_makes_no_difference() {
 }
 
 /// Weights are drawn where they are first used, and are the same on each device.
+#[cfg(feature = "ndarray")]
 #[test]
 #[allow(deprecated)] // of NdArray
 fn a_module_moves_before_it_is_drawn() {

@@ -2,6 +2,7 @@
 //! counts. A test target of its own, with one test: others would allocate at the same time.
 
 mod allocations;
+mod devices;
 
 use allocations::{Bytes, count};
 use burn::tensor::{Device, Distribution, Tensor};
@@ -74,9 +75,8 @@ fn a_step_packs_no_weights<C: Cell>(name: &str, gates: usize, cell: impl Fn(usiz
     assert!(all > weights, "{name}: {all} of {weights}");
 }
 
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn what_is_kept_grows_with_the_root_of_the_steps() {
-    for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
+    for (name, device) in devices::cpu() {
         let device = device.autodiff();
         // Numbers kept of each step, the output counted, and states between segments.
         for (kind, each, states) in [(Kind::Lstm, 6, 2), (Kind::Rnn, 2, 1)] {

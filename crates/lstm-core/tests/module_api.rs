@@ -1,5 +1,7 @@
 //! What Burn's module API can do to a layer of `burn::nn`, it can do to the layers here.
 
+mod devices;
+
 use burn::module::{
     Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, QLora, Quantizer,
 };
@@ -371,6 +373,7 @@ fn trainable(module: &impl Module) -> Vec<bool> {
     look.0
 }
 
+#[cfg(feature = "ndarray")]
 #[test]
 #[allow(deprecated)] // of NdArray
 fn an_input_on_another_backend_is_named() {
@@ -566,10 +569,14 @@ fn the_module_api_works() {
         assert_eq!(layer.collect_devices(vec![device.clone()]).len(), 1);
         same(&layer.clone().to_device(&device), "to_device");
         same(&layer.clone().fork(&device), "fork");
-        #[allow(deprecated)]
-        let elsewhere = layer.clone().to_device(&Device::ndarray());
-        assert_ne!(elsewhere.devices()[0], device);
-        same(&elsewhere.to_device(&device), "there and back");
+        for (name, other) in devices::cpu() {
+            let elsewhere = layer.clone().to_device(&other);
+            assert_eq!(elsewhere.devices()[0], other);
+            same(
+                &elsewhere.to_device(&device),
+                &format!("to {name} and back"),
+            );
+        }
 
         // What it holds.
         let names = named(&layer);

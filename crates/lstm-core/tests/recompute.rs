@@ -1,6 +1,8 @@
 //! Layers that recompute in segments against the same layers that keep everything: outputs, states and every
 //! gradient. (Against the reference, on all backends and instruction sets: `tests/fused`.)
 
+mod devices;
+
 use burn::module::Param;
 use burn::nn::activation::{ActivationConfig, PReluConfig};
 use burn::nn::{LstmState, RnnState};
@@ -170,10 +172,9 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// On one thread: with more, how the work is shared depends on the size of a segment.
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn on_one_thread(test: impl Fn(&str, &Case, &Device) + Sync) {
     let pool = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
+    for (name, device) in devices::cpu() {
         let device = device.autodiff();
         for seed in 0..CASES {
             let case = Case::draw(seed, &device);

@@ -1,5 +1,7 @@
 //! Bad shapes and types: the panic names operation, expected and got.
 
+mod devices;
+
 use burn::module::{ModuleVisitor, Param};
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor};
@@ -57,7 +59,6 @@ fn sizes_of_zero() {
 }
 
 /// Without rows or steps: empty outputs, the state as it was, and gradients of zero for all weights.
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 #[test]
 fn empty_batches_and_sequences() {
     struct Zero<'a>(&'a Gradients, usize);
@@ -85,7 +86,8 @@ fn empty_batches_and_sequences() {
             assert!(zero.1 > 0);
         }
     }
-    for device in [Device::flex().autodiff(), Device::ndarray().autodiff()] {
+    for (_, device) in devices::cpu() {
+        let device = device.autodiff();
         check(RnnConfig::new(4, 5, true).init(&device), &device, 5);
         check(LstmConfig::new(4, 5, true).init(&device), &device, 5);
         check(GruConfig::new(4, 5, false).init(&device), &device, 5);

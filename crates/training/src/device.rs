@@ -235,7 +235,9 @@ fn remote(_address: &str) -> Result<Chosen> {
 fn auto() -> Result<Chosen> {
     let adapters = adapters();
     let why = match adapters.first() {
-        _ if cfg!(not(feature = "wgpu")) => "built without wgpu",
+        _ if cfg!(not(feature = "wgpu")) => {
+            "built without GPUs; `cargo run --release -p training` builds with them"
+        }
         None => "wgpu finds no GPU",
         Some(adapter) if adapter.software => "wgpu finds only a software adapter",
         Some(_) => {

@@ -28,6 +28,7 @@ mod sweep;
 mod task;
 mod train;
 mod unroll;
+#[cfg(feature = "files")]
 mod weights;
 
 use anyhow::{Context, Result, ensure};
@@ -202,6 +203,7 @@ fn inspect(args: InspectArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+#[cfg(feature = "files")]
 fn weights(args: WeightsArgs) -> Result<ExitCode> {
     let contents = weights::contents(&args.file)?;
     report::print(&match args.json {
@@ -209,6 +211,14 @@ fn weights(args: WeightsArgs) -> Result<ExitCode> {
         false => contents.text(),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "files"))]
+fn weights(args: WeightsArgs) -> Result<ExitCode> {
+    anyhow::bail!(
+        "{}: readers of weights are not built into this program: build it with --features files",
+        args.file.display()
+    )
 }
 
 #[cfg(feature = "remote")]

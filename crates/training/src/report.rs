@@ -7,6 +7,7 @@ mod findings;
 mod memory;
 mod page;
 mod picture;
+#[cfg(feature = "png")]
 mod png;
 mod published;
 mod success;

@@ -53,6 +53,7 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
         ("flex", "adam", "-INT"),
         ("flex", "sgd", "-TERM"),
         ("flex", "rmsprop", "-TERM"),
+        #[cfg(feature = "ndarray")]
         ("ndarray", "adam", "-INT"),
     ] {
         let folder = tempfile::tempdir().unwrap();

@@ -313,9 +313,9 @@ where
     }
 }
 
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 pub fn cpu() -> Vec<Device> {
-    vec![Device::flex(), Device::ndarray()]
+    let devices = crate::devices::cpu().into_iter();
+    devices.map(|(_, device)| device).collect()
 }
 
 #[test]

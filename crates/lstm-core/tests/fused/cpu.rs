@@ -82,10 +82,9 @@ fn instruction_sets() -> Vec<(&'static str, bool)> {
     [("portable", true)].into_iter().chain(wide).collect()
 }
 
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn random_cases() {
     let pools: Vec<ThreadPool> = (1..=4).map(pool).collect();
-    for (name, device) in [("flex", Device::flex()), ("ndarray", Device::ndarray())] {
+    for (name, device) in crate::devices::cpu() {
         let mut largest = BTreeMap::new();
         for seed in 0..CASES {
             let case = Case::draw(seed);

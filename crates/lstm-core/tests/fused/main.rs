@@ -6,4 +6,6 @@ mod cells;
 mod cells_on_wgpu;
 mod cpu;
 mod cube;
+#[path = "../devices/mod.rs"]
+mod devices;
 mod streams;

@@ -1,7 +1,7 @@
 //! A long stream in calls of a few steps: the numbers of one call. A call of few steps reads the weights where they
 //! lie, a long one packs them, and both add up in the same order.
 
-use crate::cells::{compare, read};
+use crate::cells::{compare, cpu, read};
 use burn::tensor::{Device, Distribution, Tensor};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmpCellConfig, Recurrent, RecurrentLayer,
@@ -12,9 +12,8 @@ use lstm_core::{
 const STEPS: usize = 48;
 
 /// Compares calls of 1, 4 and 16 steps with one call; `tolerance` is of the largest number.
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 fn check<C: Cell>(name: &str, tolerance: f64, cell: impl Fn(&Device) -> C) {
-    for device in [Device::flex(), Device::ndarray()] {
+    for device in cpu() {
         let layer = Recurrent::new(cell(&device));
         assert!(layer.runs_on_kernels(&device), "{name}");
         let input = Tensor::<3>::random([3, STEPS, 7], Distribution::Default, &device);

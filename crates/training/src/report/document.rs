@@ -5,6 +5,7 @@ use super::findings::Findings;
 use super::memory;
 use super::page::{Section, page};
 use super::picture::for_file;
+#[cfg(feature = "png")]
 use super::png;
 use super::success;
 use crate::rundir::write_whole;
@@ -66,8 +67,11 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
     for figure in figures.chain(&gate_figures) {
         let svg = for_file(&figure.svg);
         write_whole(&out.join(format!("{}.svg", figure.file)), svg.as_bytes())?;
-        let png = png::render(&svg).with_context(|| format!("cannot draw {}", figure.file))?;
-        write_whole(&out.join(format!("{}.png", figure.file)), &png)?;
+        #[cfg(feature = "png")]
+        {
+            let png = png::render(&svg).with_context(|| format!("cannot draw {}", figure.file))?;
+            write_whole(&out.join(format!("{}.png", figure.file)), &png)?;
+        }
     }
     let html = page(&findings, &sections, &gates)?;
     let file = out.join("index.html");
