@@ -11,9 +11,13 @@ use crate::module::dense;
 use burn::module::Param;
 use burn::tensor::{Tensor, s};
 use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
 /// One of the four maps of an LSTM cell. There won't be others, so a `match` of these four is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// They are packed side by side in the order `i, f, g, o`, as in PyTorch, cuDNN and Keras (which writes `c` for `g`), so
+/// that one product serves them all. With coupled gates (`input_forget`, `f = 1 - i`) the order is `i, g, o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Gate {
     /// `i`: how much of the candidate is written to the memory.
     Input,
@@ -57,7 +61,7 @@ impl Gate {
     }
 }
 
-/// The weights of one gate, sliced out of the packed ones.
+/// The weights of one gate, sliced out of the packed ones: see [`LstmCell::gate`](crate::LstmCell::gate).
 #[derive(Clone, Debug)]
 pub struct GateWeights {
     /// `[I, H]`

@@ -21,7 +21,7 @@
 //! | `i`, `f`, `g`, `o` | input gate, forget gate, candidate ("cell gate"), output gate |
 //! | `W`, `R`, `b` | input weights `[I, 4H]`, recurrent weights `[H, 4H]`, bias `[4H]` |
 //!
-//! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; [`gates`] states it once.
+//! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; see [`Gate`].
 //!
 //! # Other cells
 //!
@@ -41,7 +41,8 @@
 //! | [`Zoneout`] of any cell | Krueger et al. 2017 |
 //! | [`RecurrentDropout`] of a cell with a [`RecurrentProduct`] | Gal & Ghahramani 2016; Keras |
 //!
-//! [`StateRecord`] saves and restores the state of any of them through serde.
+//! [`StateRecord`] saves and restores the state of any of them through serde. Layers of any cell have configs as well, to be
+//! fields of a model's config: [`RecurrentConfig`], [`BidirectionalConfig`] and [`RecurrentStackConfig`].
 //!
 //! # Bad shapes
 //!
@@ -147,19 +148,20 @@ mod weights {}
 mod misuse;
 
 mod backend;
-pub mod cell;
+mod cell;
 #[cfg(feature = "optim")]
 mod clip;
 mod config;
 pub mod convert;
 mod display;
-pub mod gates;
+mod gates;
 pub mod init;
-pub mod layer;
+mod layer;
 mod mask;
 mod module;
 mod nonlinearity;
 mod ops;
+pub mod prelude;
 mod recompute;
 pub mod reference;
 mod shape;
@@ -168,18 +170,20 @@ mod windows;
 
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
-    Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
-    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, LstmpState,
-    PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
-    RnnCellConfig, SLstmCell, SLstmCellConfig, SLstmState, WithMask, Zoneout,
+    Cell, CellConfig, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig,
+    LstmCell, LstmCellConfig, LstmGates, LstmWithoutGate, LstmWithoutGateConfig, LstmpCell,
+    LstmpCellConfig, LstmpState, PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout,
+    RecurrentDropoutConfig, RecurrentProduct, RnnCell, RnnCellConfig, SLstmCell, SLstmCellConfig,
+    SLstmState, WithMask, Zoneout, ZoneoutConfig,
 };
 #[cfg(feature = "optim")]
 pub use clip::{clip_global_norm, global_norm};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional, Gru, GruConfig,
-    GruStack, GruStackConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Recurrent,
-    RecurrentLayer, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional,
+    BidirectionalConfig, Gru, GruConfig, GruStack, GruStackConfig, Lstm, LstmConfig, LstmStack,
+    LstmStackConfig, Recurrent, RecurrentConfig, RecurrentLayer, RecurrentStack,
+    RecurrentStackConfig, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use mask::{Mask, Padding, Steps};
 

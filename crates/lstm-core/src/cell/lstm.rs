@@ -110,7 +110,7 @@ impl LstmCellConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LstmCell {
-    /// `W`, `[I, 4H]`, gates in the order `i, f, g, o` (see [`gates`](crate::gates)).
+    /// `W`, `[I, 4H]`, gates in the order `i, f, g, o` (see [`Gate`]).
     pub input_weight: Param<Tensor<2>>,
     /// `R`, `[H, 4H]`
     pub recurrent_weight: Param<Tensor<2>>,

@@ -3,6 +3,7 @@
 //! These are [`RnnCell`], [`LstmCell`], [`GruCell`] and [`SLstmCell`]; the LSTM with projection, with peepholes, with layer
 //! normalisation and without one of its gates; and two regularisers around any cell, [`Zoneout`] and [`RecurrentDropout`].
 
+mod config;
 mod gru;
 mod layer_norm;
 mod lstm;
@@ -14,16 +15,17 @@ mod slstm;
 mod without_gate;
 mod zoneout;
 
+pub use config::CellConfig;
 pub use gru::{GruCell, GruCellConfig};
 pub use layer_norm::{LayerNormLstmCell, LayerNormLstmCellConfig};
 pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
 pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
-pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
+pub use recurrent_dropout::{RecurrentDropout, RecurrentDropoutConfig, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
 pub use slstm::{SLstmCell, SLstmCellConfig, SLstmState};
-pub use without_gate::LstmWithoutGate;
-pub use zoneout::Zoneout;
+pub use without_gate::{LstmWithoutGate, LstmWithoutGateConfig};
+pub use zoneout::{Zoneout, ZoneoutConfig};
 
 use crate::module;
 use crate::ops::CellKind;

@@ -1,11 +1,46 @@
 //! Dropout of the previous output, where a cell reads it (Gal & Ghahramani 2016, *A theoretically grounded
 //! application of dropout in recurrent neural networks*; Keras' `recurrent_dropout`).
 
-use super::{Cell, Kernel};
+use super::{Cell, CellConfig, Kernel};
+use crate::config::config;
 use crate::state::{RecurrentState, StackedState};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Tensor, TensorCreationOptions};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
+
+config! {
+    /// Configuration of a [`RecurrentDropout`] of any cell with a [`RecurrentProduct`].
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{GruCellConfig, RecurrentConfig, RecurrentDropoutConfig};
+    ///
+    /// let cell = RecurrentDropoutConfig::new(GruCellConfig::new(3, 5), 0.25);
+    /// let layer = RecurrentConfig::new(cell).init(&Device::flex());
+    /// assert_eq!(layer.d_hidden, 5);
+    /// ```
+    pub struct RecurrentDropoutConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        /// The probability with which a unit is hidden.
+        pub probability: f64,
+        ..
+        /// Whether each gate has a mask of its own, as in Keras.
+        pub mask_per_gate: bool = false,
+    }
+}
+
+impl<C: CellConfig<Cell: RecurrentProduct>> RecurrentDropoutConfig<C> {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init` and [`RecurrentDropout::new`].
+    pub fn init(&self, device: &Device) -> RecurrentDropout<C::Cell> {
+        RecurrentDropout::new(self.cell.init(device), self.probability)
+            .with_mask_per_gate(self.mask_per_gate)
+    }
+}
 
 /// A cell whose recurrent products can read something else than its previous output: what recurrent dropout needs.
 pub trait RecurrentProduct: Cell {

@@ -1,10 +1,42 @@
 //! Zoneout (Krueger et al. 2017, *Zoneout: regularizing RNNs by randomly preserving hidden activations*).
 
-use super::{Cell, Kernel};
+use super::{Cell, CellConfig, Kernel};
+use crate::config::config;
 use crate::state::RecurrentState;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Tensor, TensorCreationOptions};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
+
+config! {
+    /// Configuration of a [`Zoneout`] of any cell.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{LstmCellConfig, RecurrentConfig, ZoneoutConfig};
+    ///
+    /// let cell = ZoneoutConfig::new(LstmCellConfig::new(3, 5), vec![0.05, 0.5]);
+    /// let layer = RecurrentConfig::new(cell).init(&Device::flex());
+    /// assert_eq!(layer.d_hidden, 5);
+    /// ```
+    pub struct ZoneoutConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        /// The probabilities, for each tensor of the state, the output first.
+        pub probabilities: Vec<f64>,
+        ..
+    }
+}
+
+impl<C: CellConfig> ZoneoutConfig<C> {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init` and [`Zoneout::new`].
+    pub fn init(&self, device: &Device) -> Zoneout<C::Cell> {
+        Zoneout::new(self.cell.init(device), &self.probabilities)
+    }
+}
 
 /// Zoneout of any cell: at random, units of the state keep their value from the step before.
 ///
@@ -44,9 +76,7 @@ impl<C: Cell> Zoneout<C> {
             keep: probabilities.iter().map(dropout).collect(),
         }
     }
-}
 
-impl<C: Cell> Zoneout<C> {
     /// The kernel description with zoneout; `None` if the cell has a zoneout already, or a projection.
     fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
         let fits = kernel.zoneout.is_empty() && kernel.projection.is_none();

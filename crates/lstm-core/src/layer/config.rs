@@ -1,11 +1,13 @@
 //! The layers of the usual cells, under `burn::nn`'s names, and their configurations.
 
-use super::{Bidirectional, Gru, Recurrent, RecurrentStack};
+use super::{
+    Bidirectional, BidirectionalConfig, Gru, Recurrent, RecurrentConfig, RecurrentStack,
+    RecurrentStackConfig,
+};
 use crate::cell::{GruCell, GruCellConfig, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
 use crate::config::config;
 use crate::nonlinearity::{AnyActivationConfig, Nonlinearity};
 use crate::recompute::Recompute;
-use crate::shape;
 use burn::nn::Initializer;
 use burn::tensor::Device;
 
@@ -108,12 +110,15 @@ macro_rules! configs {
             /// # Panics
             ///
             #[doc = concat!("As [`", stringify!($cell_config), "::init`].")]
+            #[allow(clippy::useless_conversion)] // Only a GRU is converted.
             pub fn init(&self, device: &Device) -> $layer {
-                let mut layer = $layer::from(cell!($cell_config, self, self.d_input, $options).init(device));
-                layer.batch_first = self.batch_first;
-                layer.reverse = self.reverse;
-                layer.recompute = self.recompute;
-                layer
+                let layer = RecurrentConfig {
+                    batch_first: self.batch_first,
+                    reverse: self.reverse,
+                    recompute: self.recompute,
+                    ..RecurrentConfig::new(cell!($cell_config, self, $options))
+                };
+                layer.init(device).into()
             }
         }
 
@@ -124,12 +129,12 @@ macro_rules! configs {
             ///
             #[doc = concat!("As [`", stringify!($cell_config), "::init`].")]
             pub fn init(&self, device: &Device) -> $both {
-                let cell = cell!($cell_config, self, self.d_input, $options);
-                let mut layer = $both::new(cell.init(device), cell.init(device));
-                layer.batch_first = self.batch_first;
-                layer.forward.recompute = self.recompute;
-                layer.reverse.recompute = self.recompute;
-                layer
+                let layer = BidirectionalConfig {
+                    batch_first: self.batch_first,
+                    recompute: self.recompute,
+                    ..BidirectionalConfig::new(cell!($cell_config, self, $options))
+                };
+                layer.init(device)
             }
         }
 
@@ -141,22 +146,15 @@ macro_rules! configs {
             #[doc = concat!("As [`", stringify!($cell_config), "::init`]; if `num_layers` is 0, or `dropout` is not")]
             /// from 0 to below 1.
             pub fn init(&self, device: &Device) -> $stack {
-                shape::at_least_one(&$stack::operation(), "num_layers", self.num_layers);
-                let directions = 1 + usize::from(self.bidirectional);
-                let cell = |k| {
-                    let d_input = match k < directions {
-                        true => self.d_input,
-                        false => directions * self.d_hidden,
-                    };
-                    cell!($cell_config, self, d_input, $options).init(device)
+                let cell = cell!($cell_config, self, $options);
+                let stack = RecurrentStackConfig {
+                    batch_first: self.batch_first,
+                    bidirectional: self.bidirectional,
+                    dropout: self.dropout,
+                    recompute: self.recompute,
+                    ..RecurrentStackConfig::new(cell, self.num_layers)
                 };
-                let cells = (0..self.num_layers * directions).map(cell).collect();
-                let mut stack = $stack::of(cells, self.bidirectional).with_dropout(self.dropout);
-                stack.batch_first = self.batch_first;
-                for layer in &mut stack.layers {
-                    layer.recompute = self.recompute;
-                }
-                stack
+                stack.init(device)
             }
         }
     };
@@ -165,13 +163,13 @@ macro_rules! configs {
 /// The configuration of a layer's cell.
 macro_rules! cell {
     (
-        $cell_config:ident, $layer:ident, $d_input:expr,
+        $cell_config:ident, $layer:ident,
         { $($(#[$about:meta])* pub $option:ident: $type:ty = $default:expr,)* }
     ) => {
         $cell_config {
             bias: $layer.bias,
             $($option: $layer.$option.clone(),)*
-            ..$cell_config::new($d_input, $layer.d_hidden)
+            ..$cell_config::new($layer.d_input, $layer.d_hidden)
         }
     };
 }

@@ -75,6 +75,12 @@ impl From<GruCell> for Gru {
     }
 }
 
+impl From<Recurrent<GruCell>> for Gru {
+    fn from(layer: Recurrent<GruCell>) -> Self {
+        Self(layer)
+    }
+}
+
 impl From<Gru> for GruCell {
     fn from(layer: Gru) -> Self {
         layer.0.cell

@@ -10,15 +10,15 @@ mod gru;
 mod recurrent;
 mod stack;
 
-pub use bidirectional::Bidirectional;
+pub use bidirectional::{Bidirectional, BidirectionalConfig};
 pub use config::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, GruConfig, GruStack,
     GruStackConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn, RnnConfig, RnnStack,
     RnnStackConfig,
 };
 pub use gru::Gru;
-pub use recurrent::Recurrent;
-pub use stack::RecurrentStack;
+pub use recurrent::{Recurrent, RecurrentConfig};
+pub use stack::{RecurrentStack, RecurrentStackConfig};
 
 use crate::cell::Cell;
 use crate::mask::Steps;

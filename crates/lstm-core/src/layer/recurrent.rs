@@ -1,7 +1,8 @@
 //! The layer that runs any cell over whole sequences.
 
 use super::{RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout};
-use crate::cell::{Cell, check_state};
+use crate::cell::{Cell, CellConfig, check_state};
+use crate::config::config;
 use crate::mask::Steps;
 use crate::module;
 use crate::ops;
@@ -12,6 +13,63 @@ use crate::state::RecurrentState;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
+
+config! {
+    /// Configuration of a [`Recurrent`] layer of any cell, which can be a field of a model's config:
+    ///
+    /// ```
+    /// use burn::config::Config;
+    /// use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{GruCellConfig, RecurrentConfig};
+    ///
+    /// #[derive(Config, Debug)]
+    /// struct ModelConfig {
+    ///     encoder: RecurrentConfig<GruCellConfig>,
+    ///     classes: usize,
+    /// }
+    ///
+    /// let encoder = RecurrentConfig::new(GruCellConfig::new(3, 5)).with_learned_state(true);
+    /// let config = ModelConfig::new(encoder, 10);
+    /// let encoder = config.encoder.init(&Device::flex());
+    /// let (output, _) = encoder.forward(Tensor::ones([2, 7, 3], &Device::flex()), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// ```
+    pub struct RecurrentConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        ..
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether the sequence is read from its last step to its first.
+        pub reverse: bool = false,
+        /// If given, gradients flow back through at most this many steps; see [`Recurrent::truncation`].
+        pub truncation: Option<usize> = None,
+        /// Whether the initial state is learned.
+        pub learned_state: bool = false,
+        /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
+}
+
+impl<C: CellConfig> RecurrentConfig<C> {
+    /// Makes the layer, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init`; if `truncation` is 0.
+    pub fn init(&self, device: &Device) -> Recurrent<C::Cell> {
+        let layer = Recurrent::new(self.cell.init(device))
+            .with_batch_first(self.batch_first)
+            .with_reverse(self.reverse);
+        let Self {
+            truncation,
+            learned_state,
+            recompute,
+            ..
+        } = *self;
+        layer.with_options(truncation, learned_state, recompute, device)
+    }
+}
 
 /// A layer that runs any [`Cell`] over sequences, also one of your own: `RNN(cell)` in Keras. [`Lstm`](crate::Lstm) and
 /// [`Rnn`](crate::Rnn) are type aliases of it.
@@ -131,6 +189,23 @@ impl<C: Cell> Recurrent<C> {
             initial_state: Some(tensors.into_iter().map(learned).collect()),
             ..self
         }
+    }
+
+    /// With the options of all configs.
+    pub(super) fn with_options(
+        mut self,
+        truncation: Option<usize>,
+        learned_state: bool,
+        recompute: Option<Recompute>,
+        device: &Device,
+    ) -> Self {
+        if let Some(steps) = truncation {
+            self = self.with_truncation(steps);
+        }
+        if learned_state {
+            self = self.with_learned_state(device);
+        }
+        self.with_recompute(recompute)
     }
 
     /// The state of `batch` rows before their first step: zero, or the learned one.

@@ -3,12 +3,83 @@
 use super::{
     Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
 };
-use crate::cell::{Cell, check_state};
+use crate::cell::{Cell, CellConfig, check_state};
+use crate::config::config;
 use crate::mask::Steps;
+use crate::recompute::Recompute;
+use crate::shape;
 use crate::state::{RecurrentState, StackedState};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Tensor, s};
+
+config! {
+    /// Configuration of a [`RecurrentStack`] of any cell.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{RecurrentDropoutConfig, RecurrentStackConfig, LstmCellConfig};
+    ///
+    /// let cell = RecurrentDropoutConfig::new(LstmCellConfig::new(3, 5), 0.25);
+    /// let stack = RecurrentStackConfig::new(cell, 2)
+    ///     .with_bidirectional(true)
+    ///     .with_dropout(0.1)
+    ///     .init(&Device::flex());
+    /// assert_eq!(stack.num_layers(), 2);
+    /// ```
+    pub struct RecurrentStackConfig<C: CellConfig> {
+        /// The cell of the first layer; those above read the output of the layer below.
+        pub cell: C,
+        /// Layers, `L`.
+        pub num_layers: usize,
+        ..
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether each layer reads in both directions.
+        pub bidirectional: bool = false,
+        /// Probability of dropout between two layers, in training.
+        pub dropout: f64 = 0.0,
+        /// If given, gradients flow back through at most this many steps; see [`Recurrent::truncation`].
+        pub truncation: Option<usize> = None,
+        /// Whether the initial states are learned.
+        pub learned_state: bool = false,
+        /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
+}
+
+impl<C: CellConfig> RecurrentStackConfig<C> {
+    /// Makes the stack, with weights drawn on `device`, layer by layer.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init`; if `num_layers` or `truncation` is 0, or `dropout` is not from 0 to below 1.
+    pub fn init(&self, device: &Device) -> RecurrentStack<C::Cell> {
+        let operation = RecurrentStack::<C::Cell>::operation();
+        shape::at_least_one(&operation, "num_layers", self.num_layers);
+        let directions = 1 + usize::from(self.bidirectional);
+        let above = self.cell.clone();
+        let above = above.with_d_input(directions * self.cell.d_output());
+        let cell = |k| match k < directions {
+            true => self.cell.init(device),
+            false => above.init(device),
+        };
+        let cells = (0..self.num_layers * directions).map(cell).collect();
+        let mut stack = RecurrentStack::of(cells, self.bidirectional).with_dropout(self.dropout);
+        stack.batch_first = self.batch_first;
+        let Self {
+            truncation,
+            learned_state,
+            recompute,
+            ..
+        } = *self;
+        let layers = stack.layers.into_iter();
+        stack.layers = layers
+            .map(|layer| layer.with_options(truncation, learned_state, recompute, device))
+            .collect();
+        stack
+    }
+}
 
 /// Stacked [`Recurrent`] layers of any cell, each in one or both directions: PyTorch's `num_layers` and `bidirectional`.
 /// [`LstmStack`](crate::LstmStack), [`GruStack`](crate::GruStack) and [`RnnStack`](crate::RnnStack) are type aliases of it.
@@ -82,7 +153,7 @@ impl<C: Cell> RecurrentStack<C> {
         Self::of(cells, true)
     }
 
-    pub(super) fn of(cells: Vec<C>, bidirectional: bool) -> Self {
+    fn of(cells: Vec<C>, bidirectional: bool) -> Self {
         let (operation, directions) = (Self::operation(), 1 + usize::from(bidirectional));
         assert!(
             !cells.is_empty() && cells.len().is_multiple_of(directions),
@@ -146,7 +217,7 @@ impl<C: Cell> RecurrentStack<C> {
     }
 
     /// The stack's name in messages.
-    pub(super) fn operation() -> String {
+    fn operation() -> String {
         format!("{} stack", C::NAME)
     }
 }
