@@ -8,7 +8,7 @@ puts its table into docs/benchmarks.md and three rows of it into README.md; `--f
 without measuring. `--steps` adds single steps whose state is carried from call to call.
 
 On the GPU (`--device wgpu`) the peer is PyTorch with cuDNN on the same machine's NVIDIA GPU, with TF32 and
-without; burn::nn and lstm-core run through wgpu. The pages are left alone then.
+without; burn::nn and lstm-core run through wgpu. README.md is left alone then.
 
 The peers, which bench_peers.py runs, are optional: `pip install torch jax flax onnxruntime onnx numpy matplotlib`.
 Those that are missing are skipped, and named. ONNX Runtime does inference alone. Python 3.9 or newer.
@@ -497,7 +497,7 @@ def memory_text(found):
         "## Memory",
         f"Peak memory of a process that runs forward and forward + backward {WARM_UP + 1} times each at "
         f"B={MEMORY_BATCH}, I={MEMORY_INPUT}, H={MEMORY_HIDDEN}, at two T, and by how much it grows per B·T·H. That is "
-        "more than what is kept for the backward pass: the output, its gradient, the loss's own tensors and what "
+        "more than what is saved for backward: the output, its gradient, the loss's own tensors and what "
         "the allocator holds are in it too.",
         markdown(["implementation", f"MiB at T={short}", f"MiB at T={long}", "bytes per B·T·H"], cells),
     ]
@@ -656,14 +656,14 @@ def arguments():
         nargs="+",
         type=shape_argument,
         metavar="B,T,I,H",
-        help="compare at these sizes instead: batch, time steps, input features, hidden units; the pages are left "
+        help="compare at these sizes instead: batch, time steps, input features, hidden units; README.md is left "
         f"alone then [default: {' '.join(DEFAULT_SHAPES)}, and as a second group, not tuned for, {' '.join(OTHER_SHAPES)}; "
         f"with --device wgpu {' '.join(GPU_SHAPES)}]",
     )
     parser.add_argument(
         "--device", choices=list(PEERS), default="flex", help="the CPU (flex), or a GPU through wgpu, beside PyTorch with cuDNN [default: flex]"
     )
-    parser.add_argument("--cell", choices=CELLS, default="lstm", help="the cell; the pages have the LSTM's [default: lstm]")
+    parser.add_argument("--cell", choices=CELLS, default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
     parser.add_argument("--dtype", choices=DTYPES, default="f32", help="the type of weights, inputs and outputs [default: f32]")
     parser.add_argument("--rounds", type=positive, default=3, help="how often each implementation has its turn [default: 3]")
     parser.add_argument("--runs", type=positive, default=15, help=f"runs that count in a turn, after {WARM_UP} that warm up [default: 15]")
@@ -677,7 +677,7 @@ def arguments():
         metavar="DIR",
         help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn, bench-cpu-bf16-… for "
         "--dtype bf16, bench-wgpu-… for --device wgpu); a record of the "
-        "same day is replaced; the pages are left alone where it is not assets/ [default: assets/]",
+        "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
     )
     parser.add_argument("--no-pages", action="store_true", help="leave README.md and docs/benchmarks.md alone")
     parser.add_argument(
@@ -691,14 +691,14 @@ def arguments():
 
 def main():
     args = arguments()
-    if args.source:
-        return put_into_pages(pages(json.loads(args.source.read_text()), args.source.stem))
     defaults = {
         "flex": {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES},
         "wgpu": {DEFAULT_GROUP: GPU_SHAPES},
     }
     groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults[args.device]
     in_assets = args.out.resolve() == ROOT / "assets"
+    if args.source:
+        return put_into_pages(pages(json.loads(args.source.read_text()), args.source.stem))
     of_pages = not (args.no_pages or args.shapes) and (args.device, args.cell, args.dtype) == ("flex", "lstm", "f32") and in_assets
     # What can be wrong is found out before the clock runs for minutes.
     if of_pages:

@@ -31,7 +31,7 @@ PHRASES = {
     r"looks? at the held-out": "evaluates on the held-out",
     r"looked (at|solved) every": "evaluated every",
     r"as they lie|where they lie|lie so": "contiguous, borrowed, in place",
-    r"of_(hidden|output|states|sum|memory)": "grad_…",
+    r"of_(hidden|output|states)": "grad_…",
     r"rows that have ended|beyond a row's end": "padding, padded steps",
     r"what (goes|went) into": "the gate pre-activations",
     r"bounds? of the (global )?gradient('s)? norm": "gradient clipping by global norm",
@@ -251,7 +251,7 @@ def wrong_commands(path, workspace):
 def coined(text):
     """Phrases that have a plainer word, each with its line and what to write."""
     # A phrase may run over the end of a comment's line.
-    flat = re.sub(r"\n\s*(///|//!|//|#)? ?", lambda gap: "\n" + " " * (len(gap.group()) - 1), text)
+    flat = re.sub(r"\n[ \t]*(///|//!|//|#)? ?", lambda gap: "\n" + " " * (len(gap.group()) - 1), text)
     for phrase, instead in PHRASES.items():
         spaced = phrase.replace(" ", r"\s+")
         for found in re.finditer(rf"\b(?:{spaced})\b", flat, re.I):
