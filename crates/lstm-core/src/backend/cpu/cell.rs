@@ -101,7 +101,7 @@ pub(crate) trait Cell<N: Number>: Send + Sync {
     /// As [`Cell::step`].
     unsafe fn between(&self, simd: Simd, step: Step<N>);
 
-    /// Its gradient on the way back; see [`StepBack::second`].
+    /// Its gradient in the backward pass; see [`StepBack::second`].
     ///
     /// # Safety
     ///

@@ -297,8 +297,8 @@ impl Call {
         tasks
     }
 
-    /// Does something, by who may use [`work`](Self::work). A panic is kept for who calls; after one nothing more is
-    /// done.
+    /// Runs something, on a thread that may use [`work`](Self::work). A panic is stored for the caller, and nothing runs
+    /// after it.
     fn guarded(&self, work: impl FnOnce(&dyn Work)) {
         if self.broken.load(Ordering::Relaxed) {
             return;
