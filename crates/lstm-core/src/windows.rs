@@ -3,9 +3,9 @@
 use crate::state::RecurrentState;
 use burn::tensor::{Tensor, s};
 
-/// A long stream, `[B, T, I]`, in windows of so many steps, with the state that is carried from each to the next.
+/// Windows of a long stream, `[B, T, I]`, with the state carried from each to the next, detached.
 ///
-/// Gradients flow within a window, since the state is detached between two; the weights can be updated after each.
+/// Gradients flow within a window only, and the weights can be updated after each.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -28,7 +28,7 @@ use burn::tensor::{Tensor, s};
 /// ```
 ///
 /// (A layer's [`truncation`](crate::Recurrent::with_truncation) cuts the gradients of one call in the same places, but
-/// there the graph of the whole sequence is alive until its end.)
+/// the graph of the whole sequence stays alive until the backward pass.)
 #[derive(Clone, Debug)]
 pub struct Windows<S> {
     stream: Tensor<3>,
@@ -53,7 +53,7 @@ impl<S> Windows<S> {
         }
     }
 
-    /// Takes the state after a window, for the next one; without it, that begins anew.
+    /// Passes the state after a window to the next one, which otherwise begins with the initial state.
     pub fn carry<const D: usize>(&mut self, state: S)
     where
         S: RecurrentState<D>,
@@ -61,7 +61,7 @@ impl<S> Windows<S> {
         self.state = Some(state.detach());
     }
 
-    /// The state that was carried last: after the stream, if all windows are read.
+    /// The state that was carried last: the one after the stream, once all windows are read.
     pub fn into_state(self) -> Option<S> {
         self.state
     }

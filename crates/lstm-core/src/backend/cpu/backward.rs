@@ -242,7 +242,7 @@ fn steps_of_chunk(rows: usize, time: usize) -> usize {
 /// Some rows, and steps that follow each other.
 struct Chunk {
     rows: Range<usize>,
-    /// The steps, by the order in which they are read. On the way back the last comes first.
+    /// The steps, in reading order. The backward pass begins with the last.
     steps: Range<usize>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Forward<E: Element> {
     pub hidden: Vec<E::Number>,
     /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<E::Number>,
-    /// What the way back needs, if it is to be kept; see [`Kept`].
+    /// What is saved for backward, if anything; see [`Kept`].
     pub kept: Buffer<E::Number>,
 }
 
@@ -63,7 +63,7 @@ struct SecondProduct<'a, N> {
 }
 
 impl<E: Element> Recurrence<'_, E> {
-    /// All steps, one after the other; `keep` what the way back needs.
+    /// All steps in order; with `keep`, numbers are saved for backward.
     pub fn forward(&self, keep: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();

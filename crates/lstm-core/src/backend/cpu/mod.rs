@@ -1,11 +1,11 @@
-//! CPU kernels: a whole sequence at once, forwards and back.
+//! CPU kernels: the forward and backward pass of a whole sequence at once.
 //!
-//! A step computes the gates' sums `z V`, with `z = [1, x, h]` and the weights below each other,
-//! `V = [b; W; R]`, panel by panel, and hands each panel to the cell's nonlinearities while it is in
-//! the innermost cache. So nothing but the states, and what the way back needs, is ever written to
-//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are
-//! multiplied, [`team`] how threads share the work, [`element`] how other types than float32 are read and written,
-//! [`forward`] and [`backward`] walk over the sequence.
+//! A step computes the gate pre-activations ("sums") `z V`, with `z = [1, x, h]` and the weights stacked,
+//! `V = [b; W; R]`, panel by panel, and applies the cell's nonlinearities to each panel while it is in
+//! the innermost cache. So only the states, and what is saved for backward, are written to
+//! memory. [`weights`] has the layout of packed weights, [`in_place`] the case without packing, [`product`] the matrix
+//! product, [`team`] the division among threads, [`element`] types other than float32, and
+//! [`forward`] and [`backward`] the loops over the sequence.
 
 mod backward;
 mod cell;

@@ -197,7 +197,7 @@ pub trait Vector:
     fn call<F: Function>(function: F, x: Self) -> (Self, Self);
 }
 
-/// A function that is too long to stand wherever it is used. Its body is to be inlined, as a [`Kernel`]'s.
+/// A function that is too long to be inlined wherever it is used. Its body must be inlined into it, as a [`Kernel`]'s.
 pub trait Function {
     /// Two values of it.
     fn of<V: Vector>(self, x: V) -> (V, V);
