@@ -144,6 +144,11 @@ mod readme {}
 #[doc = include_str!("../../../docs/weights.md")]
 mod weights {}
 
+/// The recipes, likewise.
+#[cfg(all(doctest, feature = "store", feature = "safetensors", feature = "optim"))]
+#[doc = include_str!("../../../docs/recipes.md")]
+mod recipes {}
+
 #[cfg(doctest)]
 mod misuse;
 

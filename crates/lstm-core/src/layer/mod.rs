@@ -24,7 +24,7 @@ use crate::cell::Cell;
 use crate::mask::Steps;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Content, DisplaySettings, Module};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
 /// What all layers over sequences have in common, for code that is generic over them.
@@ -50,7 +50,7 @@ use burn::tensor::{Device, Tensor};
 /// ```
 ///
 /// `D` is the number of dimensions of the state's tensors: 2, or 3 in layers of several cells.
-pub trait RecurrentLayer<const D: usize = 2>: Module {
+pub trait RecurrentLayer<const D: usize = 2>: Module + ModuleDisplay {
     /// The state carried from step to step.
     type State: RecurrentState<D>;
 
