@@ -7,6 +7,8 @@ mod cells;
 mod dropout;
 mod gradients;
 mod masks;
+#[path = "../random/mod.rs"]
+mod random;
 mod sequences;
 mod state;
 mod weights;
