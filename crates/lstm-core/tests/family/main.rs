@@ -8,6 +8,8 @@ mod configs;
 mod dropout;
 mod gradients;
 mod masks;
+#[path = "../random/mod.rs"]
+mod random;
 mod sequences;
 mod state;
 mod weights;

@@ -4,6 +4,7 @@ mod array;
 mod graph;
 mod nodes;
 pub(in crate::convert) mod proto;
+mod size;
 mod tensors;
 
 use super::{Kind, WeightError, Weights, check_kind, format_error, io_error};
@@ -14,6 +15,11 @@ use prost::bytes::Bytes;
 use proto::Model;
 use std::path::Path;
 use tensors::Tensors;
+
+/// Bytes that a model's messages and names may take in memory, whatever the file's size, and those for each byte of the
+/// file. A usual node takes four for each, one without names twenty.
+const MOST: usize = 64 << 20;
+const MOST_FOR_A_BYTE: usize = 8;
 
 impl Weights {
     /// Reads an ONNX model: its initialisers and constants, under their names, and its nodes `LSTM`, `GRU` and `RNN`
@@ -34,10 +40,16 @@ impl Weights {
         let path = path.as_ref();
         check_kind(path, FORMAT, |kind| kind == Kind::Onnx)?;
         let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
-        let len = bytes.len();
+        let (len, bytes) = (bytes.len(), Bytes::from(bytes));
+        let garbled = |error| format_error(path, FORMAT, error);
+        let size = size::in_memory(bytes.clone()).map_err(garbled)?;
+        if size > MOST + MOST_FOR_A_BYTE * len {
+            let message =
+                format!("its messages are so small and so many that they take {size} bytes");
+            return Err(format_error(path, FORMAT, message));
+        }
         // (Raw values stay where they have been read.)
-        let model =
-            Model::decode(Bytes::from(bytes)).map_err(|error| format_error(path, FORMAT, error))?;
+        let model = Model::decode(bytes).map_err(garbled)?;
         let Some(graph) = model.graph.as_deref() else {
             return Err(format_error(path, FORMAT, "it has no graph"));
         };
