@@ -4,11 +4,11 @@ use crate::state::RecurrentState;
 use burn::tensor::kind::Basic;
 use burn::tensor::{Float, Tensor};
 
-/// A long stream, `[B, T, I]`, in windows of so many steps, with the state that is carried from each to the next.
+/// Windows of a long stream, `[B, T, I]`, with the state carried from each to the next, detached.
 ///
-/// Symbols, a tensor of integers `[B, T]`, are a stream as well: any kind of tensor is, whose second dimension is time.
+/// A tensor of integers `[B, T]`, such as symbols, works as well: any kind of tensor whose second dimension is time.
 ///
-/// Gradients flow within a window, since the state is detached between two; the weights can be updated after each.
+/// Gradients flow within a window only, and the weights can be updated after each.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -31,7 +31,7 @@ use burn::tensor::{Float, Tensor};
 /// ```
 ///
 /// (A layer's [`truncation`](crate::Recurrent::with_truncation) cuts the gradients of one call in the same places, but
-/// there the graph of the whole sequence is alive until its end.)
+/// the graph of the whole sequence stays alive until the backward pass.)
 #[derive(Clone, Debug)]
 pub struct Windows<S, const D: usize = 3, K: Basic = Float> {
     stream: Tensor<D, K>,
@@ -57,7 +57,7 @@ impl<S, const D: usize, K: Basic> Windows<S, D, K> {
         }
     }
 
-    /// Takes the state after a window, for the next one; without it, that begins anew.
+    /// Passes the state after a window to the next one, which otherwise begins with the initial state.
     pub fn carry<const N: usize>(&mut self, state: S)
     where
         S: RecurrentState<N>,
@@ -65,7 +65,7 @@ impl<S, const D: usize, K: Basic> Windows<S, D, K> {
         self.state = Some(state.detach());
     }
 
-    /// The state that was carried last: after the stream, if all windows are read.
+    /// The state that was carried last: the one after the stream, once all windows are read.
     pub fn into_state(self) -> Option<S> {
         self.state
     }
