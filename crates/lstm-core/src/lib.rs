@@ -79,7 +79,9 @@
 //! On the CPU, kernels for float64 take two to three times as long as those for float32. Kernels for float16 and
 //! bfloat16 compute in float32 at the speed of float32, and round each result once: pre-activations, the states between
 //! steps and what is saved for backward are float32. Their results differ from those of float64 by at
-//! most one unit in the last place of the largest number of their tensor (`tests/dtypes.rs`). Flex computes a loss in
+//! most one unit in the last place of the largest number of their tensor (`tests/dtypes.rs`). On processors with AVX-512
+//! BF16, bfloat16 is 1.4 to 1.9 times as fast as float32: there, what is multiplied by weights is rounded to bfloat16,
+//! and sums are float32. Flex computes a loss in
 //! float16 element by element, which may take longer than the layer: `output.cast(DType::F32)` before the loss avoids it.
 //!
 //! | cell | on these kernels |

@@ -296,8 +296,8 @@ where
             let zero = cell.zero_state(b, &device);
             // Above zero, since an sLSTM divides by a part of it.
             let state = zero.map(|zero| (draw.tensor(zero.dims(), 1.0).abs() + 0.2).cast(dtype));
-            let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
-            let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+            let grad_output = draw.tensor([b, t, cell.d_output()], 1.0);
+            let grad_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
             let results = |fused: bool| {
                 let dtype = if fused { dtype } else { exact };
                 let x = x.clone().cast(dtype).detach().require_grad();
@@ -315,15 +315,15 @@ where
                 // The loss itself without rounding.
                 let part =
                     |result: Tensor<3>, upstream: Tensor<3>| (result.cast(exact) * upstream).sum();
-                let mut loss = part(y, of_output.clone());
-                for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
+                let mut loss = part(y, grad_output.clone());
+                for (tensor, upstream) in last.tensors().into_iter().zip(grad_state.tensors()) {
                     results.push(tensor.clone().into_data());
                     loss = loss + part(tensor.unsqueeze(), upstream.unsqueeze());
                 }
                 let gradients = loss.backward();
                 results.push(x.grad(&gradients).unwrap().into_data());
-                let of_state = state.tensors().into_iter();
-                results.extend(of_state.map(|s| s.grad(&gradients).unwrap().into_data()));
+                let states = state.tensors().into_iter();
+                results.extend(states.map(|s| s.grad(&gradients).unwrap().into_data()));
                 let mut visitor = OfParameters(&gradients, results);
                 match fused {
                     true => layer.visit(&mut visitor),
