@@ -1,11 +1,11 @@
 //! The layers on their kernels against the reference loop: outputs, states and every gradient, with random
-//! upstream gradients.
+//! upstream gradients. (On wgpu: the target `fused_wgpu`, see wgpu.rs.)
 
 mod case;
 mod cells;
-mod cells_on_wgpu;
 mod cpu;
-mod cube;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../random/mod.rs"]
+mod random;
 mod streams;
