@@ -24,11 +24,6 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A note that a test was not run, which `--nocapture` shows.
-fn skip(test: &str, why: &str) {
-    println!("skipped: {test}: {why}");
-}
-
 #[test]
 fn unknown_and_contradictory_options_are_named() {
     for (arguments, expected) in [
@@ -238,64 +233,6 @@ fn folders_without_rights_are_named() {
         "{error}"
     );
     mode(&run, 0o755);
-}
-
-/// A file system of a few pages, in a name space of its own, that is full in the middle of a run, and has
-/// room again afterwards.
-#[test]
-#[cfg(target_os = "linux")]
-fn a_full_disk_keeps_the_last_checkpoint() {
-    use std::process::Command;
-
-    let name = "a_full_disk_keeps_the_last_checkpoint";
-    let folder = tempfile::tempdir().unwrap();
-    let script = r#"
-        mkdir disk && mount -t tmpfs -o size=40k tmpfs disk || exit 77
-        "$@" --out disk/run > printed 2> said
-        echo $? > code
-        ls disk/run/checkpoints > kept
-        cp disk/run/metrics.jsonl metrics
-        mount -o remount,size=10m disk || exit 77
-        "$1" --resume disk/run > resumed 2>&1 || exit 1
-        cp -r disk/run run
-    "#;
-    let shell = Command::new("unshare")
-        .args([
-            "-rm",
-            "sh",
-            "-c",
-            script,
-            "sh",
-            env!("CARGO_BIN_EXE_training"),
-        ])
-        .args(SMALL)
-        .current_dir(folder.path())
-        .output();
-    let shell = match shell {
-        Ok(shell) if shell.status.code() != Some(77) => shell,
-        Ok(shell) => return skip(name, text(&shell.stderr)),
-        Err(error) => return skip(name, &error.to_string()),
-    };
-    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    assert!(shell.status.success(), "{}", read("resumed"));
-    let said = read("said");
-    assert_eq!(read("code"), "1\n", "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-    let error = said.split_once("error: ").expect(&said).1;
-    for word in [
-        "cannot write ",
-        "No space left on device",
-        "The last good checkpoint is disk/run/checkpoints/",
-        "go on with: training --resume disk/run",
-    ] {
-        assert!(error.contains(word), "no {word} in {error}");
-    }
-    assert_eq!(error.trim_end().lines().count(), 1, "{error}");
-    assert!(!read("kept").is_empty());
-
-    let whole = folder.path().join("whole");
-    small_run_into(&whole, &[]);
-    assert_same_results(&folder.path().join("run"), &whole);
 }
 
 #[test]

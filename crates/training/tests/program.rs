@@ -637,37 +637,57 @@ fn bench_times_single_steps() {
     );
 }
 
+/// Each command has a help, and each field of a run's settings an option there, with a line that says what it is.
 #[test]
 fn help_names_every_option() {
-    for command in [
-        &["--help"][..],
-        &["train", "--help"],
-        &["eval", "--help"],
-        &["devices", "--help"],
-    ] {
-        assert_success(&output(command));
+    let help = |command: &[&str]| {
+        let help = output(&[command, &["--help"]].concat());
+        assert_success(&help);
+        text(&help.stdout).to_string()
+    };
+    let all = help(&[]);
+    let (_, listed) = all.split_once("Commands:\n").expect(&all);
+    let listed = listed.lines().take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<_> = names.filter(|name| !["", "help"].contains(name)).collect();
+    assert!(commands.len() >= 9, "{commands:?}");
+    for command in &commands {
+        let help = help(&[*command]);
+        // An option stands alone on its line, and what it is on the next.
+        let mut lines = help.lines().map(str::trim).peekable();
+        while let Some(line) = lines.next() {
+            if line.starts_with("--") && !line.contains("  ") {
+                let next = lines.peek().expect(line);
+                assert!(
+                    !next.is_empty() && !next.starts_with('-'),
+                    "{command} {line}"
+                );
+            }
+        }
     }
-    let help = output(&["compare", "--help"]);
-    for option in [
-        "--task",
-        "--cell",
-        "--gap",
-        "--hidden",
-        "--match-parameters",
-        "--updates",
-        "--batch",
-        "--lr",
-        "--clip",
-        "--optimizer",
-        "--init",
-        "--forget-bias",
-        "--seed",
-        "--device",
-        "--out",
-        "--config",
-        "--json",
-    ] {
-        assert!(text(&help.stdout).contains(option), "no {option}");
+
+    let (folder, trained) = small_run(&["train", "--device", "flex", "--gap", "3"]);
+    assert_success(&trained);
+    let config = fs::read(folder.path().join("run/config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    let fields = config.as_object().unwrap().keys().map(String::as_str);
+    let fields = fields.filter(|field| *field != "version");
+    let more = [
+        "config",
+        "out",
+        "resume",
+        "detect-anomaly",
+        "json",
+        "dashboard",
+    ];
+    let options: Vec<_> = fields.chain(more).collect();
+    assert!(options.len() >= 20, "{options:?}");
+    for (command, help) in [("compare", help(&["compare"])), ("train", help(&["train"]))] {
+        let named: Vec<_> = help.split_whitespace().collect();
+        for option in &options {
+            let option = format!("--{option}");
+            assert!(named.contains(&&*option), "{command}: no {option}");
+        }
     }
 }
 

@@ -148,7 +148,8 @@ fn a_sweep_cut_off_anywhere_goes_on_and_ends_the_same() {
     let expected = results(&whole.path().join("s"));
 
     // Killed after one more run each time, in the middle of the next; at last interrupted by Ctrl-C.
-    for (signal, runs) in [("-KILL", 1), ("-KILL", 2), ("-KILL", 3), ("-INT", 2)] {
+    let cuts = [("-KILL", 1), ("-KILL", 2), ("-KILL", 3), ("-INT", 2)];
+    let cut_off = |(signal, runs): (&str, usize)| {
         let mut sweep = training(long, folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -156,22 +157,23 @@ fn a_sweep_cut_off_anywhere_goes_on_and_ends_the_same() {
             .unwrap();
         let mut lines = BufReader::new(sweep.stderr.take().unwrap()).lines();
         let done = |line: &String| line.starts_with('[');
-        let seen = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .filter(done)
-            .take(runs)
-            .count();
-        assert_eq!(seen, runs, "the sweep ended before it was cut off");
+        let seen = lines.by_ref().map_while(Result::ok).filter(done);
+        _ = seen.take(runs).count();
         let pid = sweep.id().to_string();
         let kill = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(kill.success());
         lines.for_each(drop);
         let status = sweep.wait().unwrap();
-        if signal == "-INT" {
-            assert_eq!(status.code(), Some(130));
-        }
-    }
+        let code = (signal == "-INT").then_some(130);
+        assert!(status.success() || status.code() == code, "{status}");
+        !status.success()
+    };
+    // A sweep that has ended before a signal comes, on a machine that is busy just then, begins anew.
+    let all_cut = |_| {
+        _ = fs::remove_dir_all(folder.path().join("s"));
+        cuts.into_iter().all(cut_off)
+    };
+    assert!((0..5).any(all_cut), "the signals came too late five times");
     let last = success(long, folder.path());
     assert!(text(&last.stderr).contains("of 32 runs were done before"));
     assert_eq!(results(&folder.path().join("s")), expected);
