@@ -73,7 +73,7 @@
 //! | --- | --- |
 //! | Flex | float64, float32, float16, bfloat16 |
 //! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
-//! | wgpu | float32, and float16 where a GPU has it |
+//! | wgpu, Vulkan, Metal, CUDA, ROCm | float32, and float16 where a GPU has it |
 //!
 //! On the CPU, kernels for float64 compute in float64, exponentials and all, and take two to three times as long as
 //! in float32. Those for float16 and bfloat16 compute in float32, which takes no longer, and round each result once: sums,
@@ -91,10 +91,6 @@
 //! | [`Zoneout`] | of any of these, in training too |
 //! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
 //!
-//! On wgpu, in float32, and in float16 where a GPU has it, there are kernels for these cells but for the [`SLstmCell`],
-//! `clip_sums`, [`Zoneout`] and [`RecurrentDropout`], with tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded
-//! ReLU, ELU, softsign and the identity as activations.
-//!
 //! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other types and backends,
 //! one's own cells, and
 //!
@@ -107,8 +103,10 @@
 //!
 //! `runs_on_kernels` of a layer tells which way it goes on a device.
 //!
-//! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
-//! matrix product and a launch. In float16 sums and states are float32 within a launch.
+//! On a GPU one launch computes many time steps, for up to 256 hidden units; with more of them each step is a
+//! matrix product and a launch (two of each for a [`GruCell`] with the reset gate first). In float16 sums and states are
+//! float32 within a launch. The kernels are tested through wgpu on a software adapter; those for CUDA and ROCm are checked
+//! by the compiler and were never run.
 //!
 //! [Masks](Mask) of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
 //! ended would cost is saved in part, on the CPU, where the longest rows come first; rows of about the same
@@ -127,9 +125,10 @@
 //! # Features
 //!
 //! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
-//! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
-//! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
-//! its name here gets the reference loop.
+//! features `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `cuda` and `rocm` bring the kernels of these backends and switch
+//! the backend of that name on in `burn`, those of GPUs together with Burn's fusion. None is on by default. A program that
+//! uses a backend without the feature of its name here gets the reference loop. (`cube` is what the features of GPUs
+//! have in common.)
 //!
 //! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
 //! weights have features of their own ([`convert`]).
