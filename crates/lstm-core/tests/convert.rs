@@ -1,9 +1,11 @@
 //! `From<burn::nn::…>`: same outputs, states and input gradients as the module the weights came from,
-//! with every option.
+//! with every option. The weights are Burn's draws, new ones in each run.
+
+mod random;
 
 use burn::nn::activation::ActivationConfig;
 use burn::nn::{LstmState, RnnState};
-use burn::tensor::{Device, Distribution, Tensor, Tolerance, s};
+use burn::tensor::{Device, Tensor, Tolerance, s};
 use lstm_core::{BiGru, BiLstm, BiRnn, Gru, GruCell, Lstm, LstmConfig, Recurrent, Rnn};
 
 const B: usize = 3;
@@ -16,7 +18,7 @@ fn device() -> Device {
 }
 
 fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device())
+    random::normal(shape, &device())
 }
 
 /// A gradient may be the small rest of large terms, and is then off by what these are rounded by: the

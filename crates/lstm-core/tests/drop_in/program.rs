@@ -4,9 +4,9 @@
 use super::layers::*;
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::activation::ActivationConfig;
+use burn::nn::activation::{ActivationConfig, HardSigmoidConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, LstmState, RnnState};
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Device, Distribution, Tensor, s};
 
 #[derive(Config, Debug)]
 pub struct TaggerConfig {
@@ -41,7 +41,124 @@ impl Tagger {
     }
 }
 
-/// Every option of every layer, and a training step; returns all shapes that came out.
+/// Layers of each kind: with the defaults, with each option by itself, and with all of them.
+#[derive(Module, Debug)]
+pub struct Layers {
+    lstms: Vec<Lstm>,
+    bilstms: Vec<BiLstm>,
+    rnns: Vec<Rnn>,
+    birnns: Vec<BiRnn>,
+    grus: Vec<Gru>,
+    bigrus: Vec<BiGru>,
+    /// Those whose reset gate works before the recurrent product.
+    reset_first: Vec<Gru>,
+    bireset_first: Vec<BiGru>,
+}
+
+/// A config with no option, with each, and with all.
+macro_rules! each {
+    ($config:ident: $($option:ident $value:expr),*) => {
+        [
+            $config::new(3, 5, true),
+            $config::new(3, 5, false),
+            $($config::new(3, 5, true).$option($value),)*
+            $config::new(3, 5, true)$(.$option($value))*,
+        ]
+    };
+}
+
+impl Layers {
+    pub fn init(device: &Device) -> Self {
+        let gates = || ActivationConfig::HardSigmoid(HardSigmoidConfig::new());
+        let lstms = each!(
+            LstmConfig: with_batch_first false, with_reverse true, with_clip Some(0.3), with_input_forget true,
+            with_gate_activation gates(), with_cell_activation ActivationConfig::Relu,
+            with_hidden_activation ActivationConfig::Sigmoid
+        );
+        let bilstms = each!(
+            BiLstmConfig: with_batch_first false, with_clip Some(0.3), with_input_forget true,
+            with_gate_activation gates(), with_cell_activation ActivationConfig::Relu,
+            with_hidden_activation ActivationConfig::Sigmoid
+        );
+        let rnns = each!(
+            RnnConfig: with_batch_first false, with_reverse true, with_clip Some(0.3),
+            with_hidden_activation ActivationConfig::Sigmoid
+        );
+        let birnns = each!(
+            BiRnnConfig: with_batch_first false, with_clip Some(0.3),
+            with_hidden_activation ActivationConfig::Sigmoid
+        );
+        let grus = || {
+            each!(
+                GruConfig: with_clip Some(0.3), with_gate_activation gates(),
+                with_hidden_activation ActivationConfig::Sigmoid
+            )
+        };
+        let bigrus = || {
+            each!(
+                BiGruConfig: with_batch_first false, with_clip Some(0.3), with_gate_activation gates(),
+                with_hidden_activation ActivationConfig::Sigmoid
+            )
+        };
+        let first = grus().map(|config| config.with_reset_after(false));
+        let bifirst = bigrus().map(|config| config.with_reset_after(false));
+        Self {
+            lstms: lstms.map(|config| config.init(device)).into(),
+            bilstms: bilstms.map(|config| config.init(device)).into(),
+            rnns: rnns.map(|config| config.init(device)).into(),
+            birnns: birnns.map(|config| config.init(device)).into(),
+            grus: grus().map(|config| config.init(device)).into(),
+            bigrus: bigrus().map(|config| config.init(device)).into(),
+            reset_first: first.map(|config| config.init(device)).into(),
+            bireset_first: bifirst.map(|config| config.init(device)).into(),
+        }
+    }
+
+    /// Outputs and last states of all layers, `input` being `[B, T, 3]` or `[T, B, 3]`, as each takes it, and the first
+    /// states cut from `hidden` and `cell`, `[2, _, 5]`.
+    pub fn run(&self, input: &Tensor<3>, hidden: &Tensor<3>, cell: &Tensor<3>) -> Vec<Tensor<3>> {
+        let rows = |states: &Tensor<3>, batch_first: bool| {
+            let batch = input.dims()[usize::from(!batch_first)];
+            states.clone().slice(s![.., 0..batch, ..])
+        };
+        let one = |states: &Tensor<3>, batch_first: bool| -> Tensor<2> {
+            rows(states, batch_first).slice(s![0..1, .., ..]).squeeze_dim(0)
+        };
+        let x = || input.clone();
+        let mut results = vec![];
+        for lstm in &self.lstms {
+            let [h, c] = [hidden, cell].map(|states| one(states, lstm.batch_first));
+            let (y, state) = lstm.forward(x(), Some(LstmState::new(c, h)));
+            results.extend([y, state.cell.unsqueeze(), state.hidden.unsqueeze()]);
+            results.push(lstm.forward(x(), None).0);
+        }
+        for lstm in &self.bilstms {
+            let [h, c] = [hidden, cell].map(|states| rows(states, lstm.batch_first));
+            let (y, state) = lstm.forward(x(), Some(LstmState::new(c, h)));
+            results.extend([y, state.cell, state.hidden]);
+        }
+        for rnn in &self.rnns {
+            let h = one(hidden, rnn.batch_first);
+            let (y, state) = rnn.forward(x(), Some(RnnState::new(h)));
+            results.extend([y, state.hidden.unsqueeze()]);
+        }
+        for rnn in &self.birnns {
+            let h = rows(hidden, rnn.batch_first);
+            let (y, state) = rnn.forward(x(), Some(RnnState::new(h)));
+            results.extend([y, state.hidden]);
+        }
+        for gru in self.grus.iter().chain(&self.reset_first) {
+            results.push(gru.forward(x(), Some(one(hidden, true))));
+        }
+        for gru in self.bigrus.iter().chain(&self.bireset_first) {
+            let (y, state) = gru.forward(x(), Some(rows(hidden, gru.batch_first)));
+            results.extend([y, state]);
+        }
+        results
+    }
+}
+
+/// A training step, a record, and layers on each other; returns all shapes that came out.
 pub fn main(device: &Device) -> Vec<Vec<usize>> {
     let device = device.clone().autodiff();
     let config = TaggerConfig::new(

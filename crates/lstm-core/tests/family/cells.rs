@@ -1,7 +1,8 @@
-//! One of each kind of cell, its weights random numbers in float64.
+//! One of each kind of cell, its weights random numbers in float64, the same in every run.
 
+use crate::random::uniform;
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use lstm_core::{
     Cell, Gate, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig, LstmWithoutGate,
     LstmpCellConfig, PeepholeLstmCellConfig, RecurrentDropout, RecurrentState, RnnCellConfig,
@@ -85,11 +86,7 @@ pub fn random_weights<M: Module>(module: M) -> M {
 
 /// Random numbers in float64, tracked on an autodiff device.
 pub fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    let numbers = Tensor::random(
-        shape,
-        Distribution::Uniform(-1.0, 1.0),
-        (device, DType::F64),
-    );
+    let numbers = uniform(shape, (device, DType::F64));
     match device.is_autodiff() {
         true => numbers.detach().require_grad(),
         false => numbers,

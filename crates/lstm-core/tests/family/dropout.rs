@@ -1,12 +1,14 @@
 //! What zoneout and recurrent dropout do in training, and that they do it in training only.
 
 use crate::cells::{H, I, assert_close, assert_states_close, numbers, random, random_weights};
-use burn::module::Param;
+use crate::random::normal;
+use burn::module::{Module, Param};
 use burn::nn::RnnState;
-use burn::tensor::{Device, Distribution, Tensor, s};
+use burn::nn::activation::ActivationConfig;
+use burn::tensor::{Device, Tensor, s};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmState, Recurrent, RecurrentDropout, RecurrentState,
-    RnnCellConfig, Zoneout,
+    RnnCellConfig, RnnStackConfig, Zoneout,
 };
 
 const ROWS: usize = 2_000;
@@ -56,7 +58,7 @@ fn zoneout_in_training_on_kernels() {
     let rnn = RnnCellConfig::new(I, H).init(&device);
     let layer = Recurrent::new(Zoneout::new(rnn.clone(), &[0.4]));
     assert!(layer.runs_on_kernels(&device));
-    let x = Tensor::<3>::random([ROWS, T, I], Distribution::Normal(0.0, 1.0), &device);
+    let x = normal::<3>([ROWS, T, I], &device);
     let (output, _) = layer.forward(x.clone(), None);
 
     let mut state = rnn.zero_state(ROWS, &device);
@@ -81,7 +83,7 @@ fn zoneout_in_training_on_kernels() {
     let kept = share(kept.into_iter());
     assert!((kept - 0.4).abs() < 0.01, "{kept}");
 
-    let upstream = Tensor::<3>::random([ROWS, T, H], Distribution::Normal(0.0, 0.02), &device);
+    let upstream = normal::<3>([ROWS, T, H], &device) * 0.02;
     let gradients = [output, want].map(|y| (y * upstream.clone()).sum().backward());
     let weight = |k: usize, weight: &Param<Tensor<2>>| weight.val().grad(&gradients[k]).unwrap();
     for of in [&rnn.input_weight, &rnn.recurrent_weight] {
@@ -146,6 +148,42 @@ fn recurrent_dropout_has_one_mask_for_a_sequence() {
     // Another one for the next sequence, which may go on from this one's state.
     let (_, next) = layer.forward(input, Some(last));
     assert_ne!(numbers(&next.mask), mask);
+}
+
+/// A second layer that shows what it reads: outputs of the first one, some of them dropped and the others scaled, other
+/// ones at each step; none without training.
+#[test]
+fn a_stack_drops_numbers_between_its_layers() {
+    const T: usize = 4;
+    let device = Device::flex().autodiff();
+    let config = RnnStackConfig::new(I, H, 2, true).with_dropout(0.25);
+    let mut stack = config.init(&device);
+    let shows = &mut stack.layers[1].cell;
+    let zero = |weight: Param<Tensor<2>>| weight.map(|weight| weight.zeros_like());
+    shows.recurrent_weight = zero(shows.recurrent_weight.clone());
+    shows.input_weight = Param::from_tensor(Tensor::eye(H, &device));
+    shows.bias = None;
+    shows.hidden_activation = ActivationConfig::Identity.init(&device).into();
+    let input = normal([ROWS, T, I], &device);
+    let (whole, _) = stack.layers[0].forward(input.clone(), None);
+    let whole = numbers(&whole);
+    let (output, _) = stack.forward(input.clone(), None);
+    let dropped: Vec<bool> = numbers(&output).iter().map(|y| *y == 0.0).collect();
+    for ((y, dropped), whole) in numbers(&output).iter().zip(&dropped).zip(&whole) {
+        assert!(*dropped || (y - whole / 0.75).abs() < 1e-6, "{y}, {whole}");
+    }
+    let share_dropped = share(dropped.iter().copied());
+    // Four standard deviations of 32,000 draws are 0.01.
+    assert!((share_dropped - 0.25).abs() < 0.01, "{share_dropped}");
+    // Of two steps that drop a quarter each, 2 · 1/4 · 3/4 of the units differ.
+    let steps: Vec<_> = dropped.chunks(H).collect();
+    let pairs = steps.chunks(T).flat_map(|row| row[0].iter().zip(row[1]));
+    let differ = share(pairs.map(|(a, b)| a != b));
+    assert!((differ - 0.375).abs() < 0.025, "{differ}");
+
+    let stack = stack.valid();
+    let (output, _) = stack.forward(input.inner(), None);
+    assert_eq!(numbers(&output), whole);
 }
 
 #[test]

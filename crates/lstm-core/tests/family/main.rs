@@ -4,9 +4,12 @@
 
 mod activations;
 mod cells;
+mod configs;
 mod dropout;
 mod gradients;
 mod masks;
+#[path = "../random/mod.rs"]
+mod random;
 mod sequences;
 mod state;
 mod weights;

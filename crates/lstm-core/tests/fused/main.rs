@@ -8,4 +8,6 @@ mod cpu;
 mod cube;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../devices/pairs.rs"]
+mod pairs;
 mod streams;

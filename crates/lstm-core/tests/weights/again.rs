@@ -14,17 +14,15 @@ const MODULES: &str = "numpy, safetensors.torch, torch, jax, keras, onnx, onnxru
 /// `LSTM_CORE_PYTHON` is a Python with the packages that generate.py names, `python3` if it isn't set;
 /// `LSTM_CORE_SEED` a seed, one by the clock if it isn't set.
 #[test]
-#[ignore = "takes a minute and needs PyTorch, Keras and ONNX Runtime"]
+#[ignore = "takes a minute; LSTM_CORE_PYTHON must name a Python with PyTorch, Keras and ONNX Runtime"]
 fn outputs_of_files_made_anew() {
     let python = std::env::var("LSTM_CORE_PYTHON").unwrap_or_else(|_| "python3".into());
     let has_all = Command::new(&python)
         .args(["-c", &format!("import {MODULES}")])
         .env("KERAS_BACKEND", "jax")
         .output();
-    if !has_all.is_ok_and(|run| run.status.success()) {
-        println!("skipped: {python} can't import all of {MODULES}");
-        return;
-    }
+    let has_all = has_all.is_ok_and(|run| run.status.success());
+    assert!(has_all, "{python} can't import all of {MODULES}");
     let seed = std::env::var("LSTM_CORE_SEED").unwrap_or_else(|_| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         // (NumPy's and Keras' seeds are below 2^32.)

@@ -1,6 +1,7 @@
 //! Weights of the rest of the family, and of stacks of ONNX nodes, that PyTorch, Keras and ONNX Runtime wrote
 //! and ran (see generate_family.py): GRUs in both forms, LSTMs with a projection and with peepholes.
 
+use super::random::normal;
 use super::{
     H, I, assert_near, assert_same_module, device, message, names, open, stored, to_lengths,
     written,
@@ -8,7 +9,7 @@ use super::{
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::HardSigmoidConfig;
 use burn::nn::activation::ActivationConfig;
-use burn::tensor::{Distribution, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use lstm_core::convert::{Keras, Onnx, OnnxNames, PyTorch, WeightError, Weights};
 use lstm_core::{
     BiGruConfig, Cell, Gate, GateWeights, GruCell, GruCellConfig, Lstm, LstmCellConfig, LstmConfig,
@@ -65,8 +66,7 @@ pub fn random<M: Module>(module: M) -> M {
     struct Random;
     impl ModuleMapper for Random {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            let normal = Distribution::Normal(0.0, 1.0);
-            param.map(|old| Tensor::random(old.dims(), normal, &old.device()))
+            param.map(|old| normal(old.dims(), &old.device()))
         }
     }
     module.map(&mut Random)

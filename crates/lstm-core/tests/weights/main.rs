@@ -7,6 +7,8 @@ mod family;
 mod mutated;
 mod native;
 mod own_files;
+#[path = "../random/mod.rs"]
+mod random;
 mod wild_keras;
 mod wild_onnx;
 mod wild_torch;

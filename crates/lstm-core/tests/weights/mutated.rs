@@ -49,9 +49,14 @@ unsafe impl GlobalAlloc for Watched {
 static ALLOCATOR: Watched = Watched;
 
 fn mutate(name: &str, read: impl Fn(&Path) -> Result<Weights, WeightError>) {
-    let whole = std::fs::read(file(name)).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("weights");
+    mutate_beside(directory.path(), name, read);
+}
+
+/// As [`mutate`], with the file in a folder where others are that it names.
+fn mutate_beside(folder: &Path, name: &str, read: impl Fn(&Path) -> Result<Weights, WeightError>) {
+    let whole = std::fs::read(file(name)).unwrap();
+    let path = folder.join("weights");
     let layers = Layers::default();
     edits::mutate(name, file!(), &whole, |bytes| {
         std::fs::write(&path, bytes).unwrap();
@@ -193,6 +198,50 @@ fn safetensors_of_onnx_family() {
     });
 }
 
+/// An index of two files, one in each format.
+#[test]
+fn index_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let shards = [
+        (
+            "torch_lstm.safetensors",
+            Weights::read_safetensors(file("torch_lstm.safetensors")),
+        ),
+        (
+            "torch_trained_lstm.pt",
+            Weights::read_pytorch(file("torch_trained_lstm.pt")),
+        ),
+    ];
+    let mut map = serde_json::Map::new();
+    for (name, weights) in shards {
+        std::fs::copy(file(name), folder.path().join(name)).unwrap();
+        let weights = weights.unwrap();
+        map.extend(
+            weights
+                .names()
+                .map(|tensor| (tensor.to_string(), name.into())),
+        );
+    }
+    let index = serde_json::json!({"metadata": {"total_size": 1}, "weight_map": map});
+    let path = folder.path().join("index.json");
+    std::fs::write(&path, index.to_string()).unwrap();
+    mutate_beside(folder.path(), path.to_str().unwrap(), |path| {
+        Weights::read(path)
+    });
+}
+
+#[test]
+fn index_of_keras() {
+    let folder = tempfile::tempdir().unwrap();
+    for k in 0..6 {
+        let name = format!("keras3_0000{k}.weights.h5");
+        std::fs::copy(file(&format!("wild/{name}")), folder.path().join(name)).unwrap();
+    }
+    mutate_beside(folder.path(), "wild/keras3.weights.json", |path| {
+        Weights::read(path)
+    });
+}
+
 #[test]
 fn state_dict_of_pytorch() {
     mutate("torch_trained_lstm.pt", |path| Weights::read_pytorch(path));
@@ -241,6 +290,56 @@ fn models_of_onnx() {
     }
 }
 
+/// Messages of two bytes each that would take gigabytes, wherever a model may have many of them.
+#[test]
+fn empty_messages_of_onnx() {
+    const COUNT: usize = 6 << 20;
+    fn field(tag: u8, content: &[u8]) -> Vec<u8> {
+        // (Five bytes for the length, and two for the tag: more than are needed.)
+        let byte = |k: usize| (content.len() >> (7 * k)) as u8 | if k < 4 { 0x80 } else { 0 };
+        let head = [tag << 3 | 2 | 0x80, tag >> 4];
+        let length = [0, 1, 2, 3, 4].map(byte);
+        [&head[..], &length, content].concat()
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.onnx");
+    for tags in [
+        &[7, 1][..],
+        &[7, 1, 5],
+        &[7, 1, 5, 11],
+        &[7, 1, 5, 6, 1],
+        &[7, 5],
+        &[7, 5, 13],
+        &[7, 11],
+        &[7, 12],
+        &[7, 13],
+        &[7, 13, 2, 1, 2, 1],
+        &[7, 15],
+        &[8],
+        &[14],
+        &[25],
+        &[25, 7],
+        &[25, 9],
+        &[25, 11],
+    ] {
+        let (last, around) = tags.split_last().unwrap();
+        let empty = match last {
+            ..16 => vec![last << 3 | 2, 0],
+            _ => vec![last << 3 | 2 | 0x80, last >> 4, 0],
+        };
+        let mut content = empty.repeat(COUNT);
+        for tag in around.iter().rev() {
+            content = field(*tag, &content);
+        }
+        // A version, and a producer's name.
+        std::fs::write(&path, [&[8, 8, 0x12, 0][..], &content].concat()).unwrap();
+        LARGEST.set(0);
+        let error = Weights::read(&path).unwrap_err().to_string();
+        assert!(error.contains("so small and so many"), "{tags:?}: {error}");
+        assert!(LARGEST.get() <= LARGEST_ALLOCATION, "{tags:?}");
+    }
+}
+
 #[test]
 fn checkpoint_with_objects() {
     mutate("wild/dataclass.pt", |path| Weights::read(path));
@@ -249,6 +348,11 @@ fn checkpoint_with_objects() {
 #[test]
 fn old_views_of_one_storage() {
     mutate("wild/shared_storage_legacy.pt", |path| Weights::read(path));
+}
+
+#[test]
+fn checkpoint_in_tar() {
+    mutate("wild/objects_legacy.pth.tar", |path| Weights::read(path));
 }
 
 #[test]
@@ -309,6 +413,11 @@ fn model_of_keras_1() {
 #[test]
 fn model_of_keras_2() {
     mutate("wild/keras2.h5", |path| Weights::read_keras(path));
+}
+
+#[test]
+fn model_of_keras_3_in_hdf5() {
+    mutate("wild/keras3.h5", |path| Weights::read_keras(path));
 }
 
 #[test]

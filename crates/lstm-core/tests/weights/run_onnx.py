@@ -1,6 +1,6 @@
 """Runs each model NAME.onnx of a folder on what is in NAME.0.safetensors and so on, and compares the outputs.
 
-Ends with 77 where onnxruntime is missing. Run: python run_onnx.py FOLDER
+Run: python run_onnx.py FOLDER
 """
 
 import json
@@ -8,13 +8,9 @@ import pathlib
 import struct
 import sys
 
-try:
-    import numpy as np
-    import onnx
-    import onnxruntime
-except ImportError as missing:
-    print(missing)
-    sys.exit(77)
+import numpy as np
+import onnx
+import onnxruntime
 
 TOLERANCE = 1e-6
 

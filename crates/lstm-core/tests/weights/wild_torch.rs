@@ -109,11 +109,9 @@ fn outputs_of_wild_files_are_pytorchs() {
 /// Models that were published, which are too large to be here: `LSTM_CORE_WILD` names a folder with a folder for each, in which
 /// `case.safetensors` has `x`, `y`, `h_T` and `c_T`.
 #[test]
+#[ignore = "LSTM_CORE_WILD must name a folder of published models"]
 fn outputs_of_published_models() {
-    let Some(folder) = std::env::var_os("LSTM_CORE_WILD") else {
-        println!("skipped published models: LSTM_CORE_WILD is not set");
-        return;
-    };
+    let folder = std::env::var_os("LSTM_CORE_WILD").expect("it names a folder");
     let mut compared = 0;
     let list = |path: PathBuf| {
         let entries = std::fs::read_dir(path).into_iter().flatten();

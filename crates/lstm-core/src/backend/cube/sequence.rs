@@ -150,7 +150,11 @@ pub fn forward<F: Float, N: Size>(
                 };
                 with_product::<N>(&sums, &product, fixed)
             };
-            let state = if comptime!(masked) { whole[u] } else { h[now + u] };
+            let state = if comptime!(masked) {
+                whole[u]
+            } else {
+                h[now + u]
+            };
             let before = States::<N> {
                 hidden: state,
                 memory: load::<N>(&others, u, spec.memory, units),
@@ -169,7 +173,11 @@ pub fn forward<F: Float, N: Size>(
     u = first_unit;
     while u < units {
         let place = Place::new(first, batch, time, 0usize, u);
-        let state = if comptime!(masked) { whole[u] } else { h[now + u] };
+        let state = if comptime!(masked) {
+            whole[u]
+        } else {
+            h[now + u]
+        };
         write_all::<f32, N>(last_hidden, &place, &seq![state], units);
         let states = load::<N>(&others, u, spec.memory, units);
         write_all::<f32, N>(last_memory, &place, &states, units);

@@ -4,6 +4,7 @@ mod array;
 mod graph;
 mod nodes;
 pub(in crate::convert) mod proto;
+mod size;
 mod tensors;
 
 use super::{Kind, WeightError, Weights, check_kind, format_error, io_error};
@@ -15,29 +16,40 @@ use proto::Model;
 use std::path::Path;
 use tensors::Tensors;
 
+/// Bytes that a model's messages and names may take in memory, whatever the file's size, and those for each byte of the
+/// file. A usual node takes four for each, one without names twenty.
+const MOST: usize = 64 << 20;
+const MOST_FOR_A_BYTE: usize = 8;
+
 impl Weights {
     /// Reads an ONNX model: its initialisers and constants, under their names, and its nodes `LSTM`, `GRU` and `RNN`
     /// ([`recurrent_layers`](Self::recurrent_layers)).
     ///
-    /// A node's weights may be in any graph of the model or function of it, in files beside it, and behind operators that
-    /// only rearrange constants, as PyTorch's exporter leaves them. Nodes on top of each other are a stack.
+    /// A node's weights may be in any graph or function of the model, in files beside it, and behind operators that
+    /// only rearrange constants, as PyTorch's exporter writes them. Stacked nodes are listed as one stack.
     ///
-    /// Only weights and options are read. What the model does before and after a node stays to be written: a node's
-    /// initial states and lengths are inputs of `forward` here, and its layout is `[T, B, I]` unless its attribute
-    /// `layout` is 1, where a loaded layer is `[B, T, I]`, `batch_first`.
+    /// Only weights and options are read, not the rest of the model. A node's initial states and lengths are arguments of
+    /// `forward` here. Its layout is `[T, B, I]` unless its attribute `layout` is 1; a loaded layer is `[B, T, I]`,
+    /// `batch_first`.
     ///
     /// # Errors
     ///
-    /// If the file can't be read or is no ONNX model.
+    /// If the file can't be read or isn't an ONNX model.
     pub fn read_onnx(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         const FORMAT: &str = "ONNX";
         let path = path.as_ref();
         check_kind(path, FORMAT, |kind| kind == Kind::Onnx)?;
         let bytes = std::fs::read(path).map_err(|error| io_error(path, error))?;
-        let len = bytes.len();
+        let (len, bytes) = (bytes.len(), Bytes::from(bytes));
+        let garbled = |error| format_error(path, FORMAT, error);
+        let size = size::in_memory(bytes.clone()).map_err(garbled)?;
+        if size > MOST + MOST_FOR_A_BYTE * len {
+            let message =
+                format!("its messages are so small and so many that they take {size} bytes");
+            return Err(format_error(path, FORMAT, message));
+        }
         // (Raw values stay where they have been read.)
-        let model =
-            Model::decode(Bytes::from(bytes)).map_err(|error| format_error(path, FORMAT, error))?;
+        let model = Model::decode(bytes).map_err(garbled)?;
         let Some(graph) = model.graph.as_deref() else {
             return Err(format_error(path, FORMAT, "it has no graph"));
         };
