@@ -7,8 +7,8 @@ times as long as lstm-core it takes. Writes a dated record (.md, .json and, with
 puts its table into docs/benchmarks.md and three rows of it into README.md; `--from RECORD.json` does the latter alone,
 without measuring. `--steps` adds single steps whose state is carried from call to call.
 
-On the GPU (`--device wgpu`) the peer is PyTorch with cuDNN on the same machine's NVIDIA GPU, with TF32 and
-without; burn::nn and lstm-core run through wgpu. README.md is left alone then.
+On the GPU (`--device wgpu`, vulkan, metal, cuda or rocm, which the program is built for then) the peer is PyTorch
+with cuDNN on the same machine's NVIDIA GPU, with TF32 and without. README.md is left alone then.
 
 The peers, which bench_peers.py runs, are optional: `pip install torch jax flax onnxruntime onnx numpy matplotlib`.
 Those that are missing are skipped, and named. ONNX Runtime does inference alone. Python 3.9 or newer.
@@ -89,11 +89,14 @@ def output_of(command):
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def build():
-    """Builds the program; returns its path."""
-    note("building: cargo build --release -p training")
+def build(device):
+    """Builds the program for a device; returns its path."""
+    command = ["cargo", "build", "--release", "-p", "training"]
+    if device not in ("flex", "wgpu"):  # which are built in by default
+        command += ["--features", device]
+    note(f"building: {' '.join(command)}")
     try:
-        done = subprocess.run(["cargo", "build", "--release", "-p", "training"], cwd=ROOT)
+        done = subprocess.run(command, cwd=ROOT)
     except FileNotFoundError:
         raise Failure("cargo was not found: install Rust (https://rustup.rs) and try again")
     if done.returncode != 0:
@@ -355,6 +358,7 @@ def about(runner):
         "skipped": runner.skipped,
         "cell": runner.args.cell,
         "dtype": runner.args.dtype,
+        "where": runner.args.device,
         "rounds": runner.args.rounds,
         "runs": runner.args.runs,
         "command": command_line(runner.args),
@@ -544,7 +548,7 @@ def record(info, rows, means, stepped, grown, kept, pictures):
         ("Command", f"`{info['command']}`"),
     ]
     parts = [
-        f"# {info['cell'].upper()} layers {'through wgpu' if info['adapter'] else 'on the CPU'}, {info['date']}",
+        f"# {info['cell'].upper()} layers {'through ' + info['where'] if info['adapter'] else 'on the CPU'}, {info['date']}",
         "\n".join(f"- {name}: {value}" for name, value in facts if value),
         f"Medians over {info['rounds']} round{'s'[: info['rounds'] - 1]} of the median of {info['runs']} runs, in turn, each in a process of its "
         f"own (lstm-core and burn::nn share one and take turns in it). {DTYPES[info['dtype']].capitalize()}. Inference is forward without "
@@ -658,10 +662,10 @@ def arguments():
         metavar="B,T,I,H",
         help="compare at these sizes instead: batch, time steps, input features, hidden units; README.md is left "
         f"alone then [default: {' '.join(DEFAULT_SHAPES)}, and as a second group, not tuned for, {' '.join(OTHER_SHAPES)}; "
-        f"with --device wgpu {' '.join(GPU_SHAPES)}]",
+        f"with another --device than flex {' '.join(GPU_SHAPES)}]",
     )
     parser.add_argument(
-        "--device", choices=list(PEERS), default="flex", help="the CPU (flex), or a GPU through wgpu, beside PyTorch with cuDNN [default: flex]"
+        "--device", choices=list(PEERS), default="flex", help="the CPU (flex), or what a GPU is reached by, beside PyTorch with cuDNN [default: flex]"
     )
     parser.add_argument("--cell", choices=CELLS, default="lstm", help="the cell; README.md has the LSTM's [default: lstm]")
     parser.add_argument("--dtype", choices=DTYPES, default="f32", help="the type of weights, inputs and outputs [default: f32]")
@@ -676,7 +680,7 @@ def arguments():
         default=ROOT / "assets",
         metavar="DIR",
         help="folder for bench-cpu-YYYY-MM-DD.md, .json and .svg (bench-cpu-rnn-… for --cell rnn, bench-cpu-bf16-… for "
-        "--dtype bf16, bench-wgpu-… for --device wgpu); a record of the "
+        "--dtype bf16, bench-wgpu-… for --device wgpu and so on); a record of the "
         "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
     )
     parser.add_argument("--no-pages", action="store_true", help="leave README.md and docs/benchmarks.md alone")
@@ -684,18 +688,16 @@ def arguments():
         "--from", dest="source", type=Path, metavar="RECORD.json", help="measure nothing: put this record's tables, of assets/, into the pages"
     )
     args = parser.parse_args()
-    if args.device == "wgpu" and (args.steps or args.growth or args.memory):
-        parser.error("--steps, --growth and --memory measure the CPU: leave them out, or --device wgpu")
+    if args.device != "flex" and (args.steps or args.growth or args.memory):
+        parser.error(f"--steps, --growth and --memory measure the CPU: leave them out, or --device {args.device}")
     return args
 
 
 def main():
     args = arguments()
-    defaults = {
-        "flex": {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES},
-        "wgpu": {DEFAULT_GROUP: GPU_SHAPES},
-    }
-    groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults[args.device]
+    on_cpu = args.device == "flex"
+    defaults = {DEFAULT_GROUP: DEFAULT_SHAPES, OTHER_GROUP: OTHER_SHAPES} if on_cpu else {DEFAULT_GROUP: GPU_SHAPES}
+    groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults
     in_assets = args.out.resolve() == ROOT / "assets"
     if args.source:
         return put_into_pages(pages(json.loads(args.source.read_text()), args.source.stem))
@@ -705,7 +707,7 @@ def main():
         for path in MARKS:
             with_block(path, "")
     args.out.mkdir(parents=True, exist_ok=True)
-    runner = Runner(args, build())
+    runner = Runner(args, build(args.device))
     info = about(runner)
     rows = compare(runner, groups)
     info["adapter"] = runner.adapter
@@ -721,7 +723,7 @@ def main():
     if kept:
         print("", *memory_text(kept), sep="\n\n", flush=True)
 
-    where = {"flex": "cpu", "wgpu": "wgpu"}[args.device]
+    where = "cpu" if on_cpu else args.device
     kind = "".join(f"{what}-" for what, usual in ((args.cell, "lstm"), (args.dtype, "f32")) if what != usual)
     name = f"bench-{where}-{kind}{info['date']}"
     found = {"about": info, "comparison": rows, "geometric_means": means, "steps": stepped, "growth": grown, "memory": kept}

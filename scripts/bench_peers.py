@@ -13,7 +13,8 @@ import statistics
 import sys
 import time
 
-PEERS = {"flex": ["torch", "jax", "onnxruntime"], "wgpu": ["torch-cuda", "torch-cuda-tf32"]}
+GPU_DEVICES = ["wgpu", "vulkan", "metal", "cuda", "rocm"]
+PEERS = {"flex": ["torch", "jax", "onnxruntime"], **dict.fromkeys(GPU_DEVICES, ["torch-cuda", "torch-cuda-tf32"])}
 ALL_PEERS = [peer for peers in PEERS.values() for peer in peers]
 STEP_PEERS = ["torch", "onnxruntime"]
 CELLS = ["lstm", "rnn", "gru"]

@@ -74,7 +74,7 @@
 //! | --- | --- |
 //! | Flex | float64, float32, float16, bfloat16 |
 //! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
-//! | wgpu | float32, and float16 where a GPU has it |
+//! | wgpu, Vulkan, Metal, CUDA, ROCm | float32, and float16 where a GPU has it |
 //!
 //! On the CPU, kernels for float64 take two to three times as long as those for float32. Kernels for float16 and
 //! bfloat16 compute in float32 at the speed of float32, and round each result once: pre-activations, the states between
@@ -94,10 +94,6 @@
 //! | [`Zoneout`] | of any of these, in training too |
 //! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
 //!
-//! On wgpu, in float32, and in float16 where a GPU has it, there are kernels for these cells but for the [`SLstmCell`],
-//! `clip_sums`, [`Zoneout`] and [`RecurrentDropout`], with tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded
-//! ReLU, ELU, softsign and the identity as activations.
-//!
 //! Everything else runs the fallback, the step-by-step loop of the module [`mod@reference`], several times slower: other
 //! types and backends, cells of your own, and
 //!
@@ -110,8 +106,10 @@
 //!
 //! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device.
 //!
-//! On wgpu, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
-//! matrix product and one launch. In float16, pre-activations and states are float32 within a launch.
+//! On a GPU, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
+//! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In float16, pre-activations and
+//! states are float32 within a launch. These kernels are tested through wgpu on a software adapter; those for CUDA and ROCm
+//! are checked by the compiler and were never run.
 //!
 //! [Masks](Mask) and [stacks](LstmStack) of layers run on the same kernels. On the CPU, sorting rows by length,
 //! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.
@@ -129,9 +127,10 @@
 //! # Features
 //!
 //! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
-//! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
-//! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without
-//! the feature of its name here gets the fallback.
+//! features `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `cuda` and `rocm` bring the kernels of these backends and switch
+//! the backend of that name on in `burn`, those of GPUs together with Burn's fusion. None is on by default. A program that
+//! uses a backend without the feature of its name here gets the fallback. (`cube` is what the features of GPUs
+//! have in common.)
 //!
 //! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
 //! weights have features of their own ([`convert`]).

@@ -10,7 +10,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use log::{LevelFilter, Log, Metadata, Record};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmConfig, PeepholeLstmCellConfig, Recurrent,
-    RnnCellConfig,
+    RecurrentDropout, RnnCellConfig, SLstmCellConfig, Zoneout,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,6 +21,14 @@ const TIME: usize = 100;
 const OF_GRU: [usize; 2] = [1, 1];
 /// Launches that peepholes need: they are put side by side, and their gradients are a sum of their own.
 const OF_PEEPHOLES: [usize; 2] = [1, 2];
+/// Launches that an sLSTM's three states beside the hidden one need: they are put side by side and taken apart.
+const OF_SLSTM: [usize; 2] = [99, 99];
+/// Launches that drawing a mask needs.
+const OF_DROPOUT: [usize; 2] = [99, 99];
+/// Launches that drawing what zoneout changes needs.
+const OF_ZONEOUT: [usize; 2] = [99, 99];
+/// Launches that a second product needs in a sequence, forward and both ways.
+const OF_SECOND_PRODUCT: [usize; 2] = [99, 99];
 
 /// Counts wgpu's calls.
 struct Calls {
@@ -108,6 +116,7 @@ fn each_cell(
     device: &Device,
     [batch, input, hidden]: [usize; 3],
     bounds: [usize; 2],
+    second: [usize; 2],
 ) -> Result<(), Failed> {
     let at_most = |name: &str, got: [usize; 2], more: [usize; 2]| {
         for (what, k) in [("inference", 0), ("forward and backward", 1)] {
@@ -126,10 +135,28 @@ fn each_cell(
     let rnn = RnnCellConfig::new(input, hidden);
     at_most("RNN", launches(device, rnn.init(device), batch), [0, 0])?;
     let gru = GruCellConfig::new(input, hidden);
-    at_most("GRU", launches(device, gru.init(device), batch), OF_GRU)?;
-    let peephole = PeepholeLstmCellConfig::new(lstm).init(device);
+    let count = launches(device, gru.clone().init(device), batch);
+    at_most("GRU", count, OF_GRU)?;
+    let peephole = PeepholeLstmCellConfig::new(lstm.clone()).init(device);
     let count = launches(device, peephole, batch);
-    at_most("peephole LSTM", count, OF_PEEPHOLES)
+    at_most("peephole LSTM", count, OF_PEEPHOLES)?;
+    let clipped = lstm.clone().with_clip_sums(Some(0.8)).init(device);
+    let count = launches(device, clipped, batch);
+    at_most("LSTM with clipped sums", count, [0, 0])?;
+    let slstm = SLstmCellConfig::new(input, hidden).init(device);
+    at_most("sLSTM", launches(device, slstm, batch), OF_SLSTM)?;
+    let dropout = RecurrentDropout::new(lstm.init(device), 0.25);
+    let count = launches(device, dropout, batch);
+    at_most("LSTM with recurrent dropout", count, OF_DROPOUT)?;
+    let zoneout = Zoneout::new(lstm.init(device), &[0.25, 0.5]);
+    at_most(
+        "LSTM with zoneout",
+        launches(device, zoneout, batch),
+        OF_ZONEOUT,
+    )?;
+    let reset_first = gru.with_reset_after(false).init(device);
+    let count = launches(device, reset_first, batch);
+    at_most("GRU, reset first", count, second)
 }
 
 /// Up to 256 units: one launch for all steps in either direction, and the products. Forward these are a
@@ -138,7 +165,7 @@ fn each_cell(
 /// products are fastest, and some of them copy `W`, and `x` in the backward pass, to another layout first.
 fn sequence_kernels(device: &Device) -> Result<(), Failed> {
     for shape in [[32, 2, 64], [5, 7, 128], [1, 16, 256]] {
-        each_cell(device, shape, [3 + 1, 10 + 2])?;
+        each_cell(device, shape, [3 + 1, 10 + 2], OF_SECOND_PRODUCT)?;
     }
     Ok(())
 }
@@ -146,7 +173,8 @@ fn sequence_kernels(device: &Device) -> Result<(), Failed> {
 /// More units: for each step a product and a launch for everything else.
 fn step_kernels(device: &Device) -> Result<(), Failed> {
     for shape in [[4, 3, 257], [16, 8, 300]] {
-        each_cell(device, shape, [2 * TIME + 12, 4 * TIME + 24])?;
+        let second = [2 * TIME + 12, 4 * TIME + 24];
+        each_cell(device, shape, [2 * TIME + 12, 4 * TIME + 24], second)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 #[cfg(any(feature = "flex", feature = "ndarray"))]
 mod cpu;
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "cube")]
 pub(crate) mod cube;
 #[cfg(feature = "flex")]
 mod flex;

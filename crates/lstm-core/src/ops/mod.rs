@@ -16,12 +16,12 @@ mod projection;
 mod segments;
 mod tensor;
 
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "wgpu"))]
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
 pub use cell::Spec;
 pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 pub(crate) use tensor::{has_kernels_of, run, step};
 
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, ExtensionType, TensorMetadata, backend_extension};
@@ -34,9 +34,9 @@ use std::sync::Arc;
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(feature = "wgpu"),
+    Cube: cfg(feature = "cube"),
     Autodiff,
-    Fusion: cfg(feature = "wgpu")
+    Fusion: cfg(feature = "cube")
 )]
 pub trait RecurrentBackend: Backend {
     /// Returns the hidden states of all steps, aligned with the input, `[B, T, H]`, the final hidden state, `[B, H]`,
@@ -48,7 +48,7 @@ pub trait RecurrentBackend: Backend {
 }
 
 /// The shapes of what [`RecurrentBackend::recurrence`] returns, before it is run.
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "cube")]
 fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = inputs.input.shape.dims();
     let [_, hidden] = inputs.hidden.shape.dims();
@@ -120,7 +120,7 @@ impl<B: Backend> Outputs<B> {
 
 /// The upstream gradients, with respect to each of [`Outputs`]; `Nothing` if the loss doesn't depend on it.
 #[derive(Clone, Debug, ExtensionType)]
-#[extension_type(fusion: cfg(feature = "wgpu"))]
+#[extension_type(fusion: cfg(feature = "cube"))]
 pub struct Upstream<B: Backend> {
     /// With respect to the hidden states of all steps, `[B, T, H]`.
     #[extension_type]
@@ -135,7 +135,7 @@ pub struct Upstream<B: Backend> {
 
 /// An optional tensor, as Burn's extension macro can map it.
 #[derive(Clone, Debug, ExtensionType)]
-#[extension_type(fusion: cfg(feature = "wgpu"))]
+#[extension_type(fusion: cfg(feature = "cube"))]
 pub enum Maybe<B: Backend> {
     /// There is none.
     Nothing,
@@ -170,7 +170,7 @@ impl<B: Backend> From<Option<FloatTensor<B>>> for Maybe<B> {
 /// What a recurrence reads. [`CellKind::spec`] has the number of gates packed in `W` (`G_x`), in `R` (`G_h`) and
 /// in `b` (`S`), and of states beside the hidden one (`M`).
 #[derive(Clone, Debug, ExtensionType)]
-#[extension_type(fusion: cfg(feature = "wgpu"))]
+#[extension_type(fusion: cfg(feature = "cube"))]
 pub struct Inputs<B: Backend> {
     /// `x`, `[B, T, I]`
     pub input: FloatTensor<B>,

@@ -328,10 +328,10 @@ fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3])
         }
         #[cfg(feature = "ndarray")]
         burn::backend::DispatchDevice::NdArray(_) => matches!(dtype, DType::F64 | DType::F32),
-        #[cfg(feature = "wgpu")]
+        #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(device) => {
-            let plain = kernel.mask.is_none() && kernel.zoneout.is_empty();
-            plain && crate::backend::cube::fits(device, kernel.kind, dtype, size)
+            let zoneout = !kernel.zoneout.is_empty();
+            crate::backend::cube::fits(device, kernel.kind, zoneout, dtype, size)
         }
         _ => false,
     };

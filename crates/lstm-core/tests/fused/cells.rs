@@ -80,11 +80,11 @@ impl<C: Cell> Cell for Loop<C> {
 
 /// A cell with recurrent dropout whose mask is known: it hides every third unit, and in each row others.
 #[derive(Module, Debug)]
-struct Masked<C: Module> {
+pub struct Masked<C: Module> {
     cell: RecurrentDropout<C>,
 }
 
-fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
+pub fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
     let cell = RecurrentDropout::new(cell, 0.3);
     Masked { cell }
 }
@@ -131,7 +131,7 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
 }
 
 /// Zoneout that doesn't take part in training, with these probabilities for `h` and the other states, of few digits.
-fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
+pub fn zoneout<C: Cell>(cell: C, probabilities: &[f64]) -> Zoneout<C> {
     let mut zoneout = Zoneout::new(cell, probabilities);
     for keep in &mut zoneout.keep {
         keep.training = Param::from_bool(false);
@@ -421,7 +421,7 @@ fn rnn() {
 }
 
 /// All. (At a corner a gradient hangs on the last bit of a sum, so there are few cases of those that have one.)
-fn activations() -> Vec<Nonlinearity> {
+pub fn activations() -> Vec<Nonlinearity> {
     use Nonlinearity::*;
     let (half, one) = (Real::from(0.5), Real::from(1.0));
     vec![

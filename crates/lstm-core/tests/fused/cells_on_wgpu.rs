@@ -1,18 +1,17 @@
 //! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
 
 use crate::case::Random;
-use crate::cells::{Loop, OfParameters, TOLERANCE, compare, read};
+use crate::cells::{Loop, OfParameters, TOLERANCE, activations, compare, masked, read, zoneout};
 use crate::{TOLERANCE_OF_FLOAT16, Test};
-use burn::nn::activation::{
-    ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
-};
+use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lstm_core::{
     Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, LstmpCellConfig,
-    PeepholeLstmCellConfig, Recurrent, RecurrentState, RnnCellConfig,
+    PeepholeLstmCellConfig, Recurrent, RecurrentState, RnnCellConfig, SLstmCellConfig,
 };
-use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A layer, with lengths or not: outputs and final state.
 fn run<C: Cell>(
@@ -37,17 +36,20 @@ struct Case {
     shape: [usize; 4],
     reverse: bool,
     lengths: Option<Vec<usize>>,
+    /// Steps that gradients flow back through.
+    truncation: Option<usize>,
 }
 
 impl Case {
     /// Of few shapes, since for each of them products are tuned: the sequence kernels with and
-    /// without lengths, and the step kernels.
-    fn all() -> [Self; 3] {
+    /// without lengths, the step kernels, and what is random for each cell.
+    fn all(name: &str) -> [Self; 4] {
         let sequence = Self {
             seed: 1,
             shape: [5, 6, 3, 19],
             reverse: false,
             lengths: Some(vec![6, 1, 4, 6, 2]),
+            truncation: None,
         };
         let other_way = Self {
             reverse: true,
@@ -60,7 +62,27 @@ impl Case {
             lengths: Some(vec![2, 4, 1]),
             ..sequence.clone()
         };
-        [sequence, other_way, steps]
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let random = Self::draw(hasher.finish());
+        [sequence, other_way, steps, random]
+    }
+
+    fn draw(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let shape = [8, 12, 9, 70].map(|most| rng.random_range(1..=most));
+        let [batch, time, ..] = shape;
+        let reverse = rng.random_bool(0.5);
+        let lengths = rng.random_bool(0.5);
+        let lengths = lengths.then(|| (0..batch).map(|_| rng.random_range(0..=time)).collect());
+        let truncation = rng.random_bool(0.5).then(|| rng.random_range(1..=time));
+        Self {
+            seed,
+            shape,
+            reverse,
+            lengths,
+            truncation,
+        }
     }
 
     /// Output, final states and all gradients, on kernels or by the reference loop.
@@ -81,19 +103,25 @@ impl Case {
         };
         let cell = cell(i, h, &device).map(&mut draw);
         let x = draw.tensor([b, t, i], 1.0).require_grad();
-        let zero = cell.zero_state(b, &device);
-        let state = zero.map(|zero| draw.tensor(zero.dims(), 1.0).require_grad());
+        let zero = cell.zero_state(b, (&device, dtype));
+        // Above zero, since an sLSTM divides by a part of it.
+        let state = zero.map(|zero| {
+            let state = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
+            state.detach().require_grad()
+        });
         let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
         let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
         let (y, last) = match on_kernels {
             true => {
-                let layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
+                let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
+                layer.truncation = self.truncation;
                 assert!(layer.runs_on_kernels(&device));
                 run(&layer, &x, &state, &self.lengths)
             }
             false => {
                 let by_loop = Loop { cell: cell.clone() };
-                let layer = Recurrent::new(by_loop).with_reverse(self.reverse);
+                let mut layer = Recurrent::new(by_loop).with_reverse(self.reverse);
+                layer.truncation = self.truncation;
                 assert!(!layer.runs_on_kernels(&device));
                 run(&layer, &x, &state, &self.lengths)
             }
@@ -124,7 +152,7 @@ fn check<C: Cell>(on: &On, name: &str, cell: impl Fn(usize, usize, &Device) -> C
         DType::F32 => TOLERANCE,
         _ => TOLERANCE_OF_FLOAT16,
     };
-    for case in Case::all() {
+    for case in Case::all(name) {
         let got = case.results(device, *dtype, true, cell);
         let want = case.results(&Device::flex(), DType::F32, false, cell);
         let what = format!("{name}, {dtype:?}, {case:?}");
@@ -159,31 +187,92 @@ fn gru_with_options(on: &On) {
     });
 }
 
+fn gru_reset_first(on: &On) {
+    check(on, "gru, reset first", |i, h, device| {
+        let gru = GruCellConfig::new(i, h).with_reset_after(false);
+        gru.init(device)
+    });
+}
+
+fn gru_reset_first_with_options(on: &On) {
+    check(on, "gru with options, reset first", |i, h, device| {
+        GruCellConfig::new(i, h)
+            .with_reset_after(false)
+            .with_clip(Some(0.5))
+            .with_gate_activation(ActivationConfig::HardSigmoid(HardSigmoidConfig::new()))
+            .with_hidden_activation(ActivationConfig::Softsign)
+            .init(device)
+    });
+    check(on, "gru with zoneout, reset first", |i, h, device| {
+        let gru = GruCellConfig::new(i, h).with_reset_after(false);
+        zoneout(gru.init(device), &[0.25])
+    });
+}
+
 fn rnn(on: &On) {
     for activation in activations() {
         let name = format!("rnn {activation}").replace(char::is_whitespace, "");
         check(on, &name, |i, h, device| {
             RnnCellConfig::new(i, h)
-                .with_hidden_activation(activation.clone())
+                .with_hidden_activation(activation)
                 .with_clip(Some(0.9))
                 .init(device)
         });
     }
 }
 
-/// Those that no cell has by default. (At a corner a gradient hangs on the last bit of a sum, so there are
-/// few cases of those that have one, and none in float16.)
-fn activations() -> Vec<ActivationConfig> {
-    vec![
-        ActivationConfig::Tanh,
-        ActivationConfig::Sigmoid,
-        ActivationConfig::Softsign,
-        ActivationConfig::Elu(EluConfig::new()),
-        ActivationConfig::LeakyRelu(LeakyReluConfig::new()),
-        ActivationConfig::ThresholdedRelu(ThresholdedReluConfig::new().with_alpha(0.3)),
-        ActivationConfig::HardSigmoid(HardSigmoidConfig::new()),
-        ActivationConfig::Identity,
-    ]
+/// Sums are of about unit size.
+fn clipped_sums(on: &On) {
+    let clip = Some(0.8);
+    check(on, "rnn, clipped sums", |i, h, device| {
+        RnnCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check(on, "gru, clipped sums", |i, h, device| {
+        GruCellConfig::new(i, h).with_clip_sums(clip).init(device)
+    });
+    check(on, "lstm, clipped sums", |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).with_clip_sums(clip);
+        PeepholeLstmCellConfig::new(lstm).init(device)
+    });
+}
+
+fn slstm(on: &On) {
+    for exponential in [false, true] {
+        let name = format!("slstm, exponential forget gate {exponential}");
+        check(on, &name, |i, h, device| {
+            let slstm = SLstmCellConfig::new(i, h).with_exponential_forget(exponential);
+            slstm.init(device)
+        });
+    }
+}
+
+fn dropout(on: &On) {
+    check(on, "rnn with dropout", |i, h, device| {
+        masked(RnnCellConfig::new(i, h).init(device))
+    });
+    check(on, "gru with dropout", |i, h, device| {
+        masked(GruCellConfig::new(i, h).init(device))
+    });
+    check(on, "lstm with dropout", |i, h, device| {
+        masked(LstmCellConfig::new(i, h).init(device))
+    });
+}
+
+fn zoned_out(on: &On) {
+    check(on, "rnn with zoneout", |i, h, device| {
+        zoneout(RnnCellConfig::new(i, h).init(device), &[0.25])
+    });
+    check(on, "gru with zoneout", |i, h, device| {
+        zoneout(GruCellConfig::new(i, h).init(device), &[0.25])
+    });
+    check(on, "lstm with zoneout and dropout", |i, h, device| {
+        let lstm = LstmCellConfig::new(i, h).init(device);
+        zoneout(masked(lstm), &[0.125, 0.375])
+    });
+    check(on, "slstm with zoneout", |i, h, device| {
+        let probabilities = [0.125, 0.375, 0.25, 0.25];
+        zoneout(SLstmCellConfig::new(i, h).init(device), &probabilities)
+    });
 }
 
 fn lstm_with_options(on: &On) {
@@ -228,12 +317,20 @@ fn lstm_without_a_gate(on: &On) {
 }
 
 /// By name.
-pub const TESTS: [Test; 7] = [
+pub const TESTS: [Test; 12] = [
     ("gru", |device| {
         gru(&float32(device));
         gru_with_options(&float32(device));
     }),
     ("projection", |device| projection(&float32(device))),
+    ("gru_reset_first", |device| {
+        gru_reset_first(&float32(device));
+        gru_reset_first_with_options(&float32(device));
+    }),
+    ("clipped_sums", |device| clipped_sums(&float32(device))),
+    ("slstm", |device| slstm(&float32(device))),
+    ("recurrent_dropout", |device| dropout(&float32(device))),
+    ("zoned_out", |device| zoned_out(&float32(device))),
     ("rnn", |device| rnn(&float32(device))),
     ("lstm_with_options", |device| {
         lstm_with_options(&float32(device));
@@ -256,7 +353,10 @@ fn float32(device: &Device) -> On {
 fn float16(device: &Device) {
     let on = On(device.clone(), DType::F16);
     gru(&on);
+    gru_reset_first(&on);
     lstm_coupled(&on);
     lstm_with_peepholes(&on, None);
     lstm_without_a_gate(&on);
+    dropout(&on);
+    zoned_out(&on);
 }

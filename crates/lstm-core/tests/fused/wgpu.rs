@@ -9,6 +9,8 @@ mod cells_on_wgpu;
 mod cube;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../devices/pairs.rs"]
+mod pairs;
 
 use burn::tensor::{DType, Device, DeviceType};
 use libtest_mimic::{Arguments, Trial};

@@ -1,7 +1,7 @@
 //! The data types that layers compute in, and which of them a device has.
 
 use crate::device::Chosen;
-use crate::names::DeviceName;
+use crate::names::{DeviceName, Runtime};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::FloatDType;
 use clap::ValueEnum;
@@ -44,7 +44,11 @@ impl DataType {
     /// Whether layers can be computed in the type on a device.
     fn is_on(self, chosen: &Chosen) -> bool {
         // Adapters may say that they have float64, but shaders have no float64 exp and tanh: the numbers are wrong.
-        let without_functions = self == Self::F64 && matches!(chosen.name, DeviceName::Wgpu(_));
+        let shaders = matches!(
+            chosen.name,
+            DeviceName::Gpu(Runtime::Wgpu | Runtime::Vulkan | Runtime::Metal, _)
+        );
+        let without_functions = self == Self::F64 && shaders;
         !without_functions && chosen.device.supports_dtype(self.float())
     }
 

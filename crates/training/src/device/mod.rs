@@ -3,12 +3,81 @@
 #[cfg(feature = "remote")]
 pub mod remote;
 
-use crate::names::DeviceName;
+use crate::names::{DeviceName, Runtime};
 use crate::settings::Settings;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
-use burn::tensor::{DeviceKind, DeviceType};
+use burn::tensor::DeviceKind;
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+use burn::tensor::DeviceType;
+
+impl Runtime {
+    fn is_built_in(self) -> bool {
+        match self {
+            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Rocm => cfg!(feature = "rocm"),
+            Self::Metal => cfg!(feature = "metal"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+        }
+    }
+
+    /// The devices it finds, none if it isn't built in, and the one among them that computes on the CPU.
+    fn devices(self) -> (Vec<Device>, Option<Device>) {
+        #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+        let listed = |kind| Device::enumerate(kind).into_vec();
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Cuda => (listed(DeviceType::Cuda), None),
+            #[cfg(feature = "rocm")]
+            Self::Rocm => (listed(DeviceType::Rocm), None),
+            #[cfg(feature = "metal")]
+            Self::Metal => (listed(DeviceType::Metal), None),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => (
+                listed(DeviceType::Vulkan),
+                Some(Device::vulkan(DeviceKind::Cpu)),
+            ),
+            // With no adapter at all, using a wgpu device panics inside the runtime; listing them does not.
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => (
+                listed(DeviceType::Wgpu),
+                Some(Device::wgpu(DeviceKind::Cpu)),
+            ),
+            #[allow(unreachable_patterns)] // if all are built in
+            _ => (vec![], None),
+        }
+    }
+
+    /// What it finds, GPUs first.
+    pub fn adapters(self) -> Vec<Adapter> {
+        let (devices, software) = self.devices();
+        let mut adapters: Vec<Adapter> = devices
+            .into_iter()
+            .map(|device| Adapter {
+                name: adapter_name(&device),
+                software: Some(&device) == software.as_ref(),
+                device,
+            })
+            .collect();
+        adapters.sort_by_key(|adapter| adapter.software);
+        adapters
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
+fn adapter_name(device: &Device) -> String {
+    match device.identity() {
+        Some(identity) => identity.name,
+        None => format!("{device:?}"),
+    }
+}
+
+#[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm")))]
+fn adapter_name(device: &Device) -> String {
+    format!("{device:?}")
+}
 
 /// A device and why it was taken.
 pub struct Chosen {
@@ -18,11 +87,11 @@ pub struct Chosen {
     pub device: Device,
     /// One line for the user.
     pub why: String,
-    /// The adapter's name, of wgpu.
+    /// The adapter's name, of a GPU's runtime.
     pub adapter: Option<String>,
 }
 
-/// An adapter that wgpu finds.
+/// What a runtime finds.
 pub struct Adapter {
     /// Its device.
     pub device: Device,
@@ -30,27 +99,6 @@ pub struct Adapter {
     pub name: String,
     /// Whether it computes on the CPU.
     pub software: bool,
-}
-
-/// What wgpu finds, GPUs first.
-#[cfg(feature = "wgpu")]
-pub fn adapters() -> Vec<Adapter> {
-    // With no adapter at all, using a wgpu device panics inside the runtime; listing them does not.
-    let software = Device::wgpu(DeviceKind::Cpu);
-    let mut adapters: Vec<Adapter> = Device::enumerate(DeviceType::Wgpu)
-        .into_vec()
-        .into_iter()
-        .map(|device| Adapter {
-            name: match device.identity() {
-                Some(identity) => identity.name,
-                None => format!("{device:?}"),
-            },
-            software: device == software,
-            device,
-        })
-        .collect();
-    adapters.sort_by_key(|adapter| adapter.software);
-    adapters
 }
 
 /// The driver of the adapter of this name, its version and the API it is reached by, where wgpu tells.
@@ -73,12 +121,6 @@ pub fn driver(_adapter: &str) -> Option<String> {
     None
 }
 
-/// What wgpu finds: nothing, since this program is built without it.
-#[cfg(not(feature = "wgpu"))]
-pub fn adapters() -> Vec<Adapter> {
-    vec![]
-}
-
 /// The device for a name.
 ///
 /// # Errors
@@ -89,23 +131,41 @@ pub fn choose(name: &DeviceName) -> Result<Chosen> {
         DeviceName::Auto => auto(),
         DeviceName::Flex => flex("as asked for"),
         DeviceName::Ndarray => ndarray("as asked for"),
-        DeviceName::Wgpu(_) if cfg!(not(feature = "wgpu")) => bail!(not_built_in("wgpu")),
-        DeviceName::Wgpu(number) => {
-            let mut adapters = adapters();
+        DeviceName::Gpu(runtime, _) if !runtime.is_built_in() => {
+            bail!(not_built_in(runtime.name()))
+        }
+        DeviceName::Gpu(runtime, number) => {
+            let mut adapters = runtime.adapters();
             match adapters.len() {
-                0 => bail!(
-                    "--device wgpu: no adapter was found. Install a GPU driver with Vulkan (or, for a \
-                     software adapter on Debian and Ubuntu, mesa-vulkan-drivers), or choose --device flex"
-                ),
+                0 => bail!(none_found(*runtime)),
                 count if *number >= count => bail!(
-                    "--device wgpu:{number}: wgpu finds {count} here, the first of which is wgpu:0; \
-                     `training devices` lists them"
+                    "--device {name}: {} finds {count} here, the first of which is {}:0; `training devices` lists them",
+                    runtime.name(),
+                    runtime.name(),
                 ),
-                _ => Ok(wgpu(*number, adapters.swap_remove(*number), "as asked for")),
+                _ => Ok(gpu(
+                    *runtime,
+                    *number,
+                    adapters.swap_remove(*number),
+                    "as asked for",
+                )),
             }
         }
         DeviceName::Remote(address) => served(address),
     }
+}
+
+fn none_found(runtime: Runtime) -> String {
+    let name = runtime.name();
+    let needed = match runtime {
+        Runtime::Cuda => "NVIDIA's driver, with CUDA's libraries",
+        Runtime::Rocm => "AMD's driver, with ROCm's libraries",
+        Runtime::Metal => "a GPU of Apple's",
+        Runtime::Vulkan | Runtime::Wgpu => {
+            "a GPU driver with Vulkan (or, for a software adapter on Debian and Ubuntu, mesa-vulkan-drivers)"
+        }
+    };
+    format!("--device {name}: no adapter was found. Install {needed}, or choose --device flex")
 }
 
 /// The devices of a run, the main one first.
@@ -122,16 +182,21 @@ pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
 
 /// Refuses devices that cannot share an update: without a pause between two updates, what Burn moves from
 /// wgpu to another backend may be numbers of the next one. wgpu with flex was seen to learn differently
-/// from run to run.
+/// from run to run; other runtimes of GPUs were not tried.
 fn check_mixture(devices: &[DeviceName]) -> Result<()> {
-    let wgpu = |device: &&DeviceName| matches!(device, DeviceName::Wgpu(_));
-    let one = devices.iter().find(wgpu);
-    let other = devices.iter().find(|device| !wgpu(device));
-    if let (Some(one), Some(other)) = (one, other) {
-        bail!(
-            "--devices: {one} and {other} cannot share an update, for Burn may move weights from wgpu while they \
-             change: name wgpu's devices alone, or none of them"
-        );
+    for one in devices {
+        let DeviceName::Gpu(runtime, _) = one else {
+            continue;
+        };
+        let shares =
+            |other: &&DeviceName| matches!(other, DeviceName::Gpu(other, _) if other == runtime);
+        if let Some(other) = devices.iter().find(|other| !shares(other)) {
+            let name = runtime.name();
+            bail!(
+                "--devices: {one} and {other} cannot share an update, for Burn may move weights from {name} while \
+                 they change: name {name}'s devices alone, or none of them"
+            );
+        }
     }
     Ok(())
 }
@@ -159,33 +224,40 @@ fn served(_address: &str) -> Result<Chosen> {
 }
 
 fn auto() -> Result<Chosen> {
-    let adapters = adapters();
-    let why = match adapters.first() {
-        _ if cfg!(not(feature = "wgpu")) => {
-            "built without GPUs; `cargo run --release -p training` builds with them"
+    let mut why = "built without a GPU's runtime".to_string();
+    for runtime in Runtime::ALL
+        .into_iter()
+        .filter(|runtime| runtime.is_built_in())
+    {
+        let name = runtime.name();
+        match runtime.adapters().into_iter().next() {
+            Some(adapter) if !adapter.software => {
+                let why = format!(
+                    "the first GPU that {name} finds; no GPU was measured yet: --device flex for the CPU"
+                );
+                return Ok(gpu(runtime, 0, adapter, &why));
+            }
+            Some(_) => {
+                why = format!("{name} finds only a software adapter; --device {name} for it");
+            }
+            None => why = format!("{name} finds no GPU"),
         }
-        None => "wgpu finds no GPU",
-        Some(adapter) if adapter.software => "wgpu finds only a software adapter",
-        Some(_) => {
-            let gpu = adapters.into_iter().next().expect("there is a first");
-            return Ok(wgpu(0, gpu, "a GPU that wgpu finds"));
-        }
-    };
+    }
     match cfg!(feature = "flex") {
-        true => flex(why),
-        false => ndarray(why),
+        true => flex(&why),
+        false => ndarray(&why),
     }
 }
 
-fn wgpu(number: usize, adapter: Adapter, why: &str) -> Chosen {
+fn gpu(runtime: Runtime, number: usize, adapter: Adapter, why: &str) -> Chosen {
     let kind = match adapter.software {
         true => "software adapter ",
         false => "",
     };
     Chosen {
-        name: DeviceName::Wgpu(number),
+        name: DeviceName::Gpu(runtime, number),
         device: adapter.device,
-        why: format!("device: wgpu, {kind}{} ({why})", adapter.name),
+        why: format!("device: {}, {kind}{} ({why})", runtime.name(), adapter.name),
         adapter: Some(adapter.name),
     }
 }
@@ -237,23 +309,26 @@ pub fn list() -> String {
     if cfg!(feature = "ndarray") {
         lines.push("ndarray   the CPU, by Burn's NdArray backend".to_string());
     }
-    let adapters = adapters();
-    for (number, adapter) in adapters.iter().enumerate() {
-        let name = DeviceName::Wgpu(number).to_string();
-        let kind = match adapter.software {
-            true => "software adapter, never chosen by itself",
-            false => "GPU",
-        };
-        lines.push(format!("{name:8}  {} ({kind})", adapter.name));
-        let driver = driver(&adapter.name);
-        lines.extend(driver.map(|driver| format!("          driver: {driver}")));
-    }
-    if adapters.is_empty() {
-        let why = match cfg!(feature = "wgpu") {
+    for runtime in Runtime::ALL {
+        let adapters = runtime.adapters();
+        for (number, adapter) in adapters.iter().enumerate() {
+            let name = DeviceName::Gpu(runtime, number).to_string();
+            let kind = match adapter.software {
+                true => "software adapter, never chosen by itself",
+                false => "GPU",
+            };
+            lines.push(format!("{name:8}  {} ({kind})", adapter.name));
+            let driver = driver(&adapter.name);
+            lines.extend(driver.map(|driver| format!("          driver: {driver}")));
+        }
+        let why = match runtime.is_built_in() {
             true => "no adapter was found",
             false => "not built in",
         };
-        lines.push(format!("wgpu      {why}"));
+        // (Most are of no concern where they aren't built in.)
+        if adapters.is_empty() && (runtime.is_built_in() || runtime == Runtime::Wgpu) {
+            lines.push(format!("{:8}  {why}", runtime.name()));
+        }
     }
     match auto() {
         Ok(chosen) => lines.push(format!("auto      {}", chosen.why)),
@@ -275,7 +350,12 @@ mod tests {
         for names in [&["wgpu", "wgpu:1"][..], &["flex", "ndarray", "remote:a:1"]] {
             mixture(names).unwrap();
         }
-        let error = mixture(&["flex", "wgpu:1"]).unwrap_err().to_string();
-        assert!(error.contains("wgpu:1 and flex cannot share"), "{error}");
+        for (names, expected) in [
+            (&["flex", "wgpu:1"], "wgpu:1 and flex cannot share"),
+            (&["cuda", "wgpu"], "cuda and wgpu cannot share"),
+        ] {
+            let error = mixture(names).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -8,16 +8,58 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceName {
-    /// A GPU where wgpu finds one, else flex.
+    /// The first GPU of the first [runtime](Runtime) that finds one, else flex.
     Auto,
     /// The CPU, by Burn's Flex backend.
     Flex,
     /// The CPU, by Burn's NdArray backend.
     Ndarray,
-    /// What wgpu finds, by its place in the list of `training devices`: GPUs first, software adapters last.
-    Wgpu(usize),
+    /// What a runtime of GPUs finds, by its place in the list of `training devices`: GPUs first, software adapters
+    /// last.
+    Gpu(Runtime, usize),
     /// What `training serve` serves at an address, on this machine or another.
     Remote(String),
+}
+
+/// What GPUs are reached by; `auto` asks in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// NVIDIA's.
+    Cuda,
+    /// AMD's.
+    Rocm,
+    /// Metal, with kernels in its own language.
+    Metal,
+    /// Vulkan, with kernels in SPIR-V.
+    Vulkan,
+    /// Any graphics API, with kernels in WGSL unless it takes one of the above.
+    Wgpu,
+}
+
+impl Runtime {
+    /// All, in the order in which `auto` asks.
+    pub const ALL: [Self; 5] = [
+        Self::Cuda,
+        Self::Rocm,
+        Self::Metal,
+        Self::Vulkan,
+        Self::Wgpu,
+    ];
+
+    /// As in `--device` and in the features of this program.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cuda => "cuda",
+            Self::Rocm => "rocm",
+            Self::Metal => "metal",
+            Self::Vulkan => "vulkan",
+            Self::Wgpu => "wgpu",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|runtime| runtime.name() == name)
+    }
 }
 
 impl FromStr for DeviceName {
@@ -26,7 +68,8 @@ impl FromStr for DeviceName {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || {
             format!(
-                "unknown device {text:?}: expected auto, flex, ndarray, wgpu, wgpu:NUMBER or remote:ADDRESS"
+                "unknown device {text:?}: expected auto, flex, ndarray, wgpu, vulkan, metal, cuda or rocm, any of \
+                 these with :NUMBER, or remote:ADDRESS"
             )
         };
         Ok(match text.split_once(':') {
@@ -34,12 +77,13 @@ impl FromStr for DeviceName {
                 "auto" => Self::Auto,
                 "flex" => Self::Flex,
                 "ndarray" => Self::Ndarray,
-                "wgpu" => Self::Wgpu(0),
-                _ => return Err(unknown()),
+                _ => Self::Gpu(Runtime::named(text).ok_or_else(unknown)?, 0),
             },
-            Some(("wgpu", number)) => Self::Wgpu(number.parse().map_err(|_| unknown())?),
             Some(("remote", address)) if !address.is_empty() => Self::Remote(address.to_string()),
-            Some(_) => return Err(unknown()),
+            Some((name, number)) => {
+                let runtime = Runtime::named(name).ok_or_else(unknown)?;
+                Self::Gpu(runtime, number.parse().map_err(|_| unknown())?)
+            }
         })
     }
 }
@@ -50,8 +94,8 @@ impl fmt::Display for DeviceName {
             Self::Auto => f.write_str("auto"),
             Self::Flex => f.write_str("flex"),
             Self::Ndarray => f.write_str("ndarray"),
-            Self::Wgpu(0) => f.write_str("wgpu"),
-            Self::Wgpu(number) => write!(f, "wgpu:{number}"),
+            Self::Gpu(runtime, 0) => f.write_str(runtime.name()),
+            Self::Gpu(runtime, number) => write!(f, "{}:{number}", runtime.name()),
             Self::Remote(address) => write!(f, "remote:{address}"),
         }
     }
@@ -83,6 +127,8 @@ mod tests {
             "ndarray",
             "wgpu",
             "wgpu:2",
+            "cuda",
+            "vulkan:1",
             "remote:[::1]:3000",
             "remote:gpu:1",
         ] {

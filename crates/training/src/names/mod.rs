@@ -4,7 +4,7 @@ mod cells;
 mod device;
 
 pub use cells::Cells;
-pub use device::DeviceName;
+pub use device::{DeviceName, Runtime};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,8 @@
 //! The buffers of the kernels, and their shapes.
 
-use super::cell::{Counts, Known};
-use crate::ops::{CellKind, Inputs, Maybe, RowLengths};
+use super::cell::{Counts, Drawn};
+use crate::ops::{Inputs, Maybe, RowLengths};
+use burn::backend::Backend;
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::tensor::{DType, Shape, TensorData};
 use burn_cubecl::CubeBackend;
@@ -30,32 +31,31 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Those of a cell that has kernels.
-    pub fn new([batch, time, units]: [usize; 3], cell: CellKind) -> Self {
-        let cell = Known::of(cell).expect("other cells don't come here");
+    pub fn new([batch, time, units]: [usize; 3], counts: Counts) -> Self {
         Self {
             batch,
             time,
             units,
-            counts: cell.counts(),
+            counts,
         }
     }
 
     /// Those of these inputs.
-    pub fn of(inputs: &Inputs<CubeBackend>) -> Self {
-        let [batch, time, units] = inputs.output_shape().dims();
-        Self::new([batch, time, units], inputs.cell)
+    pub fn of<B: Backend>(inputs: &Inputs<B>) -> Self {
+        let counts = Counts::new(inputs.cell, Drawn::of(inputs));
+        Self::new(inputs.output_shape().dims(), counts)
     }
 
-    /// What is saved for backward, `[B, T, (K+M)·H]`.
+    /// What is saved for backward, `[B, T, _·H]`.
     pub fn saved(&self, keep: bool) -> [usize; 3] {
         let width = self.counts.saved_and_memory() * self.units;
         there(keep && width > 0, [self.batch, self.time, width])
     }
 
-    /// The hidden states before each step, `[H, B, T]`.
+    /// What the recurrent products read in each step, `[H, B, T]`, or `[2H, B, T]`.
     pub fn hidden_before(&self, keep: bool) -> [usize; 3] {
-        there(keep, [self.units, self.batch, self.time])
+        let products = 1 + usize::from(self.counts.spec.second.is_some());
+        there(keep, [products * self.units, self.batch, self.time])
     }
 
     /// The states beside the hidden one, `[B, M·H]`.
@@ -73,11 +73,10 @@ impl Sizes {
     /// Those with respect to `h R`, `[G_h·H, B, T]`, if they aren't the same.
     pub fn recurrent_sums(&self) -> [usize; 3] {
         let [_, width] = self.of_step();
-        let apart = !self.counts.spec.together();
-        there(apart, [width, self.batch, self.time])
+        there(self.counts.apart(), [width, self.batch, self.time])
     }
 
-    /// Those with respect to `h R` in one step, `[B, G_h·H]`.
+    /// Those with respect to `h R` in one step, `[B, G_h·H]`, without a second product.
     pub fn of_step(&self) -> [usize; 2] {
         let width = self.counts.spec.recurrent_gates.len() * self.units;
         [self.batch, width]

@@ -1,11 +1,12 @@
 //! What differs between cells: the pointwise part of a step, for one unit of a few rows at once, and a few
 //! counts. Everything around it exists once, in [`sequence`](super::sequence) and [`step`](super::step).
 
-use super::gru::Gru;
+use super::gru::{Gru, ResetFirst};
 use super::lstm::{self, Lstm};
-use super::nonlinearity;
 use super::rnn::{self, Rnn};
-use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, Spec};
+use super::slstm::SLstm;
+use crate::ops::{CellKind, Inputs, Spec};
+use burn::backend::Backend;
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// Some numbers of a unit, each for a few rows. How many there are is known when a kernel is compiled.
@@ -72,71 +73,26 @@ pub trait CubeCell: 'static + Send + Sync {
     ) -> Gradients<N>;
 }
 
-/// The cells that have kernels.
+/// What of a sequence is drawn beside its input: by dropout and zoneout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Known {
-    Rnn(RnnKind),
-    Lstm(LstmKind),
-    Gru(GruKind),
+pub struct Drawn {
+    /// What each unit of `h` is multiplied with before it meets `R`.
+    pub mask: bool,
+    /// How much of a step's change each state goes along with.
+    pub change: bool,
 }
 
-impl Known {
-    /// The cell, if it has kernels. (Options are named one by one, so that a new one has to be thought of
-    /// here.)
-    pub fn of(cell: CellKind) -> Option<Self> {
-        let (known, functions, clip_sums) = match cell {
-            CellKind::Rnn(kind) => {
-                let RnnKind {
-                    activation,
-                    clip: _,
-                    clip_sums,
-                } = kind;
-                (Self::Rnn(kind), vec![activation], clip_sums)
-            }
-            CellKind::Lstm(kind) => {
-                let LstmKind {
-                    gate,
-                    candidate,
-                    shown,
-                    clip: _,
-                    clip_sums,
-                    coupled: _,
-                    open: _,
-                    peepholes: _,
-                } = kind;
-                (Self::Lstm(kind), vec![gate, candidate, shown], clip_sums)
-            }
-            CellKind::Gru(kind) => {
-                let GruKind {
-                    gate,
-                    candidate,
-                    clip: _,
-                    clip_sums,
-                    reset_first,
-                } = kind;
-                if reset_first {
-                    return None;
-                }
-                (Self::Gru(kind), vec![gate, candidate], clip_sums)
-            }
-            CellKind::SLstm(_) => return None,
-        };
-        let all_known = functions.into_iter().all(nonlinearity::known);
-        (all_known && clip_sums.is_none()).then_some(known)
-    }
+impl Drawn {
+    pub const NOTHING: Self = Self {
+        mask: false,
+        change: false,
+    };
 
-    /// How its weights are packed, and what its kernels save.
-    pub fn counts(self) -> Counts {
-        let (cell, saved) = match self {
-            Self::Rnn(kind) => (CellKind::Rnn(kind), 1),
-            Self::Lstm(kind) => (CellKind::Lstm(kind), lstm::numbers(kind)),
-            Self::Gru(kind) => (CellKind::Gru(kind), 5),
-        };
-        Counts {
-            spec: cell.spec(),
-            saved,
-            saves_output: matches!(self, Self::Rnn(kind) if rnn::saves_output(kind)),
-            direct: matches!(self, Self::Gru(_)),
+    /// What of the inputs there is.
+    pub fn of<B: Backend>(inputs: &Inputs<B>) -> Self {
+        Self {
+            mask: inputs.mask.as_option().is_some(),
+            change: inputs.change.as_option().is_some(),
         }
     }
 }
@@ -152,52 +108,96 @@ pub struct Counts {
     pub saves_output: bool,
     /// Whether the hidden state goes into the next one directly, beside its product with `R`.
     pub direct: bool,
+    pub drawn: Drawn,
 }
 
 impl Counts {
-    /// Numbers written for each unit in each step, those of the memory among them.
+    pub fn new(cell: CellKind, drawn: Drawn) -> Self {
+        let (saved, saves_output, direct) = match cell {
+            CellKind::Rnn(kind) => (1, rnn::saves_output(kind) && !drawn.change, false),
+            CellKind::Lstm(kind) => (lstm::numbers(kind), false, false),
+            CellKind::Gru(kind) if kind.reset_first => (4, false, true),
+            CellKind::Gru(_) => (5, false, true),
+            CellKind::SLstm(_) => (5, false, false),
+        };
+        Self {
+            spec: cell.spec(),
+            saved,
+            saves_output,
+            direct: direct || drawn.change,
+            drawn,
+        }
+    }
+
+    /// Numbers written for each unit in each step: `K`, the states of the memory and, with zoneout, what they would be
+    /// without it.
     pub fn saved_and_memory(&self) -> usize {
         match self.saves_output {
             true => 0,
-            false => self.saved + self.spec.memory,
+            false => self.first_computed() + self.spec.memory,
         }
+    }
+
+    /// The first of those numbers that is a state as the cell gave it.
+    pub fn first_computed(&self) -> usize {
+        match self.drawn.change {
+            true => self.saved + self.spec.memory,
+            false => self.saved,
+        }
+    }
+
+    /// Whether the gradients with respect to `h R` are others than those with respect to `x W`.
+    pub fn apart(&self) -> bool {
+        !self.spec.together() && self.spec.second.is_none()
     }
 
     /// Gradients that are summed over the steps where they arise: those with respect to the peepholes,
-    /// and to the bias of a cell whose sums are not all of both products.
+    /// and to the bias of a cell whose sums are not all of `x W`.
     pub fn summed(&self) -> usize {
-        match self.spec.together() {
-            true => self.spec.peepholes,
-            false => self.spec.peepholes + self.spec.sums(),
+        match self.apart() {
+            true => self.spec.peepholes + self.spec.sums(),
+            false => self.spec.peepholes,
         }
     }
 
-    /// Numbers in workgroup memory for each row and unit that a sequence kernel needs: forward two hidden
-    /// states and the memory; backward the gradients of the states and of `h R`.
+    /// Numbers in workgroup memory for each row and unit that a sequence kernel needs: forward what the products read
+    /// of two steps, the hidden state if that is another, the memory, and what waits for a second product; backward the
+    /// gradients with respect to the states and to `h R`.
     pub fn shared(&self) -> usize {
-        let forward = 2 + self.spec.memory;
-        let backward = 1 + self.spec.memory + self.spec.recurrent_gates.len();
+        let waiting = match self.spec.second {
+            Some(_) => 1 + self.spec.sums(),
+            None => 0,
+        };
+        let forward = 2 + usize::from(self.drawn.mask) + self.spec.memory + waiting;
+        let backward = 1 + self.spec.memory + self.spec.recurrent_width();
         forward.max(backward)
     }
 }
 
-/// Any cell that has kernels.
+/// Any cell.
 pub struct Any;
 
 #[cube]
 impl CubeCell for Any {
-    type Kind = Known;
+    type Kind = CellKind;
 
     fn forward<N: Size>(
         sums: &Numbers<N>,
         before: &States<N>,
         peepholes: &Numbers<N>,
-        #[comptime] kind: Known,
+        #[comptime] kind: CellKind,
     ) -> After<N> {
         match comptime!(kind) {
-            Known::Rnn(kind) => Rnn::forward::<N>(sums, before, peepholes, kind),
-            Known::Lstm(kind) => Lstm::forward::<N>(sums, before, peepholes, kind),
-            Known::Gru(kind) => Gru::forward::<N>(sums, before, peepholes, kind),
+            CellKind::Rnn(kind) => Rnn::forward::<N>(sums, before, peepholes, kind),
+            CellKind::Lstm(kind) => Lstm::forward::<N>(sums, before, peepholes, kind),
+            CellKind::Gru(kind) => {
+                if comptime!(kind.reset_first) {
+                    ResetFirst::forward::<N>(sums, before, peepholes, kind)
+                } else {
+                    Gru::forward::<N>(sums, before, peepholes, kind)
+                }
+            }
+            CellKind::SLstm(kind) => SLstm::forward::<N>(sums, before, peepholes, kind),
         }
     }
 
@@ -205,12 +205,47 @@ impl CubeCell for Any {
         saved: &SavedStep<N>,
         peepholes: &Numbers<N>,
         grad: &States<N>,
-        #[comptime] kind: Known,
+        #[comptime] kind: CellKind,
     ) -> Gradients<N> {
         match comptime!(kind) {
-            Known::Rnn(kind) => Rnn::backward::<N>(saved, peepholes, grad, kind),
-            Known::Lstm(kind) => Lstm::backward::<N>(saved, peepholes, grad, kind),
-            Known::Gru(kind) => Gru::backward::<N>(saved, peepholes, grad, kind),
+            CellKind::Rnn(kind) => Rnn::backward::<N>(saved, peepholes, grad, kind),
+            CellKind::Lstm(kind) => Lstm::backward::<N>(saved, peepholes, grad, kind),
+            CellKind::Gru(kind) => {
+                if comptime!(kind.reset_first) {
+                    ResetFirst::backward::<N>(saved, peepholes, grad, kind)
+                } else {
+                    Gru::backward::<N>(saved, peepholes, grad, kind)
+                }
+            }
+            CellKind::SLstm(kind) => SLstm::backward::<N>(saved, peepholes, grad, kind),
+        }
+    }
+}
+
+#[cube]
+impl Any {
+    /// What a [second product](Spec::second) reads, from the sums but the first, and `h` before the step.
+    pub fn between<N: Size>(
+        sums: &Numbers<N>,
+        before: Vector<f32, N>,
+        #[comptime] kind: CellKind,
+    ) -> Vector<f32, N> {
+        match comptime!(kind) {
+            CellKind::Gru(kind) => ResetFirst::between::<N>(sums, before, kind),
+            _ => before,
+        }
+    }
+
+    /// From the numbers saved and the gradient with respect to what [`between`](Self::between) gave, those with respect
+    /// to the second sum and to `h` before the step.
+    pub fn between_backward<N: Size>(
+        saved: &Numbers<N>,
+        grad: Vector<f32, N>,
+        #[comptime] kind: CellKind,
+    ) -> Numbers<N> {
+        match comptime!(kind) {
+            CellKind::Gru(kind) => ResetFirst::between_backward::<N>(saved, grad, kind),
+            _ => seq![grad, grad],
         }
     }
 }

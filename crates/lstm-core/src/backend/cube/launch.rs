@@ -1,27 +1,52 @@
 //! The launches of the kernels.
 
 use super::buffers::{Sizes, float32, lengths_or_any, or_any, room, room_for, transposed};
-use super::cell::Known;
 use super::pointwise::{BackwardBuffersLaunch, Fixed, ForwardBuffersLaunch};
 use super::rows::There;
+use super::step::ProductsLaunch;
 use super::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
 use super::{sequence, step};
 use crate::ops::{Inputs, Upstream};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, Shape};
+use burn::tensor::{DType, Shape, Slice};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
+use std::ops::Range;
 
 /// What the kernels of these inputs are compiled for.
 fn fixed(inputs: &Inputs<CubeBackend>, sizes: Sizes) -> Fixed {
     Fixed {
-        cell: Known::of(inputs.cell).expect("other cells don't come here"),
+        cell: inputs.cell,
+        drawn: sizes.counts.drawn,
         units: sizes.units,
         padded: inputs.lengths.is_some(),
         reverse: inputs.reverse,
     }
+}
+
+/// Of recurrent weights, whose gates lie side by side in a dimension: those of a step's first product, and those of its
+/// second, if there is one.
+fn of_products(
+    weights: CubeTensor,
+    dimension: usize,
+    sizes: Sizes,
+) -> (CubeTensor, Option<CubeTensor>) {
+    let Some(gate) = sizes.counts.spec.second else {
+        return (weights, None);
+    };
+    let gates = |gates: Range<usize>| {
+        let mut slices = [Slice::full(); 2];
+        slices[dimension] = Slice::from(gates.start * sizes.units..gates.end * sizes.units);
+        into_contiguous(CubeBackend::float_slice(weights.clone(), &slices))
+    };
+    (gates(0..gate), Some(gates(gate..gate + 1)))
+}
+
+/// A matrix product, in row-major order.
+fn product(rows: &CubeTensor, weights: &CubeTensor) -> CubeTensor {
+    into_contiguous(CubeBackend::float_matmul(rows.clone(), weights.clone()))
 }
 
 /// As [`SequenceKernels::steps`](super::operations::SequenceKernels::steps).
@@ -43,6 +68,8 @@ pub fn forward(
     let hidden_before = room(&projected, sizes.hidden_before(keep));
     let [projected, bias, hidden] = [projected, inputs.bias, inputs.hidden].map(into_contiguous);
     let peepholes = or_any(inputs.peepholes, &bias);
+    let mask = or_any(inputs.mask, &bias);
+    let change = or_any(inputs.change, &bias);
     let lengths = lengths_or_any(&inputs.lengths, &bias);
     let recurrent = inputs.recurrent_weight;
     macro_rules! buffers {
@@ -51,6 +78,8 @@ pub fn forward(
                 projected.clone().into_buffer_arg(),
                 bias.clone().into_buffer_arg(),
                 peepholes.clone().into_buffer_arg(),
+                mask.clone().into_buffer_arg(),
+                change.clone().into_buffer_arg(),
                 lengths.clone().into_buffer_arg(),
                 output.clone().into_buffer_arg(),
                 saved.clone().into_buffer_arg(),
@@ -62,17 +91,13 @@ pub fn forward(
         };
     }
     match strategy {
-        Strategy::Sequence {
-            steps,
-            rows,
-            threads,
-        } => {
+        Strategy::Sequence { steps, rows, cut } => {
             let recurrent = into_contiguous(recurrent);
             let memory = or_any(inputs.memory, &bias);
             let last_hidden = room_for(DType::F32, &hidden, [batch, units]);
             let last_memory = room_for(DType::F32, &hidden, sizes.memory());
             for (begin, end) in launches(time, steps) {
-                let (count, workgroup) = grid(batch, rows, threads);
+                let (count, workgroup) = grid(batch, rows, cut);
                 // SAFETY: the buffers have the shapes that the kernel documents: `Inputs` are checked where
                 // they are made, and the rest is made here, of `sizes`.
                 unsafe {
@@ -90,6 +115,7 @@ pub fn forward(
                         begin,
                         end,
                         fixed,
+                        cut,
                         dtype,
                     );
                 }
@@ -102,9 +128,46 @@ pub fn forward(
             let memory = inputs.memory.into_option();
             let memory = memory.map_or_else(|| room_for(DType::F32, &bias, [1, 1]), float32);
             let hidden = hidden.copy();
+            let (weights, second_weights) = of_products(recurrent, 1, sizes);
+            let next = match (fixed.drawn.mask, &second_weights) {
+                (true, _) => into_contiguous(CubeBackend::float_mul(hidden.clone(), mask.clone())),
+                (false, Some(_)) => room(&hidden, [batch, units]),
+                (false, None) => room(&hidden, [1, 1]),
+            };
+            let read = match fixed.drawn.mask {
+                true => next.clone(),
+                false => hidden.clone(),
+            };
+            macro_rules! products {
+                ($first:expr, $second:expr) => {
+                    ProductsLaunch::new(
+                        $first.clone().into_buffer_arg(),
+                        $second.clone().into_buffer_arg(),
+                        next.clone().into_buffer_arg(),
+                    )
+                };
+            }
             for k in 0..time {
-                let product = CubeBackend::float_matmul(hidden.clone(), recurrent.clone());
+                let first = product(&read, &weights);
                 let (count, workgroup) = grid_of_a_step(&client, batch, units);
+                let second = second_weights.as_ref().map(|weights| {
+                    // SAFETY: as above.
+                    unsafe {
+                        step::between::launch_unchecked(
+                            &client,
+                            count.clone(),
+                            workgroup,
+                            ROWS_OF_A_STEP,
+                            buffers!(),
+                            products!(first, first),
+                            hidden.clone().into_buffer_arg(),
+                            k,
+                            fixed,
+                            dtype,
+                        );
+                    }
+                    product(&next, weights)
+                });
                 // SAFETY: as above.
                 unsafe {
                     step::forward::launch_unchecked(
@@ -113,7 +176,7 @@ pub fn forward(
                         workgroup,
                         ROWS_OF_A_STEP,
                         buffers!(),
-                        into_contiguous(product).into_buffer_arg(),
+                        products!(first, second.as_ref().unwrap_or(&first)),
                         hidden.clone().into_buffer_arg(),
                         memory.clone().into_buffer_arg(),
                         k,
@@ -148,6 +211,8 @@ pub fn backward(
     let summed = room_for(DType::F32, &saved, sizes.summed());
     let memory = or_any(inputs.memory, &saved);
     let peepholes = or_any(inputs.peepholes, &saved);
+    let mask = or_any(inputs.mask, &saved);
+    let change = or_any(inputs.change, &saved);
     let lengths = lengths_or_any(&inputs.lengths, &saved);
     let there = There::of(&upstream);
     let [grad_output, grad_last_hidden] =
@@ -160,6 +225,8 @@ pub fn backward(
                 saved.clone().into_buffer_arg(),
                 memory.clone().into_buffer_arg(),
                 peepholes.clone().into_buffer_arg(),
+                mask.clone().into_buffer_arg(),
+                change.clone().into_buffer_arg(),
                 lengths.clone().into_buffer_arg(),
                 input_sums.clone().into_buffer_arg(),
                 recurrent_sums.clone().into_buffer_arg(),
@@ -171,17 +238,13 @@ pub fn backward(
         };
     }
     match strategy {
-        Strategy::Sequence {
-            steps,
-            rows,
-            threads,
-        } => {
+        Strategy::Sequence { steps, rows, cut } => {
             let transposed = into_contiguous(transposed);
             let grad_last_memory = or_any(upstream.memory, &saved);
             let grad_hidden = room_for(DType::F32, &saved, [batch, units]);
             let grad_memory = room_for(DType::F32, &saved, sizes.memory());
             for (begin, end) in launches(time, steps) {
-                let (count, workgroup) = grid(batch, rows, threads);
+                let (count, workgroup) = grid(batch, rows, cut);
                 // SAFETY: as in `forward`; `saved` is what that gave for the same inputs.
                 unsafe {
                     sequence::backward::launch_unchecked(
@@ -198,6 +261,7 @@ pub fn backward(
                         begin,
                         end,
                         fixed,
+                        cut,
                         dtype,
                     );
                 }
@@ -208,6 +272,11 @@ pub fn backward(
         }
         Strategy::Step => {
             let of_step = room(&saved, sizes.of_step());
+            let (weights, second_weights) = of_products(transposed, 0, sizes);
+            let of_second = match &second_weights {
+                Some(_) => room(&saved, [batch, units]),
+                None => room(&saved, [1, 1]),
+            };
             let passes = fixed.padded || sizes.counts.direct;
             let passing = match passes {
                 true => CubeBackend::float_zeros(
@@ -233,21 +302,39 @@ pub fn backward(
                 unsafe {
                     step::backward::launch_unchecked(
                         &client,
-                        count,
+                        count.clone(),
                         workgroup,
                         ROWS_OF_A_STEP,
                         buffers!(there),
                         grad_hidden.into_buffer_arg(),
                         grad_memory.clone().into_buffer_arg(),
                         of_step.clone().into_buffer_arg(),
+                        of_second.clone().into_buffer_arg(),
                         passing.clone().into_buffer_arg(),
                         k,
                         fixed,
                         dtype,
                     );
+                    if let Some(weights) = &second_weights {
+                        step::between_backward::launch_unchecked(
+                            &client,
+                            count,
+                            workgroup,
+                            ROWS_OF_A_STEP,
+                            buffers!(there),
+                            product(&of_second, weights).into_buffer_arg(),
+                            of_step.clone().into_buffer_arg(),
+                            passing.clone().into_buffer_arg(),
+                            k,
+                            fixed,
+                            dtype,
+                        );
+                    }
                 }
-                let product = CubeBackend::float_matmul(of_step.clone(), transposed.clone());
-                grad_hidden = into_contiguous(product);
+                grad_hidden = product(&of_step, &weights);
+            }
+            if fixed.drawn.mask {
+                grad_hidden = CubeBackend::float_mul(grad_hidden, mask);
             }
             if passes {
                 grad_hidden = CubeBackend::float_add(grad_hidden, cast(passing, float));

@@ -3,8 +3,9 @@
 //! The sums are `i, f, g, o`, or `i, g, o` with coupled gates; there is a peephole for each but `g`, or none.
 
 use super::cell::{After, CubeCell, Gradients, Numbers, SavedStep, States};
-use super::nonlinearity::{Activated, Sloped, activate, clip, pass_clip, reactivate};
+use super::nonlinearity::{Activated, OfSum, Sloped, activate, clip, pass_clip, reactivate};
 use crate::gates::Gate;
+use crate::nonlinearity::Nonlinearity;
 use crate::ops::LstmKind;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -14,6 +15,18 @@ pub fn numbers(kind: LstmKind) -> usize {
         true => 3,
         false => 4,
     }
+}
+
+/// What a gate or the candidate does to its sum.
+fn of_sum(kind: LstmKind, function: Nonlinearity) -> OfSum {
+    OfSum {
+        function,
+        clip: kind.clip_sums,
+    }
+}
+
+fn of_cell_state(kind: LstmKind) -> OfSum {
+    OfSum::unbounded(kind.shown)
 }
 
 pub struct Lstm;
@@ -35,7 +48,10 @@ impl CubeCell for Lstm {
             Gate::Input,
             kind,
         );
-        let g = activate::<N>(sums[comptime!(last - 1)], comptime!(kind.candidate));
+        let g = activate::<N>(
+            sums[comptime!(last - 1)],
+            comptime!(of_sum(kind, kind.candidate)),
+        );
         let mut saved = seq![i.saved];
         let mut forget = Vector::<f32, N>::new(1.0f32) - i.value;
         if comptime!(!kind.coupled) {
@@ -52,7 +68,7 @@ impl CubeCell for Lstm {
         let o = gate::<N>(o, Gate::Output, kind);
         saved.push(g.saved);
         saved.push(o.saved);
-        let shown = activate::<N>(c, comptime!(kind.shown));
+        let shown = activate::<N>(c, comptime!(of_cell_state(kind)));
         After::<N> {
             states: States::<N> {
                 hidden: o.value * shown.value,
@@ -74,11 +90,11 @@ impl CubeCell for Lstm {
         let i = gate_again::<N>(saved.numbers[0], Gate::Input, kind);
         let g = reactivate::<N>(
             saved.numbers[comptime!(last - 1)],
-            comptime!(kind.candidate),
+            comptime!(of_sum(kind, kind.candidate)),
         );
         let o = gate_again::<N>(saved.numbers[last], Gate::Output, kind);
-        let shown = activate::<N>(c, comptime!(kind.shown));
-        let shown = reactivate::<N>(shown.saved, comptime!(kind.shown));
+        let shown = activate::<N>(c, comptime!(of_cell_state(kind)));
+        let shown = reactivate::<N>(shown.saved, comptime!(of_cell_state(kind)));
         let f = if comptime!(kind.coupled) {
             Sloped::<N> {
                 value: Vector::new(1.0f32) - i.value,
@@ -156,7 +172,7 @@ fn gate<N: Size>(
             saved: sum,
         }
     } else {
-        activate::<N>(sum, comptime!(kind.gate))
+        activate::<N>(sum, comptime!(of_sum(kind, kind.gate)))
     }
 }
 
@@ -173,6 +189,6 @@ fn gate_again<N: Size>(
             slope: Vector::new(0.0f32),
         }
     } else {
-        reactivate::<N>(saved, comptime!(kind.gate))
+        reactivate::<N>(saved, comptime!(of_sum(kind, kind.gate)))
     }
 }

@@ -1,9 +1,12 @@
-//! Kernels for every CubeCL runtime: wgpu, and through the same code CUDA, ROCm and Metal.
+//! Kernels for every CubeCL runtime: wgpu, and through the same code CUDA, ROCm and Metal. They are tested through
+//! wgpu on a software adapter (Mesa's lavapipe). No GPU has run them; those for the other runtimes are checked by the
+//! compiler. `scripts/gpu.sh` does what is left to do on a GPU.
 //!
 //! What needs no order, the products of whole sequences with the weights, Burn's tuned matrix products
 //! do ([`products`]). The steps between run by one of two [strategies](strategy): where a step fits a
 //! workgroup, one launch walks over many steps ([`sequence`]); else each step is a matrix product and a
-//! launch for everything else ([`step`]).
+//! launch for everything else ([`step`]), two of each where a product follows from another (a GRU with the reset gate
+//! first).
 //!
 //! All this exists once. What differs between cells is their [pointwise part](cell::CubeCell), a file each,
 //! and a kernel is compiled for a cell with all its options: what a cell doesn't have costs it nothing.
@@ -20,9 +23,11 @@ mod products;
 mod rnn;
 mod rows;
 mod sequence;
+mod shared_product;
+mod slstm;
 mod step;
 mod strategy;
-#[cfg(test)]
+#[cfg(all(test, feature = "wgpu"))]
 mod tests;
 
 use crate::ops::{CellKind, Each, Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
@@ -30,28 +35,30 @@ use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
 use burn_cubecl::{CubeBackend, CubeDevice};
-use cell::Known;
+use cell::{Counts, Drawn};
 use operations::SequenceKernels;
 use products::{Saved, backward, forward};
 
-/// Buffers of a kernel, at most: thirteen of [`sequence::backward`], and one for its sizes.
-const BUFFERS: u32 = 14;
+/// Buffers of a kernel, at most: fifteen of [`sequence::backward`], and one for its sizes.
+const BUFFERS: u32 = 16;
 
-/// Whether the kernels can have a sequence of this size and type on the device.
+/// Whether the kernels can have a sequence of this size and type on the device, with zoneout perhaps.
 pub(crate) fn fits(
     device: &CubeDevice,
     cell: CellKind,
+    zoneout: bool,
     dtype: DType,
     [batch, time, units]: [usize; 3],
 ) -> bool {
-    let Some(cell) = Known::of(cell) else {
-        return false;
+    let drawn = Drawn {
+        change: zoneout,
+        ..Drawn::NOTHING
     };
-    let counts = cell.counts();
+    let counts = Counts::new(cell, drawn);
     let client = device.client();
     let properties = client.properties();
     // The largest buffers are what is saved for backward and the sums' gradients.
-    let numbers = (counts.saved + counts.spec.memory).max(counts.spec.sums());
+    let numbers = counts.saved_and_memory().max(counts.spec.sums());
     let largest = batch * time * numbers * units * dtype.size();
     matches!(dtype, DType::F32 | DType::F16)
         && largest as u64 <= properties.memory.max_page_size

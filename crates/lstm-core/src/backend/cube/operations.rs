@@ -4,9 +4,10 @@
 #![allow(clippy::type_complexity)]
 
 use super::buffers::{Sizes, transposed};
+use super::cell::{Counts, Drawn};
 use super::launch;
 use super::strategy::Strategy;
-use crate::ops::{Inputs, InputsMetadata, Upstream, UpstreamMetadata};
+use crate::ops::{Inputs, InputsMetadata, MaybeMetadata, Upstream, UpstreamMetadata};
 use burn::backend::fusion::custom::TensorSpec;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
@@ -24,7 +25,8 @@ type Five<T> = (T, T, T, T, T);
 pub trait SequenceKernels: Backend {
     /// From `projected`, `x W`, `[B, T, G_x·H]`: the hidden states of all steps, `[B, T, H]`; after the last step
     /// read the hidden state, `[B, H]`, and the others, `[B, M·H]`; and, if it is to `keep` them for backward,
-    /// what is saved of each step, `[B, T, (K+M)·H]`, and the hidden states before each, `[H, B, T]`.
+    /// what is saved of each step, `[B, T, _·H]`, and what `R` meets in each, `[H, B, T]`; what a second product reads
+    /// lies below, `[2H, B, T]`.
     #[fusion(meta = steps_specs)]
     fn steps(
         projected: FloatTensor<Self>,
@@ -38,8 +40,7 @@ pub trait SequenceKernels: Backend {
         FloatTensor<Self>,
     );
 
-    /// The gradients with respect to `x W`, `[B, T, G_x·H]`; to `h R`, `[G_h·H, B, T]`, if that goes into other
-    /// sums; with respect to peepholes and then, if so, the bias, summed over the steps but not over the rows,
+    /// The gradients with respect to `x W`, `[B, T, G_x·H]`; to `h R`, `[G_h·H, B, T]`, if they are others; with respect to peepholes and then, if so, the bias, summed over the steps but not over the rows,
     /// `[B, _·H]`, in float32; to the first hidden state, `[B, H]`; and to the others, `[B, M·H]`.
     #[fusion(meta = steps_back_specs)]
     fn steps_back(
@@ -86,7 +87,12 @@ impl SequenceKernels for CubeBackend {
 fn sizes(inputs: &InputsMetadata) -> Sizes {
     let [batch, time, _] = inputs.input.shape.dims();
     let [_, units] = inputs.hidden.shape.dims();
-    Sizes::new([batch, time, units], inputs.cell)
+    let there = |tensor: &MaybeMetadata| matches!(tensor, MaybeMetadata::Tensor(_));
+    let drawn = Drawn {
+        mask: there(&inputs.mask),
+        change: there(&inputs.change),
+    };
+    Sizes::new([batch, time, units], Counts::new(inputs.cell, drawn))
 }
 
 fn spec<const D: usize>(dtype: DType, shape: [usize; D]) -> TensorSpec {

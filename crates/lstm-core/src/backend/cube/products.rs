@@ -7,6 +7,7 @@ use crate::ops::{Each, Inputs, Outputs, Upstream};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata, get_or_init_device_settings};
 use burn::tensor::{DType, Shape, Slice, TensorData};
+use std::ops::Range;
 
 /// A sequence `[B, T, _]` as a matrix `[B·T, _]`.
 fn rows<B: Backend>(sequence: FloatTensor<B>) -> FloatTensor<B> {
@@ -41,9 +42,9 @@ fn without_padding<B: Backend>(inputs: &Inputs<B>) -> FloatTensor<B> {
 /// What the backward pass needs beside inputs and output, as [`SequenceKernels::steps`] gives it.
 #[derive(Clone, Debug)]
 pub struct Saved<B: Backend> {
-    /// Of each step, `[B, T, (K+M)·H]`.
+    /// Of each step, `[B, T, _·H]`.
     steps: FloatTensor<B>,
-    /// The hidden states before each step, `[H, B, T]`.
+    /// What the recurrent products read in each step, `[H, B, T]` or `[2H, B, T]`.
     hidden_before: FloatTensor<B>,
 }
 
@@ -76,7 +77,7 @@ pub fn backward<B: SequenceKernels>(
         time,
         units,
         counts,
-    } = Sizes::new(inputs.output_shape().dims(), inputs.cell);
+    } = Sizes::of(inputs);
     let spec = counts.spec;
     let steps = match counts.saves_output {
         true => output.clone(),
@@ -94,17 +95,29 @@ pub fn backward<B: SequenceKernels>(
     // Some of the products that Burn's tuner may pick want both operands with the summed dimension, here
     // `B·T`, contiguous, and copy what isn't, for each product anew. The steps write their hidden states so,
     // and the gradients with respect to `h R` if they are apart; the others are transposed here, once.
-    let transposed = (wanted.input_weight || wanted.recurrent_weight && spec.together())
-        .then(|| swapped(B::transposed(input_sums.clone())));
+    let transposed = (wanted.input_weight || wanted.recurrent_weight && !counts.apart())
+        .then(|| B::transposed(input_sums.clone()));
     let input_weight = transposed.clone().filter(|_| wanted.input_weight);
     let input_weight = input_weight.map(|sums| {
         let input = swapped(rows::<B>(without_padding::<B>(inputs)));
-        B::float_matmul(input, sums)
+        B::float_matmul(input, swapped(sums))
     });
     let recurrent_weight = wanted.recurrent_weight.then(|| {
-        let apart = || swapped(columns(recurrent_sums));
-        let sums = transposed.filter(|_| spec.together()).unwrap_or_else(apart);
-        B::float_matmul(columns(saved.hidden_before.clone()), sums)
+        let apart = || columns(recurrent_sums);
+        let sums = transposed.filter(|_| !counts.apart()).unwrap_or_else(apart);
+        let read = columns(saved.hidden_before.clone());
+        let Some(gate) = spec.second else {
+            return B::float_matmul(read, swapped(sums));
+        };
+        // The gates before it meet the hidden state, and it meets what the second product read, which lies below.
+        let part = |of: &FloatTensor<B>, rows: Range<usize>| {
+            let rows = rows.start * units..rows.end * units;
+            B::float_slice(of.clone(), &[Slice::from(rows), Slice::full()])
+        };
+        let products = [(0..1, 0..gate), (1..2, gate..gate + 1)];
+        let products = products
+            .map(|(below, gates)| B::float_matmul(part(&read, below), swapped(part(&sums, gates))));
+        B::float_cat(products.into(), 1)
     });
     // What is summed over the steps, over the rows too: some gradients with respect to vectors, side by side.
     let summed = |first: usize, count: usize| {
@@ -122,12 +135,12 @@ pub fn backward<B: SequenceKernels>(
             dtype => B::float_cast(sum, dtype.into()),
         }
     };
-    let bias = wanted.bias.then(|| match spec.together() {
-        true => {
+    let bias = wanted.bias.then(|| match counts.apart() {
+        true => summed(spec.peepholes, spec.sums()),
+        false => {
             let sum = B::float_sum_dim(input_sums.clone(), 0);
             B::float_reshape(sum, inputs.bias.shape())
         }
-        false => summed(spec.peepholes, spec.sums()),
     });
     let peepholes = wanted.peepholes.then(|| summed(0, spec.peepholes));
     let input = wanted.input.then(|| {

@@ -1,13 +1,20 @@
 //! The plain RNN's pointwise part. It saves what its nonlinearity does.
 
 use super::cell::{After, CubeCell, Gradients, Numbers, SavedStep, States};
-use super::nonlinearity::{activate, clip, pass_clip, reactivate, saves_value};
+use super::nonlinearity::{OfSum, activate, clip, pass_clip, reactivate};
 use crate::ops::RnnKind;
 use burn_cubecl::cubecl::{self, prelude::*};
 
 /// Whether what it saves is its output.
 pub fn saves_output(kind: RnnKind) -> bool {
-    saves_value(kind.activation) && kind.clip.is_none()
+    of_sum(kind).saves_value() && kind.clip.is_none()
+}
+
+fn of_sum(kind: RnnKind) -> OfSum {
+    OfSum {
+        function: kind.activation,
+        clip: kind.clip_sums,
+    }
 }
 
 pub struct Rnn;
@@ -22,7 +29,7 @@ impl CubeCell for Rnn {
         _peepholes: &Numbers<N>,
         #[comptime] kind: RnnKind,
     ) -> After<N> {
-        let h = activate::<N>(sums[0], comptime!(kind.activation));
+        let h = activate::<N>(sums[0], comptime!(of_sum(kind)));
         After::<N> {
             states: States::<N> {
                 hidden: clip::<N>(h.value, comptime!(kind.clip)),
@@ -38,7 +45,7 @@ impl CubeCell for Rnn {
         grad: &States<N>,
         #[comptime] kind: RnnKind,
     ) -> Gradients<N> {
-        let h = reactivate::<N>(saved.numbers[0], comptime!(kind.activation));
+        let h = reactivate::<N>(saved.numbers[0], comptime!(of_sum(kind)));
         let grad_hidden = pass_clip::<N>(h.value, grad.hidden, comptime!(kind.clip));
         Gradients::<N> {
             sums: seq![grad_hidden * h.slope],

@@ -148,10 +148,23 @@ pub fn write_all<F: Float, N: Size>(
     let count = numbers.len();
     #[unroll]
     for number in 0..count {
-        let column = comptime!(number * units) + place.unit;
-        let row = comptime!(count * units);
-        write::<F, N>(to, place.first, place.batch, row, column, numbers[number]);
+        write_number::<F, N>(to, place, count, number, units, numbers[number]);
     }
+}
+
+/// Writes one of the numbers that [`read_all`] reads.
+#[cube]
+pub fn write_number<F: Float, N: Size>(
+    to: &mut [F],
+    place: &Place,
+    #[comptime] count: usize,
+    #[comptime] number: usize,
+    #[comptime] units: usize,
+    numbers: Vector<f32, N>,
+) {
+    let column = comptime!(number * units) + place.unit;
+    let row = comptime!(count * units);
+    write::<F, N>(to, place.first, place.batch, row, column, numbers);
 }
 
 /// The unit's `count` numbers in workgroup memory, `[count·H]`.

@@ -3,14 +3,16 @@
 //!
 //! (The tests in `tests/fused` run the layers as users get them, through fusion, against the reference loop.)
 
-use super::cell::Known;
+use super::buffers::Sizes;
+use super::cell::Drawn;
 use super::launch;
+use super::shared_product::Cut;
 use super::strategy::Strategy;
 use crate::gates::Gate;
 use crate::nonlinearity::Nonlinearity;
 use crate::ops::{
     CellKind, Each, GruKind, Inputs, LstmKind, Maybe, RecurrentKernels, RnnKind, RowLengths,
-    Upstream,
+    SLstmKind, Upstream,
 };
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
@@ -19,6 +21,7 @@ use burn::tensor::{Device, DeviceType, TensorData};
 use burn_cubecl::{CubeBackend, CubeDevice};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use std::ops::Range;
 
 /// Of the largest element, as in `tests/fused`.
 const TOLERANCE: f32 = 1e-5;
@@ -38,8 +41,8 @@ fn adapter() -> Option<CubeDevice> {
     adapter
 }
 
-/// Cells of every kind, with few options and with many.
-fn cells() -> Vec<CellKind> {
+/// Cells of every kind, with few options and with many, and what is drawn for them.
+fn cells() -> Vec<(CellKind, Drawn)> {
     let rnn = |activation, clip| {
         let clip_sums = None;
         CellKind::Rnn(RnnKind {
@@ -48,18 +51,42 @@ fn cells() -> Vec<CellKind> {
             clip_sums,
         })
     };
+    let gru = |reset_first| {
+        CellKind::Gru(GruKind {
+            reset_first,
+            ..GruKind::USUAL
+        })
+    };
+    let slstm = CellKind::SLstm(SLstmKind {
+        exponential_forget: false,
+    });
+    let lstm_with_options = CellKind::Lstm(LstmKind {
+        clip: Some(0.6.into()),
+        clip_sums: Some(0.9.into()),
+        coupled: true,
+        open: Some(Gate::Output),
+        peepholes: true,
+        ..LstmKind::USUAL
+    });
+    let [nothing, mask, change, both] =
+        [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(mask, change)| Drawn { mask, change });
     vec![
-        rnn(Nonlinearity::Tanh, None),
-        rnn(Nonlinearity::Elu { alpha: 1.0.into() }, Some(0.9.into())),
-        CellKind::Lstm(LstmKind::USUAL),
-        CellKind::Lstm(LstmKind {
-            clip: Some(0.6.into()),
-            coupled: true,
-            open: Some(Gate::Output),
-            peepholes: true,
-            ..LstmKind::USUAL
-        }),
-        CellKind::Gru(GruKind::USUAL),
+        (rnn(Nonlinearity::Tanh, None), nothing),
+        (rnn(Nonlinearity::Tanh, None), change),
+        (
+            rnn(Nonlinearity::Elu { alpha: 1.0.into() }, Some(0.9.into())),
+            mask,
+        ),
+        (CellKind::Lstm(LstmKind::USUAL), nothing),
+        (CellKind::Lstm(LstmKind::USUAL), both),
+        (lstm_with_options, nothing),
+        (gru(false), nothing),
+        (gru(false), mask),
+        (gru(true), nothing),
+        (gru(true), change),
+        (slstm, nothing),
+        (slstm, both),
     ]
 }
 
@@ -75,6 +102,8 @@ struct Case {
     peepholes: Option<TensorData>,
     hidden: TensorData,
     memory: Option<TensorData>,
+    mask: Option<TensorData>,
+    change: Option<TensorData>,
     /// With respect to the hidden states of all steps and the final states, where the loss sees them.
     upstream: [Option<TensorData>; 3],
 }
@@ -82,11 +111,20 @@ struct Case {
 /// Output, final states and gradients by name.
 type Results = Vec<(&'static str, Vec<f32>)>;
 
-/// Uniform numbers.
+/// Uniform numbers up to a bound.
 fn random<const D: usize>(rng: &mut ChaCha8Rng, shape: [usize; D], bound: f32) -> TensorData {
+    between(rng, shape, -bound..bound)
+}
+
+/// Uniform numbers.
+fn between<const D: usize>(
+    rng: &mut ChaCha8Rng,
+    shape: [usize; D],
+    range: Range<f32>,
+) -> TensorData {
     let count = shape.iter().product();
     let numbers: Vec<f32> = (0..count)
-        .map(|_| rng.random_range(-bound..bound))
+        .map(|_| rng.random_range(range.clone()))
         .collect();
     TensorData::new(numbers, shape)
 }
@@ -94,7 +132,7 @@ fn random<const D: usize>(rng: &mut ChaCha8Rng, shape: [usize; D], bound: f32) -
 impl Case {
     /// Of a `padded` batch the padding is NaN.
     fn draw(
-        cell: CellKind,
+        (cell, drawn): (CellKind, Drawn),
         [b, t, i, h]: [usize; 4],
         reverse: bool,
         padded: bool,
@@ -102,7 +140,7 @@ impl Case {
     ) -> Self {
         let rng = &mut ChaCha8Rng::seed_from_u64(1);
         let spec = cell.spec();
-        let gates = [spec.input_gates, spec.recurrent_gates].map(|gates| gates.len() * h);
+        let gates = [spec.input_gates.len(), spec.recurrent_width()].map(|gates| gates * h);
         let deviation = |rows: usize| (rows as f32).sqrt().recip();
         let mut x: Vec<f32> = random(rng, [b, t, i], 1.0).iter().collect();
         let lengths: RowLengths = padded.then(|| (0..b).map(|row| 1 + 2 * row % t).collect());
@@ -122,7 +160,10 @@ impl Case {
             recurrent_weight: random(rng, [h, gates[1]], deviation(h)),
             peepholes: (spec.peepholes > 0).then(|| random(rng, [spec.peepholes * h], 1.0)),
             hidden: random(rng, [b, h], 1.0),
-            memory: (memory > 0).then(|| random(rng, [b, memory], 1.0)),
+            // Above zero, since an sLSTM divides by a part of it.
+            memory: (memory > 0).then(|| between(rng, [b, memory], 0.2..1.0)),
+            mask: (drawn.mask).then(|| between(rng, [b, h], 0.0..1.5)),
+            change: (drawn.change).then(|| between(rng, [b, t, h + memory], 0.0..1.0)),
             upstream: [
                 seen[0].then(|| random(rng, [b, t, h], 1.0)),
                 seen[1].then(|| random(rng, [b, h], 1.0)),
@@ -141,8 +182,8 @@ impl Case {
             peepholes: self.peepholes.as_ref().map(tensor).into(),
             hidden: tensor(&self.hidden),
             memory: self.memory.as_ref().map(tensor).into(),
-            mask: Maybe::Nothing,
-            change: Maybe::Nothing,
+            mask: self.mask.as_ref().map(tensor).into(),
+            change: self.change.as_ref().map(tensor).into(),
             cell: self.cell,
             reverse: self.reverse,
             lengths: self.lengths.clone(),
@@ -246,23 +287,34 @@ fn without_fusion_equals_the_cpu() {
 #[test]
 fn every_strategy_gives_the_same() {
     let Some(device) = adapter() else { return };
-    let [batch, time, units] = [5, 7, 19];
-    let sequence = |steps, rows, threads| Strategy::Sequence {
-        steps,
-        rows,
-        threads,
+    let [batch, time, units] = [5, 7, 20];
+    let sequence = |steps, rows, lanes, slices, held| {
+        let cut = Cut {
+            lanes,
+            slices,
+            held,
+        };
+        Strategy::Sequence { steps, rows, cut }
     };
-    let strategies = [sequence(1, 1, 19), sequence(3, 2, 8), Strategy::Step];
+    let strategies = [
+        sequence(1, 1, 20, 1, false),
+        sequence(3, 2, 8, 1, false),
+        sequence(4, 2, 20, 8, false),
+        sequence(time, 1, 20, 1, true),
+        sequence(3, 4, 20, 4, true),
+        sequence(2, 1, 7, 3, false),
+        Strategy::Step,
+    ];
     for (number, cell) in cells().into_iter().enumerate() {
         for padded in [false, true] {
             let reverse = (number % 2 == 1) != padded;
             let case = Case::draw(cell, [batch, time, 3, units], reverse, padded, [true; 3]);
             let rng = &mut ChaCha8Rng::seed_from_u64(2);
-            let gates = cell.spec().input_gates.len();
+            let gates = cell.0.spec().input_gates.len();
             let projected = random(rng, [batch, time, gates * units], 1.0);
-            let counts = Known::of(cell).expect("it has kernels").counts();
             let run = |strategy| -> Results {
                 let inputs = case.inputs::<CubeBackend>(&device);
+                let counts = Sizes::of(&inputs).counts;
                 let projected = CubeBackend::float_from_data(projected.clone(), &device);
                 let forward = launch::forward(strategy, projected, inputs.clone(), true);
                 let [y, _, _, saved, _] = forward.clone();
@@ -277,7 +329,7 @@ fn every_strategy_gives_the_same() {
                 let results = names.into_iter().zip(all.map(values::<CubeBackend>));
                 results.filter(|(_, values)| values.len() > 1).collect()
             };
-            let want = run(sequence(time, 4, 32));
+            let want = run(sequence(time, 4, 20, 1, false));
             for strategy in strategies {
                 let what = format!("{cell:?}, reverse {reverse}, padded {padded}, {strategy:?}");
                 compare(&what, run(strategy), want.clone());
