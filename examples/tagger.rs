@@ -49,7 +49,7 @@ fn words(count: usize, longest: usize, mut seed: u32) -> Vec<Word> {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 16) as usize % n
     };
-    let mut word = |_| {
+    let word = |_| {
         let letters: Vec<usize> = (0..3 + below(longest - 2))
             .map(|_| below(LETTERS))
             .collect();
@@ -60,7 +60,7 @@ fn words(count: usize, longest: usize, mut seed: u32) -> Vec<Word> {
         };
         letters.iter().enumerate().map(tag).collect()
     };
-    (0..count).map(|k| word(k)).collect()
+    (0..count).map(word).collect()
 }
 
 /// Words as tensors `[B, T]`, as long as the longest of them.

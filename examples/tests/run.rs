@@ -172,12 +172,12 @@ fn voice() -> Vec<i16> {
         };
         phase += 120 + n / 1_600 % 4 * 8;
         let pulse = if phase >= RATE {
-            30_000 * loud >> 12
+            (30_000 * loud) >> 12
         } else {
             0
         };
         phase %= RATE;
-        let mut x = pulse + (noise * loud >> 18);
+        let mut x = pulse + ((noise * loud) >> 18);
         for (last, resonance) in before.iter_mut().zip(VOWELS[(n / 3_200 % 4) as usize]) {
             x = (x * 4_096 + resonance * last[0] - 15_416 * last[1]) >> 14;
             *last = [x, last[0]];
