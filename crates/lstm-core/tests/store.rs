@@ -3,17 +3,19 @@
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::LstmState;
-use burn::nn::activation::ActivationConfig;
+use burn::nn::activation::{ActivationConfig, PReluConfig};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::store::{BurnpackStore, ModuleSnapshot, SafetensorsStore};
 use burn::tensor::{Device, Distribution, Tensor};
 use lstm_core::convert::load_burn_nn;
 use lstm_core::{
-    BiGruConfig, BiLstm, BiLstmConfig, BiRnnConfig, GruCellConfig, GruConfig,
+    BiGruConfig, BiLstm, BiLstmConfig, BiRnnConfig, GruCellConfig, GruConfig, GruStackConfig,
     LayerNormLstmCellConfig, LstmCellConfig, LstmConfig, LstmStackConfig, LstmpCellConfig,
-    PeepholeLstmCellConfig, Recompute, RnnCellConfig, RnnConfig, RnnStackConfig,
+    Nonlinearity, PeepholeLstmCellConfig, Recompute, RnnCellConfig, RnnConfig, RnnStackConfig,
+    SLstmCellConfig,
 };
 use serde_json::{Map, Value};
+use std::fmt::Debug;
 
 fn model(device: &Device) -> BiLstm {
     BiLstmConfig::new(3, 4, true).init(device)
@@ -73,32 +75,124 @@ fn weights_round_trip_through_burnpack_and_safetensors() {
     );
 }
 
+/// All options of the cells, none at its default; and so of their layers and stacks.
+macro_rules! options {
+    (rnn $config:expr) => {
+        $config
+            .with_input_initializer(Initializer::Zeros)
+            .with_recurrent_initializer(Initializer::Ones)
+            .with_clip(Some(1.5))
+            .with_clip_sums(Some(2.5))
+            .with_hidden_activation(Nonlinearity::Relu)
+    };
+    (gru $config:expr) => {
+        options!(rnn $config)
+            .with_reset_after(false)
+            .with_gate_activation(hard_sigmoid())
+    };
+    (lstm $config:expr) => {
+        options!(rnn $config)
+            .with_forget_bias(0.5)
+            .with_chrono(Some(9))
+            .with_input_forget(true)
+            .with_gate_activation(hard_sigmoid())
+            .with_cell_activation(ActivationConfig::PRelu(PReluConfig::new()))
+    };
+    (layer $config:expr) => {
+        $config
+            .with_batch_first(false)
+            .with_recompute(Some(Recompute::Every(20)))
+    };
+    (stack $config:expr) => {
+        options!(layer $config)
+            .with_bidirectional(true)
+            .with_dropout(0.25)
+    };
+}
+
+fn hard_sigmoid() -> Nonlinearity {
+    Nonlinearity::HardSigmoid {
+        alpha: 0.3.into(),
+        beta: 0.4.into(),
+    }
+}
+
+/// What is read back is compared as Rust prints it, not as JSON again.
 #[test]
 fn configs_round_trip_through_json() {
-    fn assert_round_trip<C: Config + ToString>(config: C) {
+    fn check<C: Config + Debug>(defaults: C, config: C) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         config.save(&path).unwrap();
         let loaded = C::load(&path).unwrap();
-        assert_eq!(loaded.to_string(), config.to_string());
+        assert_eq!(format!("{loaded:?}"), format!("{config:?}"));
+        // Each field is in the file, and no option is at its default.
+        let [defaults, config] = [&defaults, &config].map(|config| {
+            let json = serde_json::to_value(config).unwrap();
+            json.as_object().unwrap().clone()
+        });
+        let printed = format!("{loaded:#?}");
+        let lines = printed.lines().filter_map(|line| line.strip_prefix("    "));
+        let lines = lines.filter(|line| !line.starts_with([' ', '}', ')']));
+        let fields: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
+        assert_eq!(fields.len(), config.len(), "{printed}");
+        for (field, _) in fields {
+            let (value, default) = (&config[field], &defaults[field]);
+            let required = field.starts_with("d_") || ["num_layers", "lstm"].contains(&field);
+            assert!(required || value != default, "{field} is {default}");
+        }
     }
-    assert_round_trip(RnnCellConfig::new(2, 3).with_clip(Some(1.5)));
-    assert_round_trip(
-        LstmCellConfig::new(2, 3)
-            .with_forget_bias(0.5)
-            .with_chrono(Some(9)),
+    check(
+        RnnCellConfig::new(2, 3),
+        options!(rnn RnnCellConfig::new(2, 3)).with_bias(false),
     );
-    assert_round_trip(RnnConfig::new(2, 3, true).with_reverse(true));
-    assert_round_trip(LstmConfig::new(2, 3, false).with_input_forget(true));
-    assert_round_trip(RnnConfig::new(2, 3, true).with_recompute(Some(Recompute::SquareRoot)));
-    assert_round_trip(LstmConfig::new(2, 3, true).with_recompute(Some(Recompute::Every(20))));
-    assert_round_trip(BiRnnConfig::new(2, 3, true));
-    assert_round_trip(BiLstmConfig::new(2, 3, true).with_batch_first(false));
-    let lstm = LstmCellConfig::new(2, 3).with_input_forget(true);
-    assert_round_trip(GruCellConfig::new(2, 3).with_reset_after(false));
-    assert_round_trip(LstmpCellConfig::new(lstm.clone(), 2));
-    assert_round_trip(PeepholeLstmCellConfig::new(lstm.clone()));
-    assert_round_trip(LayerNormLstmCellConfig::new(lstm).with_epsilon(1e-3));
+    check(
+        GruCellConfig::new(2, 3),
+        options!(gru GruCellConfig::new(2, 3)).with_bias(false),
+    );
+    let lstm = || LstmCellConfig::new(2, 3);
+    let with_all = || options!(lstm lstm()).with_bias(false);
+    check(lstm(), with_all());
+    check(
+        LstmpCellConfig::new(lstm(), 2),
+        LstmpCellConfig::new(with_all(), 2).with_projection_initializer(Initializer::Ones),
+    );
+    check(
+        PeepholeLstmCellConfig::new(lstm()),
+        PeepholeLstmCellConfig::new(with_all()).with_peephole_initializer(Initializer::Ones),
+    );
+    check(
+        LayerNormLstmCellConfig::new(lstm()),
+        LayerNormLstmCellConfig::new(with_all()).with_epsilon(1e-3),
+    );
+    check(
+        SLstmCellConfig::new(2, 3),
+        SLstmCellConfig::new(2, 3)
+            .with_bias(false)
+            .with_forget_bias(0.5)
+            .with_exponential_forget(true)
+            .with_input_initializer(Initializer::Zeros)
+            .with_recurrent_initializer(Initializer::Ones),
+    );
+    macro_rules! layers {
+        ($cell:ident $layer:ident $both:ident $stack:ident) => {
+            check(
+                $layer::new(2, 3, true),
+                options!(layer options!($cell $layer::new(2, 3, false))).with_reverse(true),
+            );
+            check(
+                $both::new(2, 3, true),
+                options!(layer options!($cell $both::new(2, 3, false))),
+            );
+            check(
+                $stack::new(2, 3, 2, true),
+                options!(stack options!($cell $stack::new(2, 3, 2, false))),
+            );
+        };
+    }
+    layers!(rnn RnnConfig BiRnnConfig RnnStackConfig);
+    layers!(gru GruConfig BiGruConfig GruStackConfig);
+    layers!(lstm LstmConfig BiLstmConfig LstmStackConfig);
 }
 
 /// Configs that version 0.1 wrote, with options that are not the defaults.
@@ -126,24 +220,30 @@ fn configs_of_older_versions_load() {
                 None => assert_eq!(&read[option], value, "{name}: {option}"),
             }
         }
-        // Without an option, as if it had been added since; what has no default is an error that names it.
+        // Without an option, as if it had been added since: it is at its default, and the others are as they were.
+        // What has no default is an error that names it.
+        let required =
+            |option: &str| option.starts_with("d_") || ["num_layers", "lstm"].contains(&option);
+        let is_cell = name.ends_with("_cell");
+        let required = |option: &str| required(option) || option == "bias" && !is_cell;
+        let mut bare = written.clone();
+        bare.retain(|option, _| required(option));
+        let defaults = load(&bare).unwrap();
         for option in written.keys() {
             let mut older = written.clone();
             older.remove(option);
-            match load(&older) {
-                Ok(read) => assert_eq!(load(read.as_object().unwrap()).unwrap(), read),
-                Err(error) => {
-                    assert!(
-                        error
-                            .to_string()
-                            .contains(&format!("missing field `{option}`"))
-                    );
-                    assert!(
-                        option.starts_with("d_")
-                            || ["bias", "num_layers", "lstm"].contains(&option.as_str())
-                    );
-                }
+            let loaded = load(&older);
+            if required(option) {
+                let error = loaded.unwrap_err().to_string();
+                assert!(
+                    error.contains(&format!("missing field `{option}`")),
+                    "{error}"
+                );
+                continue;
             }
+            let mut want = read.clone();
+            want[option] = defaults[option].clone();
+            assert_eq!(loaded.unwrap(), want, "{name} without {option}");
         }
     }
     check::<LstmCellConfig>("lstm_cell");
@@ -164,10 +264,10 @@ fn configs_of_older_versions_load() {
 
 #[test]
 fn configs_that_burn_nn_wrote_load() {
-    fn check<B: Config, O: Config + ToString>(burns: B, ours: O) {
+    fn check<B: Config, O: Config + Debug>(burns: B, ours: O) {
         let json = burn::config::config_to_json(&burns);
         let loaded = O::load_binary(json.as_bytes()).unwrap();
-        assert_eq!(loaded.to_string(), ours.to_string());
+        assert_eq!(format!("{loaded:?}"), format!("{ours:?}"));
     }
     let normal = || Initializer::Normal {
         mean: 0.0,
@@ -197,7 +297,7 @@ fn configs_that_burn_nn_wrote_load() {
         burn::nn::RnnConfig::new(2, 3, true).with_hidden_activation(ActivationConfig::Relu),
         RnnConfig::new(2, 3, true)
             .with_initializer(xavier())
-            .with_hidden_activation(ActivationConfig::Relu),
+            .with_hidden_activation(Nonlinearity::Relu),
     );
     check(
         burn::nn::BiRnnConfig::new(2, 3, true).with_initializer(normal()),

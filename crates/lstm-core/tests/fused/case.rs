@@ -23,8 +23,6 @@ pub const FLOAT64: (DType, f64) = (DType::F64, 2e-14);
 pub const HALF_PRECISION: [(DType, f64); 2] = [(DType::F16, 4e-3), (DType::BF16, 3.2e-2)];
 /// The smallest number that float16 has with all its digits.
 const LEAST_OF_FLOAT16: f64 = 6.1e-5;
-/// Float16 rounds by 5e-4, and so do inputs, weights, output and what the loss reads.
-pub const TOLERANCE_OF_FLOAT16: f64 = 5e-3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cell {

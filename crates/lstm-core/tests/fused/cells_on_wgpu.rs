@@ -1,7 +1,8 @@
 //! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
 
-use crate::case::{Random, TOLERANCE_OF_FLOAT16};
+use crate::case::Random;
 use crate::cells::{Loop, OfParameters, TOLERANCE, compare, read};
+use crate::{TOLERANCE_OF_FLOAT16, Test};
 use burn::nn::activation::{
     ActivationConfig, EluConfig, HardSigmoidConfig, LeakyReluConfig, ThresholdedReluConfig,
 };
@@ -226,65 +227,36 @@ fn lstm_without_a_gate(on: &On) {
     }
 }
 
-/// The kernels for wgpu; skipped as in [`cube`](crate::cube), whose tests these are beside.
-mod on_cube {
-    use super::{DType, On};
-    use crate::cube::adapter;
+/// By name.
+pub const TESTS: [Test; 7] = [
+    ("gru", |device| {
+        gru(&float32(device));
+        gru_with_options(&float32(device));
+    }),
+    ("projection", |device| projection(&float32(device))),
+    ("rnn", |device| rnn(&float32(device))),
+    ("lstm_with_options", |device| {
+        lstm_with_options(&float32(device));
+        lstm_coupled(&float32(device));
+    }),
+    ("lstm_with_peepholes", |device| {
+        lstm_with_peepholes(&float32(device), Some(0.6));
+    }),
+    ("lstm_without_a_gate", |device| {
+        lstm_without_a_gate(&float32(device))
+    }),
+    ("cells_in_float16", float16),
+];
 
-    fn float32() -> Option<On> {
-        adapter().map(|device| On(device, DType::F32))
-    }
+fn float32(device: &Device) -> On {
+    On(device.clone(), DType::F32)
+}
 
-    #[test]
-    fn gru() {
-        let Some(on) = float32() else { return };
-        super::gru(&on);
-        super::gru_with_options(&on);
-    }
-
-    #[test]
-    fn projection() {
-        let Some(on) = float32() else { return };
-        super::projection(&on);
-    }
-
-    #[test]
-    fn rnn() {
-        let Some(on) = float32() else { return };
-        super::rnn(&on);
-    }
-
-    #[test]
-    fn lstm_with_options() {
-        let Some(on) = float32() else { return };
-        super::lstm_with_options(&on);
-        super::lstm_coupled(&on);
-    }
-
-    #[test]
-    fn lstm_with_peepholes() {
-        let Some(on) = float32() else { return };
-        super::lstm_with_peepholes(&on, Some(0.6));
-    }
-
-    #[test]
-    fn lstm_without_a_gate() {
-        let Some(on) = float32() else { return };
-        super::lstm_without_a_gate(&on);
-    }
-
-    /// Where the adapter has float16: cells without a corner, see [`activations`](super::activations).
-    #[test]
-    fn float16() {
-        let Some(device) = adapter() else { return };
-        if !device.supports_dtype(DType::F16) {
-            println!("skipped float16 on wgpu: the adapter doesn't have it");
-            return;
-        }
-        let on = On(device, DType::F16);
-        super::gru(&on);
-        super::lstm_coupled(&on);
-        super::lstm_with_peepholes(&on, None);
-        super::lstm_without_a_gate(&on);
-    }
+/// Cells without a corner, see [`activations`].
+fn float16(device: &Device) {
+    let on = On(device.clone(), DType::F16);
+    gru(&on);
+    lstm_coupled(&on);
+    lstm_with_peepholes(&on, None);
+    lstm_without_a_gate(&on);
 }

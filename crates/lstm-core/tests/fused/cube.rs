@@ -1,36 +1,31 @@
-//! The kernels for wgpu, on the first adapter there is. Without one it says so and passes, or fails where
-//! `LSTM_CORE_REQUIRE_WGPU` is set.
+//! The kernels for wgpu.
 
-use crate::case::{Case, Cell, TOLERANCE_OF_FLOAT16, compare, compare_within, print_largest};
-use burn::tensor::{DType, Device, DeviceType};
+use crate::case::{Case, Cell, compare, compare_within, print_largest};
+use crate::{TOLERANCE_OF_FLOAT16, Test};
+use burn::tensor::{DType, Device};
 use lstm_core::Recompute;
 use std::collections::BTreeMap;
 
 /// The first of those for the CPU: for almost each, shaders are compiled and products tuned.
 const CASES: u64 = 16;
 
-/// The first adapter, or none, which is said.
-pub fn adapter() -> Option<Device> {
-    let adapter = Device::enumerate(DeviceType::Wgpu)
-        .into_vec()
-        .into_iter()
-        .next();
-    let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
-    assert!(adapter.is_some() || !required, "there is no wgpu adapter");
-    if adapter.is_none() {
-        println!("skipped wgpu: there is no adapter here");
-    }
-    adapter
-}
+/// By name.
+pub const TESTS: [Test; 4] = [
+    ("random_cases", random_cases),
+    (
+        "more_units_than_a_sequence_kernel_takes",
+        more_units_than_a_sequence_kernel_takes,
+    ),
+    ("recomputed_in_segments", recomputed_in_segments),
+    ("float16", float16),
+];
 
-#[test]
-fn random_cases() {
-    let Some(device) = adapter() else { return };
+fn random_cases(device: &Device) {
     let mut largest = BTreeMap::new();
     for seed in 0..CASES {
         let case = Case::draw(seed);
         let what = format!("{case:?} on wgpu");
-        let got = case.results(&device, true);
+        let got = case.results(device, true);
         let want = case.results(&Device::flex(), false);
         compare(&what, got, want, largest.entry(case.cell).or_default());
     }
@@ -40,9 +35,7 @@ fn random_cases() {
 }
 
 /// A sequence kernel has up to 256 units; more of them go step by step.
-#[test]
-fn more_units_than_a_sequence_kernel_takes() {
-    let Some(device) = adapter() else { return };
+fn more_units_than_a_sequence_kernel_takes(device: &Device) {
     for cell in [Cell::Lstm, Cell::Tanh, Cell::Relu] {
         let mut largest = BTreeMap::new();
         for lengths in [None, Some(vec![1, 3])] {
@@ -51,7 +44,7 @@ fn more_units_than_a_sequence_kernel_takes() {
                 lengths,
                 ..Case::of(cell, [2, 3, 4, 257], 1)
             };
-            let got = case.results(&device, true);
+            let got = case.results(device, true);
             let want = case.results(&Device::flex(), false);
             compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
         }
@@ -60,9 +53,7 @@ fn more_units_than_a_sequence_kernel_takes() {
 }
 
 /// In segments, the last one shorter; some rows end before the last segments begin.
-#[test]
-fn recomputed_in_segments() {
-    let Some(device) = adapter() else { return };
+fn recomputed_in_segments(device: &Device) {
     let lengths = Some(vec![3, 11, 5]);
     for cell in [Cell::Lstm, Cell::Tanh, Cell::Relu] {
         let mut largest = BTreeMap::new();
@@ -77,7 +68,7 @@ fn recomputed_in_segments() {
                 recompute: Some(Recompute::Every(4)),
                 ..Case::of(cell, [3, 11, 4, units], 1)
             };
-            let got = case.results(&device, true);
+            let got = case.results(device, true);
             let want = case.results(&Device::flex(), false);
             compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
         }
@@ -85,14 +76,8 @@ fn recomputed_in_segments() {
     }
 }
 
-/// Where the adapter has float16; compared with the reference in float32.
-#[test]
-fn float16() {
-    let Some(device) = adapter() else { return };
-    if !device.supports_dtype(DType::F16) {
-        println!("skipped float16 on wgpu: the adapter doesn't have it");
-        return;
-    }
+/// Compared with the reference in float32.
+fn float16(device: &Device) {
     for cell in [Cell::Lstm, Cell::Tanh] {
         let mut largest = BTreeMap::new();
         let exact = Case::of(cell, [3, 5, 4, 20], 1);
@@ -100,7 +85,7 @@ fn float16() {
             dtype: DType::F16,
             ..exact.clone()
         };
-        let got = case.results(&device, true);
+        let got = case.results(device, true);
         let want = exact.results(&Device::flex(), false);
         let what = format!("{case:?} on wgpu");
         compare_within(

@@ -1,13 +1,13 @@
 //! The layers on their kernels against the reference loop: outputs, states and every gradient, with random
-//! upstream gradients.
+//! upstream gradients. (On wgpu: the target `fused_wgpu`, see wgpu.rs.)
 
 mod case;
 mod cells;
-mod cells_on_wgpu;
 mod cpu;
-mod cube;
 #[path = "../devices/mod.rs"]
 mod devices;
 #[path = "../devices/pairs.rs"]
 mod pairs;
+#[path = "../random/mod.rs"]
+mod random;
 mod streams;

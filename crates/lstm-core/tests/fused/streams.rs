@@ -2,7 +2,8 @@
 //! long one packs them, and both add in the same order.
 
 use crate::cells::{compare, cpu, read};
-use burn::tensor::{Device, Distribution, Tensor};
+use crate::random::uniform;
+use burn::tensor::{Device, Tensor};
 use lstm_core::{
     Cell, GruCellConfig, LstmCellConfig, LstmpCellConfig, Recurrent, RecurrentLayer,
     RecurrentState, RnnCellConfig, SLstmCellConfig,
@@ -16,7 +17,7 @@ fn check<C: Cell>(name: &str, tolerance: f64, cell: impl Fn(&Device) -> C) {
     for device in cpu() {
         let layer = Recurrent::new(cell(&device));
         assert!(layer.runs_on_kernels(&device), "{name}");
-        let input = Tensor::<3>::random([3, STEPS, 7], Distribution::Default, &device);
+        let input = uniform::<3>([3, STEPS, 7], &device);
         let results = |outputs: Vec<Tensor<3>>, state: C::State| {
             let mut results = vec![read(Tensor::cat(outputs, 1))];
             results.extend(state.tensors().into_iter().map(read));

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 /// The program with arguments.
 pub fn training(arguments: &[&str]) -> Command {
@@ -182,6 +183,18 @@ pub fn checkpoints(folder: &Path) -> Vec<(String, usize, PathBuf)> {
         .collect();
     found.sort(); // lstm comes before rnn, in a run as in the alphabet
     found
+}
+
+/// Waits for an event, however busy the machine is.
+pub fn wait_for(mut happened: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !happened() {
+        assert!(
+            start.elapsed() < Duration::from_secs(300),
+            "it does not happen"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Sends a signal to a process.
