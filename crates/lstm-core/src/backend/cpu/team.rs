@@ -858,7 +858,7 @@ mod tests {
             Taken::exactly(threads),
             upstream,
             output,
-            &forward.saved,
+            &forward.kept,
             wanted,
         );
         for script in [forward_script, backward_script] {
