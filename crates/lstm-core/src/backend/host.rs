@@ -206,9 +206,9 @@ pub(crate) fn recurrence<B: Host>(
 /// What a forward pass saves, a [`Buffer`] of what kernels compute with.
 type Saved = Arc<dyn Any + Send + Sync>;
 
-fn forward<B: Host, E: TensorElement>(inputs: &Inputs<B>, keep: bool) -> (Outputs<B>, Saved) {
+fn forward<B: Host, E: TensorElement>(inputs: &Inputs<B>, save: bool) -> (Outputs<B>, Saved) {
     let read = Read::<E>::new(inputs);
-    let forward = read.recurrence().forward(keep);
+    let forward = read.recurrence().forward(save);
     let state = |tensor: &FloatTensor<B>, numbers| {
         let numbers = E::rounded(Simd::chosen(), numbers);
         B::from_data(TensorData::new(numbers, tensor.shape()))

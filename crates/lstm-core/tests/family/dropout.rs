@@ -159,8 +159,8 @@ fn a_stack_drops_numbers_between_its_layers() {
     let config = RnnStackConfig::new(I, H, 2, true).with_dropout(0.25);
     let mut stack = config.init(&device);
     let shows = &mut stack.layers[1].cell;
-    let zero = |weight: Param<Tensor<2>>| weight.map(|weight| weight.zeros_like());
-    shows.recurrent_weight = zero(shows.recurrent_weight.clone());
+    let recurrent_weight = shows.recurrent_weight.clone();
+    shows.recurrent_weight = recurrent_weight.map(|weight| weight.zeros_like());
     shows.input_weight = Param::from_tensor(Tensor::eye(H, &device));
     shows.bias = None;
     shows.hidden_activation = ActivationConfig::Identity.init(&device).into();

@@ -2,7 +2,7 @@
 //!
 //! The same calls come from one thread, from as many as there are cores, and from `N`. Each thread's calls follow
 //! each other; all share the layer. They take turns for a few rounds, so that a machine that drifts does so for all.
-//! Calls in a second are to be the same however they come: who shares its cores badly has fewer.
+//! The number of calls per second should be the same in each: a library that shares its cores badly has fewer.
 
 use super::{Bench, Shape, Subject, spread};
 use crate::text;

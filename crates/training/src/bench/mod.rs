@@ -79,7 +79,7 @@ pub fn shapes() -> Vec<Shape> {
         .to_vec()
 }
 
-/// What is to be timed.
+/// What to time.
 pub struct BenchRequest<'a> {
     /// The sizes.
     pub shapes: &'a [Shape],

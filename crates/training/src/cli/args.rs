@@ -166,7 +166,7 @@ pub struct SweepArgs {
     #[arg(long, value_parser = PRESETS.map(|(name, _)| name))]
     pub preset: Option<String>,
 
-    /// What is to be learned [default: first-symbol]
+    /// The task to learn [default: first-symbol]
     #[arg(long, value_enum)]
     pub task: Option<TaskName>,
 
@@ -194,7 +194,7 @@ pub struct SweepArgs {
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["plan", "preset"])]
     pub optimizer: Vec<Optimizer>,
 
-    /// Bounds of the global gradient norm; 0 for none [default: 1]
+    /// Gradient clipping by global norm: the largest norms, 0 for none [default: 1]
     #[arg(long, value_delimiter = ',', value_name = "NORM", conflicts_with_all = ["plan", "preset"])]
     pub clip: Vec<f64>,
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use unroll::{Memory, Trace, trace};
 
-/// What is to be shown.
+/// What to show.
 pub struct InspectRequest<'a> {
     /// The folder of the run.
     pub run: &'a Path,
@@ -63,7 +63,7 @@ struct Gates {
     o: Vec<Vec<f32>>,
 }
 
-/// One held-out sequence, what is to be remembered of it, and what a model makes of it.
+/// One held-out sequence, the steps of it that must be remembered, and a model's states and answer.
 pub struct Reading {
     /// Steps whose input must be remembered.
     pub relevant: Vec<usize>,

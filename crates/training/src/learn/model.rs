@@ -20,7 +20,7 @@ pub struct Model {
     pub recurrent: AnyLayer,
     /// H features to O
     pub head: Linear,
-    /// Bound of the global gradient norm, if any.
+    /// Gradient clipping by global norm: the largest norm, if any.
     pub clip: Option<f64>,
     /// Steps that gradients flow back, if not the whole sequence.
     pub truncate: Option<usize>,

@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// What is to be evaluated.
+/// What to evaluate.
 pub struct EvalRequest<'a> {
     /// The folder of the run.
     pub run: &'a Path,

@@ -91,7 +91,7 @@ macro_rules! options {
 options! {
     given given;
 
-    /// What is to be learned [default: adding]
+    /// The task to learn [default: adding]
     [value_enum] task: TaskName = TaskName::default();
 
     /// Which cells to train, one after the other: some of lstm, rnn, gru, gru-reset-first, slstm, peephole-lstm,
@@ -155,7 +155,7 @@ options! {
     /// How the learning rate changes over the updates [default: constant]
     [help_heading = FURTHER, value_enum] schedule: Schedule = Schedule::Constant;
 
-    /// Bound of the global gradient norm; 0 for none [default: 1]
+    /// Gradient clipping by global norm: the largest norm, 0 for none [default: 1]
     [help_heading = FURTHER, value_name = "NORM"] clip: f64 = 1.0;
 
     /// How much of each weight an update takes away, times the learning rate [default: 0.01 for adamw, else 0]

@@ -1,7 +1,7 @@
 //! Repeat ten symbols after many blanks.
 //!
 //! Rule: ten symbols drawn uniformly from eight, then `T − 1` blanks, a marker, and ten blanks more, during
-//! which the ten symbols are to be repeated in order; before that the answer is blank. `T + 20` steps,
+//! which the ten symbols must be repeated in order; before that the answer is blank. `T + 20` steps,
 //! one-hot over ten symbols (eight, blank, marker), all scored; the answer is one of nine. `--gap` is
 //! `T`: every symbol is asked for `T + 10` steps after it was read.
 //!

@@ -1,7 +1,7 @@
 //! Recall the first symbol after many random ones of a large alphabet.
 //!
 //! Rule: the alphabet has `p + 1` symbols: x, y, and `p − 1` others. A sequence is x or y, then `p − 1`
-//! symbols drawn uniformly from the others, and then the first symbol once more, which is to be
+//! symbols drawn uniformly from the others, and then the first symbol once more, which must be
 //! predicted: after step `p`, over the whole alphabet. `p = gap + 1`: so many random symbols as steps of
 //! gap, and as many different ones. Steps are one-hot, so the network's sizes depend on the gap, and
 //! a trained network can only be evaluated at its own.

@@ -138,13 +138,13 @@ pub fn shared_run_into(folder: &Path, more: &[&str]) {
     assert_success(&output(&[SHARED, more, &out].concat()));
 }
 
-/// Cell, update, and the losses of a look at the held-out data.
-pub type Look = (String, u64, [f64; 2]);
+/// Cell, update, and the losses of an evaluation on the held-out data.
+pub type Evaluation = (String, u64, [f64; 2]);
 
-/// The looks of a run.
-pub fn curve(folder: &Path) -> Vec<Look> {
+/// The evaluations of a run.
+pub fn curve(folder: &Path) -> Vec<Evaluation> {
     let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    let look = |line: &str| {
+    let evaluation = |line: &str| {
         let value: serde_json::Value = serde_json::from_str(line).unwrap();
         let loss = |name: &str| value[name].as_f64().unwrap();
         (
@@ -153,11 +153,11 @@ pub fn curve(folder: &Path) -> Vec<Look> {
             [loss("train_loss"), loss("loss")],
         )
     };
-    text.lines().map(look).collect()
+    text.lines().map(evaluation).collect()
 }
 
 /// Two runs must have lost alike but for rounding.
-pub fn assert_same_curve(found: &[Look], expected: &[Look], what: &str) {
+pub fn assert_same_curve(found: &[Evaluation], expected: &[Evaluation], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     for ((cell, update, expected), (other, at, found)) in expected.iter().zip(found) {
         assert_eq!((cell, update), (other, at), "{what}");

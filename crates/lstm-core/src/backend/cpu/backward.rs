@@ -5,7 +5,7 @@
 //! sums of several steps at once: a *chunk* is as many as fill a product of some depth and still lie in
 //! the cache.
 
-use super::cell::{Kept, Rows, StepBack};
+use super::cell::{Rows, Saved, StepBack};
 use super::cores::Taken;
 use super::element::{Element, add};
 use super::in_place::InPlace;
@@ -77,7 +77,7 @@ struct Walk<'a, E: Element> {
     second: Option<Second<'a, E::Number>>,
     /// See [`Forward`](super::forward::Forward).
     output: Sequence<'a, E>,
-    kept: Kept<'a, E::Number>,
+    saved: Saved<'a, E::Number>,
     upstream: Upstream<'a, E>,
     /// The states but `h` before the first step, `[B, M, padded H]`.
     memory: Shared<'a, E::Number>,
@@ -110,13 +110,13 @@ impl<E: Element> Recurrence<'_, E> {
         &self,
         upstream: Upstream<E>,
         output: Sequence<E>,
-        kept: &Buffer<E::Number>,
+        saved: &Buffer<E::Number>,
         wanted: Wanted,
     ) -> Gradients<E> {
         // (The cut makes a difference; see `team`.)
         let plan = self.plan(self.threads);
         let taken = plan.take();
-        self.backward_as(plan, taken, upstream, output, kept, wanted)
+        self.backward_as(plan, taken, upstream, output, saved, wanted)
     }
 
     pub(super) fn backward_as(
@@ -125,7 +125,7 @@ impl<E: Element> Recurrence<'_, E> {
         taken: Taken,
         upstream: Upstream<E>,
         output: Sequence<E>,
-        kept: &Buffer<E::Number>,
+        saved: &Buffer<E::Number>,
         wanted: Wanted,
     ) -> Gradients<E> {
         let (spec, sizes) = (&self.spec, self.sizes);
@@ -188,7 +188,7 @@ impl<E: Element> Recurrence<'_, E> {
                         second: (spec.second)
                             .map(|gate| (gate, second.share(), second_gradient.share())),
                         output,
-                        kept: Kept::new(self.saved(), kept.share_to_read(), sizes),
+                        saved: Saved::new(self.saved(), saved.share_to_read(), sizes),
                         upstream,
                         memory: memory.share(),
                         peepholes: peepholes.share_to_read(),
@@ -451,11 +451,11 @@ impl<E: Element> Walk<'_, E> {
 
     /// Copies what the second product read of a row in time step `t`.
     fn second_read(&self, row: usize, t: usize, read: &mut [E::Number]) {
-        let kept = self.kept.step(t, row);
+        let saved = self.saved.step(t, row);
         for (block, read) in read.chunks_mut(BLOCK).enumerate() {
             // SAFETY: it is the first number that was saved, and nobody writes there.
             read.copy_from_slice(unsafe {
-                std::slice::from_raw_parts(kept.at(0, 0, block * BLOCK), read.len())
+                std::slice::from_raw_parts(saved.at(0, 0, block * BLOCK), read.len())
             });
         }
     }
@@ -506,8 +506,8 @@ impl<E: Element> Walk<'_, E> {
                     units: self.panels.units[panel].clone(),
                     second: self.second.map(|(_, _, gradient)| of(&gradient, 1)),
                     change: recurrence.change(rows.start, t),
-                    kept: self.kept.step(t, rows.start),
-                    before: (k > 0).then(|| self.kept.step(sizes.step(k - 1), rows.start)),
+                    saved: self.saved.step(t, rows.start),
+                    before: (k > 0).then(|| self.saved.step(sizes.step(k - 1), rows.start)),
                     memory: of(&self.memory, spec.memory),
                     state: padded,
                     hidden: of(&self.hidden_gradient, 1),

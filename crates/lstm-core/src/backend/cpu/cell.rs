@@ -46,7 +46,7 @@ pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const
     /// reads.
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, M, K>,
+        saved: SavedStep<V, M, K>,
         peepholes: [V; P],
         grad: States<V, M>,
     ) -> Gradients<V, S, M, P>;
@@ -63,7 +63,7 @@ pub(super) struct States<V, const M: usize> {
 
 /// What was saved of a step.
 #[derive(Clone, Copy)]
-pub(super) struct Saved<V, const M: usize, const K: usize> {
+pub(super) struct SavedStep<V, const M: usize, const K: usize> {
     /// The numbers that the forward pass returned for saving.
     pub numbers: [V; K],
     /// The states beside the hidden one before the step.
@@ -225,12 +225,12 @@ where
                         after.memory[m].store(memory(m));
                     }
                     after.hidden.store(step.hidden.at(row, unit));
-                    if let Some(kept) = step.kept {
+                    if let Some(rows) = step.saved {
                         let zoned = change.map(|_| computed);
                         let saved = saved.into_iter().chain(after.memory);
                         let saved = saved.chain(zoned.into_iter().flatten());
                         for (number, value) in saved.enumerate() {
-                            value.store(kept.at(row, number, unit));
+                            value.store(rows.at(row, number, unit));
                         }
                     }
                 }
@@ -300,7 +300,7 @@ where
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::between_back`.
                 unsafe {
-                    let saved = from_fn(|number| V::load(step.kept.at(row, number, unit)));
+                    let saved = from_fn(|number| V::load(step.saved.at(row, number, unit)));
                     let grad = V::load(second.at(row, unit));
                     let (sum, hidden) = cell.between_backward(saved, grad);
                     sum.store(step.sums.at(row, units.len() + k));
@@ -355,15 +355,15 @@ where
                 // SAFETY: the promise of whoever called `Cell::step_back`.
                 unsafe {
                     let grad = |m| step.memory_gradient.at(row, m * step.state + unit);
-                    let saved = Saved {
-                        numbers: from_fn(|number| V::load(step.kept.at(row, number, unit))),
+                    let saved = SavedStep {
+                        numbers: from_fn(|number| V::load(step.saved.at(row, number, unit))),
                         before: from_fn(|m| {
                             V::load(match step.before {
                                 Some(before) if !begins => before.at(row, K + m, unit),
                                 _ => step.memory.at(row, m * step.state + unit),
                             })
                         }),
-                        after: from_fn(|m| V::load(step.kept.at(row, computed + m, unit))),
+                        after: from_fn(|m| V::load(step.saved.at(row, computed + m, unit))),
                     };
                     let mut after = States {
                         hidden: V::load(step.hidden.at(row, unit)),
@@ -554,7 +554,7 @@ pub(crate) struct Step<'a, N> {
     /// Read: the factor of the change of the states, if any.
     pub change: Option<Change<N>>,
     /// Written: what is saved for backward, if anything.
-    pub kept: Option<KeptStep<N>>,
+    pub saved: Option<SavedRows<N>>,
     /// The rows for which the step is valid; of the others at most `hidden` is written.
     pub active: Active<'a>,
 }
@@ -570,9 +570,9 @@ pub(crate) struct StepBack<'a, N> {
     /// Read: the factor of the change of the states, if any.
     pub change: Option<Change<N>>,
     /// Read: what was saved of this step.
-    pub kept: KeptStep<N>,
+    pub saved: SavedRows<N>,
     /// Read: what was saved of the step before, unless this is the first of all, or of a row.
-    pub before: Option<KeptStep<N>>,
+    pub before: Option<SavedRows<N>>,
     /// Read: the other states before the first step, from unit 0 of the first on.
     pub memory: Rows<N>,
     /// Distance in memory of a row's other states from each other.
@@ -595,7 +595,7 @@ pub(crate) struct StepBack<'a, N> {
 /// What is saved for backward: `[T, blocks, B, K, BLOCK]`, so that what a thread writes in a step
 /// is contiguous.
 #[derive(Clone, Copy)]
-pub(super) struct Kept<'a, N> {
+pub(super) struct Saved<'a, N> {
     numbers: Shared<'a, N>,
     sizes: Sizes,
     each: usize,
@@ -603,13 +603,13 @@ pub(super) struct Kept<'a, N> {
 
 /// What is saved of one step, from some row on.
 #[derive(Clone, Copy)]
-pub(crate) struct KeptStep<N> {
+pub(crate) struct SavedRows<N> {
     first: *mut N,
     block: usize,
     row: usize,
 }
 
-impl<'a, N: Number> Kept<'a, N> {
+impl<'a, N: Number> Saved<'a, N> {
     /// How many numbers there are, with `each` for a unit in a step.
     pub fn size(each: usize, sizes: Sizes) -> usize {
         sizes.time * padded(sizes.hidden) * sizes.batch * each
@@ -624,11 +624,11 @@ impl<'a, N: Number> Kept<'a, N> {
     }
 
     /// What is saved of time step `t`, from row `row` on.
-    pub fn step(&self, t: usize, row: usize) -> KeptStep<N> {
+    pub fn step(&self, t: usize, row: usize) -> SavedRows<N> {
         let row_size = self.each * BLOCK;
         let block = self.sizes.batch * row_size;
         let blocks = self.sizes.hidden.div_ceil(BLOCK);
-        KeptStep {
+        SavedRows {
             first: self.numbers.at(t * blocks * block + row * row_size),
             block,
             row: row_size,
@@ -636,7 +636,7 @@ impl<'a, N: Number> Kept<'a, N> {
     }
 }
 
-impl<N> KeptStep<N> {
+impl<N> SavedRows<N> {
     /// The address of number `number` of unit `unit` in row `row`; those of the block's other units follow.
     ///
     /// # Safety

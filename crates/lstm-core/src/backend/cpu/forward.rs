@@ -1,6 +1,6 @@
 //! A whole sequence, step by step.
 
-use super::cell::{Kept, Rows, Second, Step};
+use super::cell::{Rows, Saved, Second, Step};
 use super::cores::Taken;
 use super::element::Element;
 use super::in_place::InPlace;
@@ -23,7 +23,7 @@ pub(crate) struct Forward<E: Element> {
     pub hidden: Vec<E::Number>,
     /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<E::Number>,
-    /// What is saved for backward, if anything; see [`Kept`].
+    /// What is saved for backward, if anything; see [`Saved`].
     pub kept: Buffer<E::Number>,
 }
 
@@ -49,7 +49,7 @@ struct Walk<'a, E: Element> {
     peepholes: Shared<'a, E::Number>,
     /// See [`Forward`].
     output: Shared<'a, E>,
-    kept: Option<Kept<'a, E::Number>>,
+    saved: Option<Saved<'a, E::Number>>,
 }
 
 /// A second product within a step; see [`Spec::second`](crate::ops::Spec::second).
@@ -63,18 +63,18 @@ struct SecondProduct<'a, N> {
 }
 
 impl<E: Element> Recurrence<'_, E> {
-    /// All steps in order; with `keep`, numbers are saved for backward.
-    pub fn forward(&self, keep: bool) -> Forward<E> {
+    /// All steps in order; with `save`, numbers are saved for backward.
+    pub fn forward(&self, save: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();
         let plan = match taken.threads() == plan.threads() {
             true => plan,
             false => self.plan(taken.threads()),
         };
-        self.forward_as(plan, taken, keep)
+        self.forward_as(plan, taken, save)
     }
 
-    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, keep: bool) -> Forward<E> {
+    pub(super) fn forward_as(&self, plan: Plan, taken: Taken, save: bool) -> Forward<E> {
         let Sizes {
             batch,
             time,
@@ -86,8 +86,8 @@ impl<E: Element> Recurrence<'_, E> {
         let sums = self.spec.sums();
         let panels = Panels::new::<E::Number>(&plan, hidden, sums, self.simd, in_place)
             .in_pairs(self.pairs());
-        let kept_size = Kept::<E::Number>::size(self.saved(), self.sizes) * usize::from(keep);
-        let mut kept = Buffer::room(kept_size);
+        let saved_size = Saved::<E::Number>::size(self.saved(), self.sizes) * usize::from(save);
+        let mut saved = Buffer::room(saved_size);
         let mut packed = Buffer::room(packs * panels.packed_len(&self.spec, self.sizes));
         let mut states = [(); 2].map(|()| Buffer::zeros(batch * padded(hidden)));
         let states_of_all = batch * self.spec.memory;
@@ -127,7 +127,7 @@ impl<E: Element> Recurrence<'_, E> {
                     memory: memory.share(),
                     peepholes: peepholes.share_to_read(),
                     output,
-                    kept: keep.then(|| Kept::new(self.saved(), kept.share(), self.sizes)),
+                    saved: save.then(|| Saved::new(self.saved(), saved.share(), self.sizes)),
                 };
                 if walk.is_one_step() {
                     walk.start(0..batch);
@@ -143,7 +143,7 @@ impl<E: Element> Recurrence<'_, E> {
             output,
             hidden: state(&mut states[time % 2], batch),
             memory: state(&mut memory, states_of_all),
-            kept,
+            kept: saved,
         }
     }
 }
@@ -337,7 +337,7 @@ impl<E: Element> Walk<'_, E> {
                 product: of(&second.product, 1),
             }),
             change: recurrence.change(start, t),
-            kept: self.kept.map(|kept| kept.step(t, start)),
+            saved: self.saved.map(|saved| saved.step(t, start)),
             active,
         }
     }

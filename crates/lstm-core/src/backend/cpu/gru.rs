@@ -4,7 +4,7 @@
 //! `h R` into the last three. With the reset gate first they are `n, r, z`, and `(r ⊙ h) R_n` goes into the first by a
 //! product of its own.
 
-use super::cell::{Gradients, Pointwise, Saved, States};
+use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{sigmoid, tanh};
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
@@ -37,7 +37,7 @@ impl Pointwise<4, 0, 5, 0> for Gru {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 0, 5>,
+        saved: SavedStep<V, 0, 5>,
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 4, 0, 0> {
@@ -100,7 +100,7 @@ impl Pointwise<4, 0, 5, 0> for GruVariant {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 0, 5>,
+        saved: SavedStep<V, 0, 5>,
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 4, 0, 0> {
@@ -178,7 +178,7 @@ impl Pointwise<3, 0, 5, 0> for ResetFirst {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 0, 5>,
+        saved: SavedStep<V, 0, 5>,
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 3, 0, 0> {

@@ -1,6 +1,6 @@
 //! The LSTM's pointwise part.
 
-use super::cell::{Gradients, Pointwise, Saved, States};
+use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{sigmoid, tanh};
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
@@ -32,7 +32,7 @@ impl Pointwise<4, 1, 4, 0> for Lstm {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 1, 4>,
+        saved: SavedStep<V, 1, 4>,
         _: [V; 0],
         grad: States<V, 1>,
     ) -> Gradients<V, 4, 1, 0> {
@@ -124,7 +124,7 @@ impl<const S: usize, const P: usize> Pointwise<S, 1, S, P> for LstmVariant {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 1, S>,
+        saved: SavedStep<V, 1, S>,
         peepholes: [V; P],
         grad: States<V, 1>,
     ) -> Gradients<V, S, 1, P> {

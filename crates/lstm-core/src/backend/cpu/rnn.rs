@@ -1,6 +1,6 @@
 //! The plain RNN's pointwise part.
 
-use super::cell::{Gradients, Pointwise, Saved, States};
+use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::tanh;
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
@@ -50,7 +50,7 @@ impl Pointwise<1, 0, 1, 0> for Rnn {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 0, 1>,
+        saved: SavedStep<V, 0, 1>,
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 1, 0, 0> {
@@ -81,7 +81,7 @@ impl Pointwise<1, 0, 1, 0> for RnnVariant {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 0, 1>,
+        saved: SavedStep<V, 0, 1>,
         _: [V; 0],
         grad: States<V, 0>,
     ) -> Gradients<V, 1, 0, 0> {

@@ -1,6 +1,6 @@
 //! The sLSTM's pointwise part.
 
-use super::cell::{Gradients, Pointwise, Saved, States};
+use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{exp, sigmoid, softplus, tanh};
 use super::simd::Vector;
 use crate::ops::SLstmKind;
@@ -39,7 +39,7 @@ impl Pointwise<4, 3, 5, 0> for SLstm {
     #[inline(always)]
     fn backward<V: Vector>(
         self,
-        saved: Saved<V, 3, 5>,
+        saved: SavedStep<V, 3, 5>,
         _: [V; 0],
         grad: States<V, 3>,
     ) -> Gradients<V, 4, 3, 0> {
