@@ -4,7 +4,8 @@
 Builds the program, then runs for each shape `training bench` and each peer in turn, each in a process
 of its own, for several rounds. Takes the median over the rounds of each one's medians, and says how many
 times as long as lstm-core it takes. Writes a dated record (.md, .json and, with matplotlib, .svg) and
-puts the table into README.md. `--steps` adds single steps whose state is carried from call to call.
+puts its table into docs/benchmarks.md and three rows of it into README.md; `--from RECORD.json` does the latter alone,
+without measuring. `--steps` adds single steps whose state is carried from call to call.
 
 On the GPU (`--device wgpu`) the peer is PyTorch with cuDNN on the same machine's NVIDIA GPU, with TF32 and
 without; burn::nn and lstm-core run through wgpu. README.md is left alone then.
@@ -44,13 +45,15 @@ from bench_peers import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-START, END = "<!-- bench:start -->", "<!-- bench:end -->"
+# The pages with tables of the newest record, each with the name of its two marks.
+README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+MARKS = {README: "speed", BENCHMARKS: "bench"}
 
 DEFAULT_SHAPES = ["32,50,2,64", "64,100,2,128", "32,100,128,256", "64,100,256,512"]
 OTHER_SHAPES = ["23,51,3,100", "1,200,64,256", "512,16,32,128", "4,1000,16,128", "7,33,5,37", "100,30,300,80"]
 # The last is published for an H100: FlashRNN's paper has nn.LSTM, its own kernels and plain PyTorch at it.
 GPU_SHAPES = [*DEFAULT_SHAPES, "16,1024,768,768"]
+README_SHAPES = DEFAULT_SHAPES[:3]
 DEFAULT_GROUP, OTHER_GROUP, CHOSEN_GROUP = "default", "not tuned for", "chosen"
 
 GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=128, H=256, where a call's fixed 0.1 ms is little
@@ -494,7 +497,7 @@ def memory_text(found):
         "## Memory",
         f"Peak memory of a process that runs forward and forward + backward {WARM_UP + 1} times each at "
         f"B={MEMORY_BATCH}, I={MEMORY_INPUT}, H={MEMORY_HIDDEN}, at two T, and by how much it grows per B·T·H. That is "
-        "more than what is kept for the backward pass: the output, its gradient, the loss's own tensors and what "
+        "more than what is saved for backward: the output, its gradient, the loss's own tensors and what "
         "the allocator holds are in it too.",
         markdown(["implementation", f"MiB at T={short}", f"MiB at T={long}", "bytes per B·T·H"], cells),
     ]
@@ -559,8 +562,8 @@ def record(info, rows, means, stepped, grown, kept, pictures):
     return "\n\n".join(parts) + "\n"
 
 
-def readme_block(info, rows, means, name, picture):
-    """One row per shape: milliseconds of lstm-core, and × of the others."""
+def full_block(info, rows, means, name, picture):
+    """For docs/benchmarks.md, one row per shape: milliseconds of lstm-core, and × of the others."""
     others = [impl for impl in implementations(rows) if impl != "lstm-core"]
     header = ["B,T,I,H"]
     having = {key: [impl for impl in others if any(row["impl"] == impl and key in row for row in rows)] for key, _ in MODES}
@@ -583,24 +586,50 @@ def readme_block(info, rows, means, name, picture):
     for scope in dict.fromkeys(mean["shapes"] for mean in means):
         of = {mean["impl"]: mean for mean in means if mean["shapes"] == scope}
         line(f"geometric mean, {scope}", None, of)
+    records = f"[The record](../assets/{name}.md)" + (f", and [a picture](../assets/{picture}) of it" if picture else "")
+    return f"{markdown(header, cells)}\n\n\\* {OTHER_GROUP}. {measured(info)}.\n{records}."
+
+
+def short_block(info, rows, name):
+    """For README.md: forward and backward at three shapes."""
+    others = [impl for impl in implementations(rows) if any(row["impl"] == impl and "train_ms" in row for row in rows)]
+    cells = []
+    for shape in README_SHAPES:
+        at = {row["impl"]: row for row in rows if joined(row["shape"]) == shape}
+        cells.append([shape, *(number(at[i]["train_ms"]) if i == "lstm-core" else times(at[i]["train_ratio"]) for i in others)])
+    table = markdown(["B,T,I,H", *("lstm-core, ms" if i == "lstm-core" else TITLES.get(i, i) for i in others)], cells)
+    return f"{table}\n\n{measured(info)} ([the record](assets/{name}.md))."
+
+
+def measured(info):
+    """When, where and with what, in a line or two."""
     vectors = f", {info['vectors']}" if info.get("vectors") else ""
-    records = f"[The record](assets/{name}.md)" + (f", and [a picture](assets/{picture}) of it" if picture else "")
     rounds = f"medians of {info['rounds']} rounds" if info["rounds"] > 1 else "one round"
     missing = "".join(f"; {TITLES[peer]} {why.split(' (')[0]}" for peer, why in info["skipped"].items())
-    return "\n\n".join(
-        [
-            markdown(header, cells),
-            f"\\* {OTHER_GROUP}. {info['date']}, {info['cpu']}, {info['cores']} cores{vectors};\n"
-            f"{versions(info, short=True)}{missing}; {rounds}.\n{records}.",
-        ]
+    return (
+        f"{info['date']}, {info['cpu']}, {info['cores']} cores{vectors};\n"
+        f"{versions(info, short=True)}{missing}; {rounds}"
     )
 
 
-def with_block(text, block):
-    """README.md with the block between its two marks."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise Failure(f"README.md needs one line {START} and after it one line {END}: put them back, or use --no-readme")
-    return text[: text.index(START) + len(START)] + f"\n{block}\n" + text[text.index(END) :]
+def with_block(path, block):
+    """A page with the block between its two marks."""
+    text = path.read_text(encoding="utf-8")
+    start, end = (f"<!-- {MARKS[path]}:{mark} -->" for mark in ("start", "end"))
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise Failure(f"{path.name} needs one line {start} and after it one line {end}: put them back, or use --no-pages")
+    return text[: text.index(start) + len(start)] + f"\n{block}\n" + text[text.index(end) :]
+
+
+def pages(record, name):
+    """The pages with a record's tables."""
+    info, rows = record["about"], record["comparison"]
+    picture = f"{name}.svg" if (ROOT / "assets" / f"{name}.svg").exists() else None
+    blocks = {
+        README: short_block(info, rows, name),
+        BENCHMARKS: full_block(info, rows, record["geometric_means"], name, picture),
+    }
+    return {path: with_block(path, block) for path, block in blocks.items()}
 
 
 def write(path, data):
@@ -650,7 +679,10 @@ def arguments():
         "--dtype bf16, bench-wgpu-… for --device wgpu); a record of the "
         "same day is replaced; README.md is left alone where it is not assets/ [default: assets/]",
     )
-    parser.add_argument("--no-readme", action="store_true", help="leave README.md alone")
+    parser.add_argument("--no-pages", action="store_true", help="leave README.md and docs/benchmarks.md alone")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="RECORD.json", help="measure nothing: put this record's tables, of assets/, into the pages"
+    )
     args = parser.parse_args()
     if args.device == "wgpu" and (args.steps or args.growth or args.memory):
         parser.error("--steps, --growth and --memory measure the CPU: leave them out, or --device wgpu")
@@ -665,10 +697,13 @@ def main():
     }
     groups = {CHOSEN_GROUP: args.shapes} if args.shapes else defaults[args.device]
     in_assets = args.out.resolve() == ROOT / "assets"
-    readme = not (args.no_readme or args.shapes) and (args.device, args.cell, args.dtype) == ("flex", "lstm", "f32") and in_assets
+    if args.source:
+        return put_into_pages(pages(json.loads(args.source.read_text()), args.source.stem))
+    of_pages = not (args.no_pages or args.shapes) and (args.device, args.cell, args.dtype) == ("flex", "lstm", "f32") and in_assets
     # What can be wrong is found out before the clock runs for minutes.
-    if readme:
-        with_block(README.read_text(encoding="utf-8"), "")
+    if of_pages:
+        for path in MARKS:
+            with_block(path, "")
     args.out.mkdir(parents=True, exist_ok=True)
     runner = Runner(args, build())
     info = about(runner)
@@ -701,15 +736,19 @@ def main():
     pictures = {what: file for what, (file, _) in drawn.items()}
     files.update({args.out / file: data for file, data in drawn.values()})
     files[args.out / f"{name}.md"] = record(info, rows, means, stepped, grown, kept, pictures)
-    if readme:
-        # Read again: it may have been edited in the meantime.
-        block = readme_block(info, rows, means, name, pictures.get("ratios"))
-        files[README] = with_block(README.read_text(encoding="utf-8"), block)
     for path, data in files.items():
         write(path, data)
         note(f"written: {path.name}")
-    if not readme:
-        note("README.md is left as it was")
+    if of_pages:
+        return put_into_pages(pages(found, name))
+    note("the pages are left as they were")
+    return 0
+
+
+def put_into_pages(texts):
+    for path, text in texts.items():
+        write(path, text)
+        note(f"written: {path.name}")
     return 0
 
 

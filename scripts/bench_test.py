@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What bench.py makes of times, without timing anything."""
 
+import json
 import unittest
 
 import bench
@@ -13,6 +14,7 @@ def row(impl, infer, train=None, group=bench.DEFAULT_GROUP):
     return found if train is None else {**found, "train_ms": train, "train_ratio": train / 8}
 
 
+ABOUT = {"date": "today", "cpu": "CPU", "cores": 2, "burn": "0", "rounds": 1, "peers": {}, "skipped": {}}
 ROWS = [row("lstm-core", 2, 8), row("torch", 4, 4), row("onnxruntime", 3)]
 
 
@@ -23,12 +25,22 @@ class Tables(unittest.TestCase):
         last = bench.means_table(bench.geometric_means(ROWS)).splitlines()[-1]
         self.assertEqual(last, "| default (1) | onnxruntime | × 1.50 |  |")
 
-    def test_the_readme_has_a_column_for_what_was_timed(self):
-        about = {"date": "today", "cpu": "CPU", "cores": 2, "burn": "0", "rounds": 1, "peers": {}, "skipped": {}}
-        block = bench.readme_block(about, ROWS, bench.geometric_means(ROWS), "name", None).splitlines()
+    def test_the_page_has_a_column_for_what_was_timed(self):
+        block = bench.full_block(ABOUT, ROWS, bench.geometric_means(ROWS), "name", None).splitlines()
         self.assertEqual(block[0], "| B,T,I,H | inference, ms | PyTorch | ONNX Runtime | forward + backward, ms | PyTorch |")
         self.assertEqual(block[2], "| 1,2,3,4 | 2.00 | × 2.00 | × 1.50 | 8.00 | × 0.50 |")
         self.assertEqual(block[3], "| geometric mean, default |  | × 2.00 | × 1.50 |  | × 0.50 |")
+
+    def test_the_readme_has_three_rows_of_training(self):
+        rows = [{**row, "shape": bench.sizes(shape)} for shape in bench.README_SHAPES for row in ROWS]
+        block = bench.short_block(ABOUT, rows, "name").splitlines()
+        self.assertEqual(block[0], "| B,T,I,H | lstm-core, ms | PyTorch |")
+        self.assertEqual(block[2:5], [f"| {shape} | 8.00 | × 0.50 |" for shape in bench.README_SHAPES])
+
+    def test_the_pages_have_the_newest_record(self):
+        newest = max((bench.ROOT / "assets").glob("bench-cpu-2*.json"))
+        for path, text in bench.pages(json.loads(newest.read_text()), newest.stem).items():
+            self.assertEqual(path.read_text(), text, f"python3 scripts/bench.py --from {newest.relative_to(bench.ROOT)}")
 
     def test_means_are_geometric(self):
         rows = [*ROWS, row("lstm-core", 2, 8, "b"), row("torch", 16, 8, "b"), row("onnxruntime", 2, group="b")]

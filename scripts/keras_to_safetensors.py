@@ -3,7 +3,7 @@
 Run: python keras_to_safetensors.py model.weights.h5 model.safetensors
      python keras_to_safetensors.py --back model.safetensors model.weights.h5
 
-A tensor is named by its path in the HDF5 file, as in layers/lstm/cell/vars/0. The way back replaces the
+A tensor is named by its path in the HDF5 file, as in layers/lstm/cell/vars/0. `--back` replaces the
 weights of these names in an existing file, which model.save_weights of the same model has written;
 all else stays as it is.
 

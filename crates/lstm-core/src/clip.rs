@@ -1,10 +1,10 @@
-//! Gradient clipping by the norm of all gradients together.
+//! Gradient clipping by global norm.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-/// The norm of all of a module's gradients together, `[1]`; none if there are no gradients. It stays on the device.
+/// The global norm of a module's gradients, `[1]`, on the device; `None` if there are no gradients.
 pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<Tensor<1>> {
     struct SumOfSquares<'a> {
         gradients: &'a GradientsParams,
@@ -31,11 +31,11 @@ pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<
     squares.sum.map(Tensor::sqrt)
 }
 
-/// Scales all of a module's gradients together so that their [norm](global_norm) is at most `bound` (Pascanu,
-/// Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*). Burn's own clipping bounds the
-/// norm of each tensor by itself, which turns the gradient.
+/// Gradient clipping by [global norm](global_norm): scales all gradients of a module by one factor so that their norm is
+/// at most `bound` (Pascanu, Mikolov & Bengio 2013, *On the difficulty of training recurrent neural networks*). Burn's
+/// own clipping bounds the norm of each tensor separately, which changes the gradient's direction.
 ///
-/// The norm stays on the device: nothing is read back.
+/// Nothing is read back from the device.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};

@@ -1,12 +1,12 @@
-//! Configs that read what other versions, and `burn::nn`, have written.
+//! Configs that also read files written by earlier versions and by `burn::nn`.
 
-/// A struct with what Burn's `derive(Config)` makes of it, but for the reading. Options with a default come after
-/// `..`, and what a file doesn't say of them is at that default: it may be older than the option, or from
-/// `burn::nn`, whose one `initializer` stands for both of ours.
+/// A struct, of the config of a cell where it has a parameter, with what Burn's `derive(Config)` generates, except for deserialisation: options, which come after `..`,
+/// may be missing in a file and are then at their default, since the file may be older than the option, or from
+/// `burn::nn`, whose one `initializer` sets both of ours.
 macro_rules! config {
     (
         $(#[$attribute:meta])*
-        pub struct $name:ident {
+        pub struct $name:ident $(<$cell:ident: $bound:ident>)? {
             $($(#[$required_doc:meta])* pub $required:ident: $required_type:ty,)*
             ..
             $($(#[$option_doc:meta])* pub $option:ident: $option_type:ty = $default:expr,)*
@@ -15,14 +15,14 @@ macro_rules! config {
         $(#[$attribute])*
         #[derive(Clone, Debug, serde::Serialize)]
         #[non_exhaustive]
-        pub struct $name {
+        pub struct $name $(<$cell: $bound>)? {
             $($(#[$required_doc])* pub $required: $required_type,)*
             $($(#[$option_doc])* pub $option: $option_type,)*
         }
 
         pastey::paste! {
             #[allow(clippy::useless_conversion)] // Only activations are converted.
-            impl $name {
+            impl $(<$cell: $bound>)? $name $(<$cell>)? {
                 /// The config with all other options at their defaults.
                 #[allow(clippy::too_many_arguments)]
                 pub fn new($($required: $required_type),*) -> Self {
@@ -42,18 +42,18 @@ macro_rules! config {
             }
         }
 
-        impl<'de> serde::Deserialize<'de> for $name {
+        impl<'de $(, $cell: $bound)?> serde::Deserialize<'de> for $name $(<$cell>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 #[derive(serde::Deserialize)]
                 #[serde(default)]
                 #[allow(dead_code)] // Not every config has initialisers.
-                struct Read {
+                struct Read $(<$cell>)? {
                     $($required: Option<$required_type>,)*
                     $($option: $option_type,)*
                     initializer: Option<burn::nn::Initializer>,
                 }
 
-                impl Default for Read {
+                impl $(<$cell>)? Default for Read $(<$cell>)? {
                     fn default() -> Self {
                         Self {
                             $($required: None,)*
@@ -63,7 +63,7 @@ macro_rules! config {
                     }
                 }
 
-                let read = Read::deserialize(deserializer)?;
+                let read = Read $(::<$cell>)? ::deserialize(deserializer)?;
                 let missing = <D::Error as serde::de::Error>::missing_field;
                 Ok(Self {
                     $($required: read.$required.ok_or_else(|| missing(stringify!($required)))?,)*
@@ -72,13 +72,13 @@ macro_rules! config {
             }
         }
 
-        impl core::fmt::Display for $name {
+        impl $(<$cell: $bound>)? core::fmt::Display for $name $(<$cell>)? {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.write_str(&burn::config::config_to_json(self))
             }
         }
 
-        impl burn::config::Config for $name {}
+        impl $(<$cell: $bound>)? burn::config::Config for $name $(<$cell>)? {}
     };
     // An activation is given as ours or as Burn's.
     (@argument gate_activation $type:ty) => { impl Into<$type> };

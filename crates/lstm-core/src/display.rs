@@ -1,4 +1,4 @@
-//! How modules print: as those of `burn::nn` do, `Lstm {d_input: 2, d_hidden: 3, bias: true, params: 72}`.
+//! Modules print as those of `burn::nn`: `Lstm {d_input: 2, d_hidden: 3, bias: true, params: 72}`.
 
 /// Implements `ModuleDisplay` for a module that is a cell, or that holds one at the given field path.
 macro_rules! impl_module_display {

@@ -1,6 +1,6 @@
-//! The packed gate order, and how to look one gate up by name.
+//! The packed gate order, and the columns of one gate by its name.
 //!
-//! The four maps of an LSTM lie side by side in one weight, so that one product serves them all. The
+//! The four maps of an LSTM are packed side by side in one weight, so that one product serves them all. The
 //! order is `i, f, g, o`: PyTorch's and cuDNN's; Keras' is the same and writes `c` for `g`. Every
 //! other order (ONNX `i, o, f, c`) is a conversion.
 //!
@@ -11,13 +11,17 @@ use crate::module::dense;
 use burn::module::Param;
 use burn::tensor::{Tensor, s};
 use core::ops::Range;
+use serde::{Deserialize, Serialize};
 
-/// One of the four maps of an LSTM cell. There won't be others: a `match` of these four is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// One of the four maps of an LSTM cell. There won't be others, so a `match` of these four is complete.
+///
+/// They are packed side by side in the order `i, f, g, o`, as in PyTorch, cuDNN and Keras (which writes `c` for `g`), so
+/// that one product serves them all. With coupled gates (`input_forget`, `f = 1 - i`) the order is `i, g, o`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Gate {
     /// `i`: how much of the candidate is written to the memory.
     Input,
-    /// `f`: how much of the memory is kept.
+    /// `f`: how much of the memory stays.
     Forget,
     /// `g`: the candidate, the value that may be written (`cell_gate` in `burn::nn`).
     Cell,
@@ -57,7 +61,7 @@ impl Gate {
     }
 }
 
-/// The weights of one gate, cut out of the packed ones.
+/// The weights of one gate, sliced out of the packed ones: see [`LstmCell::gate`](crate::LstmCell::gate).
 #[derive(Clone, Debug)]
 pub struct GateWeights {
     /// `[I, H]`

@@ -2,17 +2,17 @@
 //!
 //! Packed weights are never initialised as one block: Glorot's variance would then count `4H` outputs
 //! instead of `H`, and the singular values of each `H × H` block of an orthogonal `[H, 4H]` would be
-//! 0.5 instead of 1. Each gate is drawn by itself and the blocks are laid side by side.
+//! 0.5 instead of 1. Each gate is drawn separately and the blocks are concatenated.
 //!
-//! A parameter is drawn when it is first used, as in `burn::nn`: one whose weights are loaded never is.
+//! A parameter is drawn when it is first used, as in `burn::nn`, and never if its weights are loaded.
 //! It is drawn on the host, by a ChaCha generator of its own, whose seed comes from the device's generator
-//! when the module is made. So [`Device::seed`] governs the weights, and the order of use doesn't matter.
-//! (What Burn 0.22.1 does with its own layers holds here too: a clone of a module that hasn't been used shares what is
-//! to be drawn, so `no_grad` of the one freezes the other.)
+//! when the module is made. So [`Device::seed`] determines the weights, and the order of use doesn't matter.
+//! (As with the layers of Burn 0.22.1, a clone of a module that hasn't been used shares the pending initialisation, so
+//! `no_grad` of the one freezes the other.)
 //!
-//! Burn holds a lock while a parameter is drawn, and the first use may be inside a task of rayon's. A thread
-//! that waited for rayon here could be given another task that needs the same parameter, and wait for itself:
-//! nothing here runs on rayon.
+//! Burn holds a lock while a parameter is drawn, and the first use may be inside a rayon task. A thread
+//! that waited for rayon here could be given another task that needs the same parameter, and deadlock.
+//! So nothing here runs on rayon.
 
 use crate::gates::Gate;
 use burn::module::{Param, ParamId};
@@ -38,7 +38,7 @@ pub(crate) fn packed_weight(
     })
 }
 
-/// A peephole `[H]`. Each unit looks at its own memory: one input, one output.
+/// A peephole `[H]`. Each unit reads its own cell state: fan-in and fan-out are 1.
 pub(crate) fn peephole(
     initializer: &Initializer,
     d_hidden: usize,
@@ -50,7 +50,7 @@ pub(crate) fn peephole(
     })
 }
 
-/// A parameter whose values are made when it is first used.
+/// A parameter whose values are drawn when it is first used.
 fn lazy<const D: usize>(
     shape: [usize; D],
     device: &Device,
@@ -67,7 +67,7 @@ fn lazy<const D: usize>(
 
 /// A generator whose seed is drawn from the device's.
 fn generator(device: &Device) -> ChaCha8Rng {
-    // Numbers of a float type are what the CPU's backends draw alike, and each such type has eight bits of them.
+    // All CPU backends draw the same float numbers from a seed, and every float type holds eight bits of one.
     let bytes = Distribution::Uniform(0.0, 256.0);
     let bytes = Tensor::<1>::random([8], bytes, &device.clone().inner()).into_data();
     let byte = |number: f32| (number as u64).min(255);
@@ -75,7 +75,7 @@ fn generator(device: &Device) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }
 
-/// `count` blocks `[rows, columns]` side by side, each drawn by itself.
+/// `count` blocks `[rows, columns]` side by side, each drawn separately.
 fn blocks(
     initializer: &Initializer,
     rows: usize,
@@ -94,7 +94,7 @@ fn blocks(
     packed
 }
 
-/// What [`Initializer::init_with`] gives for `[rows, columns]`, with fan-in `rows` and fan-out `columns`.
+/// The values of [`Initializer::init_with`] for `[rows, columns]`, with fan-in `rows` and fan-out `columns`.
 fn block(initializer: &Initializer, rows: usize, columns: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let count = rows * columns;
     let mut uniform = |low: f64, high: f64| -> Vec<f32> {
@@ -156,15 +156,15 @@ const REFLECTIONS: usize = 32;
 /// The values of an [`orthogonal`] matrix.
 ///
 /// It is the factor `Q` of `A = Q R` for a matrix `A` of normal numbers, with the signs for which the diagonal of `R`
-/// is positive; only those make it uniform (Mezzadri 2007, *How to generate random matrices from the classical
+/// is positive, which makes it uniform (Mezzadri 2007, *How to generate random matrices from the classical
 /// compact groups*). Householder's decomposition finds it as a product of reflections, each of which turns the rest
-/// of a column of normal numbers into its first axis. What is left of the columns on its right is normal and
-/// independent again, so the reflections can be drawn without decomposing anything (Stewart 1980, *The efficient
+/// of a column of normal numbers into its first axis. The rest of the columns on its right stays normal and
+/// independent, so the reflections can be drawn without decomposing anything (Stewart 1980, *The efficient
 /// generation of random orthogonal matrices*). That is half the work; the rest is matrix products: `b` reflections
 /// `I - v v' / ½v'v` are together `I - V T⁻¹ V'`, where `T` is the upper triangle of `V'V` with half its diagonal
 /// (Puglisi 1992).
 ///
-/// In float32 a matrix of 1,024 takes half as long as in float64, and its columns' products are off by 8e-7 at most.
+/// It is computed in float32: for 1,024 units half the time of float64, and the columns' products are off by at most 8e-7.
 fn orthogonal_block(rows: usize, columns: usize, gain: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let (short, long) = (rows.min(columns), rows.max(columns));
     // [long, short], each column with its sign.
@@ -215,7 +215,7 @@ fn orthogonal_block(rows: usize, columns: usize, gain: f64, rng: &mut ChaCha8Rng
     }
 }
 
-/// Solves `T X = B` for `X`, in the place of `B` `[count, ·]`; `T` is the upper triangle of `dots`, with half its
+/// Solves `T X = B` for `X`, in place of `B` `[count, ·]`; `T` is the upper triangle of `dots`, with half its
 /// diagonal.
 fn divide(b: &mut [f32], dots: &[f32], count: usize) {
     let width = b.len() / count;
@@ -230,7 +230,7 @@ fn divide(b: &mut [f32], dots: &[f32], count: usize) {
     }
 }
 
-/// A matrix in memory, and how far apart neighbours in a column and in a row are.
+/// A matrix in memory, with its column and row strides.
 #[derive(Clone, Copy)]
 struct Matrix<'a>(&'a [f32], [usize; 2]);
 
@@ -277,10 +277,10 @@ fn product(
     }
 }
 
-/// The bias of an LSTM, `[4H]`: zero but for the forget gate.
+/// The bias of an LSTM, `[4H]`: zero except for the forget gate.
 ///
-/// A forget bias of 1 opens the gate at the start, so that the memory is kept until training says
-/// otherwise (Gers, Schmidhuber & Cummins 2000; Jozefowicz, Zaremba & Sutskever 2015; Keras'
+/// A forget bias of 1 opens the gate at the start, so that the cell state lasts until training changes
+/// that (Gers, Schmidhuber & Cummins 2000; Jozefowicz, Zaremba & Sutskever 2015; Keras'
 /// `unit_forget_bias`). With coupled gates there is no forget gate: the input gate gets the negative,
 /// since `f = σ(b)` is `i = σ(-b)`.
 pub(crate) fn forget_bias(
@@ -320,8 +320,8 @@ fn gates_shape(d_hidden: usize, input_forget: bool) -> [usize; 1] {
     [Gate::packed(input_forget).len() * d_hidden]
 }
 
-/// The packed bias for the forget gate's, which the input gate `mirrors` or not; with coupled gates it
-/// always does, standing for the forget gate.
+/// The packed bias with the given forget bias, whose negative the input gate gets if `mirrors`. With coupled gates
+/// there is only the input gate, which always gets it.
 fn gate_biases(forget: &[f32], mirrors: bool, input_forget: bool) -> Vec<f32> {
     Gate::packed(input_forget)
         .iter()

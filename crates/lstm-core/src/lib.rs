@@ -21,13 +21,13 @@
 //! | `i`, `f`, `g`, `o` | input gate, forget gate, candidate ("cell gate"), output gate |
 //! | `W`, `R`, `b` | input weights `[I, 4H]`, recurrent weights `[H, 4H]`, bias `[4H]` |
 //!
-//! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; [`gates`] states it once.
+//! The packed gate order is `i, f, g, o`, that of PyTorch, cuDNN and Keras; see [`Gate`].
 //!
 //! # Other cells
 //!
-//! [`Recurrent`] runs any [`Cell`] over sequences, one's own too: in either direction, with a [`Mask`], with
-//! resets inside a sequence, with truncated backpropagation through time, with a learned initial state, as a
-//! stream of single steps; [`RecurrentStack`] puts layers on each other. Cells at hand, beside the two above:
+//! [`Recurrent`] runs any [`Cell`] over sequences, also one of your own: in either direction, with a [`Mask`], with
+//! resets inside a sequence, with truncated backpropagation through time, with a learned initial state, or as a
+//! stream of single steps. [`RecurrentStack`] stacks layers. The cells beside the two above:
 //!
 //! | cell | source |
 //! | --- | --- |
@@ -41,33 +41,34 @@
 //! | [`Zoneout`] of any cell | Krueger et al. 2017 |
 //! | [`RecurrentDropout`] of a cell with a [`RecurrentProduct`] | Gal & Ghahramani 2016; Keras |
 //!
-//! [`StateRecord`] keeps the state of any of them with serde.
+//! [`StateRecord`] saves and restores the state of any of them through serde. Layers of any cell have configs as well, to be
+//! fields of a model's config: [`RecurrentConfig`], [`BidirectionalConfig`] and [`RecurrentStackConfig`].
 //!
 //! # Bad shapes
 //!
 //! A tensor of the wrong shape is a programming error: the call panics and names operation, expected
-//! and got, as in `lstm: hidden state must be [B, H] = [8, 16], got [8, 15]`. `I`, `H` and `T` must
-//! be at least 1 (the configs and the layers panic on 0). An empty batch, `B` = 0, panics as well:
-//! not every backend has tensors without elements.
+//! and got, as in `lstm: hidden state must be [B, H] = [8, 16], got [8, 15]`. `I` and `H` must be
+//! at least 1. An empty batch or sequence gives empty outputs and the state unchanged.
 //!
 //! # Data types
 //!
-//! A layer computes in the type of its weights, float64, float32, float16 or bfloat16, as far as the backend has
-//! it. Input and state must be of that type, and outputs, gradients and zero states are. (Layers of LSTMs and
-//! plain RNNs panic on another type, with its name.)
-//! Weights are made in the device's type, float32 unless
-//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; [`cast`] gives them another. They are drawn
-//! when they are first used ([`init`]): those that are loaded cost no drawing.
-//! Quantised weights are dequantised, to the input's type, whenever a layer runs. If they have one scale a tensor,
-//! it is one for all packed gates, where `burn::nn` has one a gate. The error of an LSTM's output (Q8, 64 units) is
-//! 1.1 times that of `burn::nn`'s while the gates are alike, as new ones are, and 3.4 or 6.5 times where one of them
-//! has weights 4 or 8 times as large as the others. With a scale a block that divides `H`
-//! (`scheme.per_block([16], ScaleDtype::F32)`) they are the same, and half as large or less.
+//! A layer computes in the type of its weights: float64, float32, float16 or bfloat16, if the backend has it.
+//! Input and state must be of that type; outputs, gradients and zero states are. (On kernels, a tensor of another
+//! type is a panic that names it.)
+//! New weights are of the device's type, float32 unless
+//! [`Device::configure`](burn::tensor::Device::configure) says otherwise; [`cast`] changes it. They are drawn
+//! when they are first used ([`init`]), so that weights which are loaded cost no drawing.
+//!
+//! Quantised weights are dequantised to the input's type whenever a layer runs. With one scale per tensor, all packed
+//! gates share it, where `burn::nn` has one per gate. The error of an LSTM's output (Q8, 64 units) is then
+//! 1.1 times that of `burn::nn`'s for new weights, whose gates are alike, and 3.4 or 6.5 times if one gate
+//! has weights 4 or 8 times as large as the others. With a scale per block whose size divides `H`
+//! (`scheme.per_block([16], ScaleDtype::F32)`) both errors are the same, and half as large or less.
 //!
 //! # Speed
 //!
-//! In the types below the layers run a whole sequence as one operation with handwritten backpropagation through
-//! time, [`Recurrent`] as well as those with a name of their own.
+//! In the types below every layer runs a whole sequence as one operation with handwritten backpropagation through
+//! time.
 //!
 //! | backend | types with kernels |
 //! | --- | --- |
@@ -75,11 +76,13 @@
 //! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
 //! | wgpu | float32, and float16 where a GPU has it |
 //!
-//! On the CPU, kernels for float64 compute in float64, exponentials and all, and take two to three times as long as
-//! in float32. Those for float16 and bfloat16 compute in float32, which takes no longer, and round each result once: sums,
-//! states from step to step and what is saved for backward are float32. So results differ from those of float64 by no
-//! more than one unit in the last place of the largest number of their tensor (`tests/dtypes.rs`). A loss in float16 may
-//! take longer, since Flex computes that element by element: `output.cast(DType::F32)` before it helps.
+//! On the CPU, kernels for float64 take two to three times as long as those for float32. Kernels for float16 and
+//! bfloat16 compute in float32 at the speed of float32, and round each result once: pre-activations, the states between
+//! steps and what is saved for backward are float32. Their results differ from those of float64 by at
+//! most one unit in the last place of the largest number of their tensor (`tests/dtypes.rs`). On processors with AVX-512
+//! BF16, bfloat16 is 1.4 to 1.9 times as fast as float32: there, what is multiplied by weights is rounded to bfloat16,
+//! and sums are float32. Flex computes a loss in
+//! float16 element by element, which may take longer than the layer: `output.cast(DType::F32)` before the loss avoids it.
 //!
 //! | cell | on these kernels |
 //! | --- | --- |
@@ -95,24 +98,23 @@
 //! `clip_sums`, [`Zoneout`] and [`RecurrentDropout`], with tanh, sigmoid, hard sigmoid, ReLU, leaky and thresholded
 //! ReLU, ELU, softsign and the identity as activations.
 //!
-//! Everything else runs the [`mod@reference`] loop, step by step and several times slower: other types and backends,
-//! one's own cells, and
+//! Everything else runs the fallback, the step-by-step loop of the module [`mod@reference`], several times slower: other
+//! types and backends, cells of your own, and
 //!
-//! | on the loop | why |
+//! | on the fallback | why |
 //! | --- | --- |
-//! | [`LstmpCell`] in few rows and steps, or with [`Zoneout`] | kernels read `Q R` as one matrix, whose product must be worth it |
-//! | [`RecurrentDropout`] with a mask for each gate, or of a GRU with the reset gate first | a product with another operand for each gate |
-//! | [`LayerNormLstmCell`] | a row's mean and variance between the product and the gates |
-//! | PReLU and SwiGLU as activations | parameters of their own |
+//! | [`LstmpCell`] with few rows and steps, or with [`Zoneout`] | kernels multiply the projection into `R` first, which must pay off |
+//! | [`RecurrentDropout`] with a mask for each gate, or of a GRU with the reset gate first | each gate multiplies another operand |
+//! | [`LayerNormLstmCell`] | it needs a row's mean and variance between the product and the gates |
+//! | PReLU and SwiGLU as activations | they have parameters of their own |
 //!
-//! `runs_on_kernels` of a layer tells which way it goes on a device.
+//! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device.
 //!
-//! On wgpu one launch walks over many steps, for up to 256 hidden units; with more of them each step is a
-//! matrix product and a launch. In float16 sums and states are float32 within a launch.
+//! On wgpu, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
+//! matrix product and one launch. In float16, pre-activations and states are float32 within a launch.
 //!
-//! [Masks](Mask) of the rows, and [stacks](LstmStack) of layers, run on the same kernels. What rows that have
-//! ended would cost is saved in part, on the CPU, where the longest rows come first; rows of about the same
-//! length in a batch save all of it.
+//! [Masks](Mask) and [stacks](LstmStack) of layers run on the same kernels. On the CPU, sorting rows by length,
+//! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.
 //!
 //! The CPU kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
 //! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They
@@ -120,16 +122,16 @@
 //! (`RAYON_NUM_THREADS`, or `rayon::ThreadPool::install`). The same input on as many threads gives the
 //! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
 //!
-//! For the way back an LSTM keeps 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
-//! counted in blocks of 16) beside its output, a plain RNN 4, in float64 twice as many. A layer can keep less and
-//! compute more: [`Recompute`].
+//! For the backward pass an LSTM saves 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
+//! counted in blocks of 16) beside its output, a plain RNN 4, and in float64 twice as many. With [`Recompute`] a layer
+//! saves less and computes more.
 //!
 //! # Features
 //!
 //! The library's modules name no backend; the caller's [`Device`](burn::tensor::Device) chooses it. The
 //! features `flex`, `ndarray` and `wgpu` bring the kernels of these backends and switch the backend of
-//! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without the feature of
-//! its name here gets the reference loop.
+//! that name on in `burn`, `wgpu` together with Burn's fusion. None is on by default. A program that uses a backend without
+//! the feature of its name here gets the fallback.
 //!
 //! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
 //! weights have features of their own ([`convert`]).
@@ -139,28 +141,34 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
-/// The guide of files of weights, likewise.
+/// The page about files of weights, likewise.
 #[cfg(all(doctest, feature = "store", feature = "safetensors", feature = "onnx"))]
-#[doc = include_str!("../../../docs/coming-from.md")]
-mod coming_from {}
+#[doc = include_str!("../../../docs/weights.md")]
+mod weights {}
+
+/// The recipes, likewise.
+#[cfg(all(doctest, feature = "store", feature = "safetensors", feature = "optim"))]
+#[doc = include_str!("../../../docs/recipes.md")]
+mod recipes {}
 
 #[cfg(doctest)]
 mod misuse;
 
 mod backend;
-pub mod cell;
+mod cell;
 #[cfg(feature = "optim")]
 mod clip;
 mod config;
 pub mod convert;
 mod display;
-pub mod gates;
+mod gates;
 pub mod init;
-pub mod layer;
+mod layer;
 mod mask;
 mod module;
 mod nonlinearity;
 mod ops;
+pub mod prelude;
 mod recompute;
 pub mod reference;
 mod shape;
@@ -169,18 +177,20 @@ mod windows;
 
 pub use burn::nn::{LstmState, RnnState};
 pub use cell::{
-    Cell, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
-    LstmCellConfig, LstmGates, LstmWithoutGate, LstmpCell, LstmpCellConfig, LstmpState,
-    PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout, RecurrentProduct, RnnCell,
-    RnnCellConfig, SLstmCell, SLstmCellConfig, SLstmState, WithMask, Zoneout,
+    Cell, CellConfig, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig,
+    LstmCell, LstmCellConfig, LstmGates, LstmWithoutGate, LstmWithoutGateConfig, LstmpCell,
+    LstmpCellConfig, LstmpState, PeepholeLstmCell, PeepholeLstmCellConfig, RecurrentDropout,
+    RecurrentDropoutConfig, RecurrentProduct, RnnCell, RnnCellConfig, SLstmCell, SLstmCellConfig,
+    SLstmState, WithMask, Zoneout, ZoneoutConfig,
 };
 #[cfg(feature = "optim")]
 pub use clip::{clip_global_norm, global_norm};
 pub use gates::{Gate, GateWeights};
 pub use layer::{
-    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional, Gru, GruConfig,
-    GruStack, GruStackConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Recurrent,
-    RecurrentLayer, RecurrentStack, Rnn, RnnConfig, RnnStack, RnnStackConfig,
+    BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, Bidirectional,
+    BidirectionalConfig, Gru, GruConfig, GruStack, GruStackConfig, Lstm, LstmConfig, LstmStack,
+    LstmStackConfig, Recurrent, RecurrentConfig, RecurrentLayer, RecurrentStack,
+    RecurrentStackConfig, Rnn, RnnConfig, RnnStack, RnnStackConfig,
 };
 pub use mask::{Mask, Padding, Steps};
 

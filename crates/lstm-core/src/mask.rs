@@ -1,10 +1,10 @@
 //! Sequences of different lengths in one batch, with padding on either side or gaps.
 //!
-//! A layer that knows which steps are valid reads no others: a row's state is carried past them, and its output
-//! there is zero or the last one again ([`Padding`]). For rows that end early that is PyTorch's packed sequence;
+//! With a mask, a layer skips the steps that aren't valid: the row's state passes them unchanged, and the output there
+//! is zero or repeats the last one ([`Padding`]). For rows that end early this is PyTorch's packed sequence;
 //! for any pattern it is Keras' mask.
 //!
-//! What skipped steps hold reaches neither results nor gradients, be it NaN.
+//! The input of skipped steps reaches neither results nor gradients, even if it is NaN.
 
 use crate::ops::RowLengths;
 use crate::shape;
@@ -12,19 +12,19 @@ use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What the output holds where a step is skipped.
+/// The output of skipped steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Padding {
     /// Zeros, as PyTorch's `pad_packed_sequence` and Keras with `zero_output_for_mask`.
     #[default]
     Zero,
-    /// The output of the last valid step read before it again, zero where there is none: as Keras. A layer that
-    /// reads in reverse begins with what is padded at the end, where there is nothing yet to repeat.
+    /// The output of the last valid step read before, or zero if there is none: as Keras. A layer that
+    /// reads in reverse begins with padding at the end of a row, where there is nothing to repeat yet.
     RepeatLast,
 }
 
-/// Which steps of each row are valid: the first ones, by their number, or any.
+/// Which steps of each row are valid: the first ones, given by lengths, or any.
 ///
 /// ```
 /// # use burn::tensor::{Bool, Device, Int, Tensor};
@@ -49,7 +49,7 @@ pub enum Padding {
 /// assert_eq!(output.dims(), [2, 4, 5]);
 /// ```
 ///
-/// A tensor is read when the mask is made of it, which waits for a GPU.
+/// A tensor is read back when the mask is made from it, which synchronises with a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     valid: Valid,
@@ -129,12 +129,12 @@ impl From<Tensor<2, Bool>> for Mask {
 }
 
 impl Mask {
-    /// With something else where a step is skipped.
+    /// With another output for skipped steps.
     pub fn with_padding(self, padding: Padding) -> Self {
         Self { padding, ..self }
     }
 
-    /// What the output holds where a step is skipped.
+    /// The output of skipped steps.
     pub fn padding(&self) -> Padding {
         self.padding
     }
@@ -191,12 +191,12 @@ impl Steps {
         }
     }
 
-    /// With several sequences in a row, one after another, such as the episodes of a player: `first`, `[B, T]`
-    /// in any layout, says which steps are the first of a sequence.
+    /// With several sequences in a row, one after another, such as episodes in reinforcement learning: `first`, `[B, T]`
+    /// in any layout, is true at the first step of each sequence.
     ///
-    /// There the state is the layer's initial one again, and neither numbers nor gradients cross from the step
-    /// before. In reverse, where a sequence is read from its last step, nothing crosses to the step before. What
-    /// `first` says of a step that isn't valid doesn't count.
+    /// There the state is reset to the layer's initial one, and neither numbers nor gradients cross from the step
+    /// before. In reverse, where a sequence is read from its last step, nothing crosses to the step before. The value of
+    /// `first` at steps that aren't valid is ignored.
     pub fn with_resets(self, first: Tensor<2, Bool>) -> Self {
         Self {
             first: Some((first.to_data().iter::<bool>().collect(), first.dims())),
@@ -204,7 +204,7 @@ impl Steps {
         }
     }
 
-    /// Panics unless they are of a batch `[B, T]`.
+    /// Panics unless they fit a batch `[B, T]`.
     #[track_caller]
     pub(crate) fn check(&self, operation: &str, [batch, time]: [usize; 2]) {
         if let Some(mask) = &self.mask {
@@ -215,7 +215,7 @@ impl Steps {
         }
     }
 
-    /// What a layer reads of `[B, T]` steps in a direction; none if it reads all of one sequence a row.
+    /// What a layer reads of `[B, T]` steps in a direction; `None` if each row is one sequence without skipped steps.
     #[track_caller]
     pub(crate) fn rows(
         &self,
@@ -256,38 +256,38 @@ fn prefixes(valid: &[bool], batch: usize, time: usize) -> RowLengths {
     lengths.collect()
 }
 
-/// What is read of each row of a batch.
+/// The steps that a layer reads of each row of a batch.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
     time: usize,
     reverse: bool,
-    /// The number of valid steps of each row, if any has fewer than `T` and they are the first ones.
+    /// The number of valid steps of each row, if any has fewer than `T` and if they are each row's first ones.
     lengths: RowLengths,
-    /// The valid steps, `[B, T]`, if they are no row's first ones.
+    /// The valid steps, `[B, T]`, if they aren't each row's first ones.
     gaps: Option<Arc<[bool]>>,
-    /// Before which steps, `[B, T]`, a row begins anew when it is read, if any does.
+    /// Before which steps, `[B, T]`, the state is reset in reading order, if before any.
     begins: Option<Arc<[bool]>>,
     padding: Padding,
 }
 
-/// Steps of a row that belong together, in time.
+/// Consecutive steps of a row that are one sequence.
 pub(crate) struct Sequence {
     /// Which row.
     pub row: usize,
     /// The steps.
     pub steps: Vec<usize>,
-    /// Whether it begins with the initial state rather than with what came before.
+    /// Whether it begins with the initial state rather than with that of the sequence before.
     pub anew: bool,
 }
 
 impl Rows {
-    /// The number of valid steps of each row, if that says all: the rows begin with them, and with nothing anew.
+    /// The number of valid steps of each row, if that is all: they are each row's first ones, without resets.
     pub fn as_lengths(&self) -> Option<&Arc<[usize]>> {
         let all = self.gaps.is_none() && self.begins.is_none();
         self.lengths.as_ref().filter(|_| all)
     }
 
-    /// Whether any row begins anew.
+    /// Whether any row has a reset.
     pub fn begin_anew(&self) -> bool {
         self.begins.is_some()
     }
@@ -317,7 +317,7 @@ impl Rows {
         (0..self.time).map(step).filter(valid)
     }
 
-    /// Before which steps rows begin anew, from which steps are the first ones of sequences.
+    /// Before which steps the state is reset, from which steps are the first of sequences.
     fn begins(&self, batch: usize, first: &[bool]) -> Option<Arc<[bool]>> {
         let mut begins = vec![false; batch * self.time];
         for row in 0..batch {
@@ -347,8 +347,8 @@ impl Rows {
         }
     }
 
-    /// The sequences of all rows, at least one of each row, in reading order. (One without steps is a row
-    /// without any.)
+    /// The sequences of all rows, at least one of each row, in reading order. (A row without valid steps has one
+    /// without steps.)
     pub fn sequences(&self, batch: usize) -> Vec<Sequence> {
         let mut all = vec![];
         for row in 0..batch {
@@ -385,7 +385,7 @@ impl Rows {
         })
     }
 
-    /// Before which steps rows begin anew, `[B, T]`, if any do.
+    /// Before which steps the state is reset, `[B, T]`, if before any.
     pub fn begins_anew(&self, device: &Device) -> Option<Tensor<2, Bool>> {
         let begins = self.begins.as_ref()?;
         let shape = [begins.len() / self.time, self.time];
@@ -395,7 +395,7 @@ impl Rows {
         ))
     }
 
-    /// Puts into an output `[B, T, H]`, zero where steps are skipped, what is to be there.
+    /// Fills skipped steps of an output `[B, T, H]`, which are zero, as the padding says.
     fn pad(&self, output: Tensor<3>) -> Tensor<3> {
         if self.padding == Padding::Zero || !self.skips() {
             return output;
@@ -419,7 +419,7 @@ impl Rows {
     }
 }
 
-/// An output `[B, T, H]` with what is to be there where steps are skipped, if any are.
+/// An output `[B, T, H]` with its skipped steps, if any, filled as the padding says.
 pub(crate) fn pad(rows: Option<&Rows>, output: Tensor<3>) -> Tensor<3> {
     match rows {
         Some(rows) => rows.pad(output),

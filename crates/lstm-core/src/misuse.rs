@@ -1,10 +1,10 @@
-//! What the compiler is to refuse, each next to the same with one line right, which is to compile: only a
-//! nightly compiler checks for which reason an example fails, and elsewhere the other half shows it.
+//! Programs that must not compile, each beside a corrected twin that must. (Only a nightly compiler checks the error
+//! code of a failing example; the twin shows that nothing else is wrong with it.)
 //!
-//! (They are documentation tests since `trybuild` builds in a directory and a profile of its own, and so
-//! would build Burn a second time.)
+//! They are documentation tests because `trybuild` uses a directory and a profile of its own, and would build Burn
+//! a second time.
 
-/// A cell says what it carries.
+/// A cell must name its state.
 ///
 /// ```compile_fail,E0046
 /// # use burn::{module::Module, nn::Linear, tensor::{Tensor, TensorCreationOptions}};
@@ -72,7 +72,7 @@ mod a_layer_given_one_step {}
 /// ```
 mod a_state_of_another_cell {}
 
-/// The first steps of sequences are yes or no, not numbers.
+/// Resets are booleans, not numbers.
 ///
 /// ```compile_fail,E0308
 /// # use burn::tensor::{Bool, Device, Tensor};
@@ -91,7 +91,7 @@ mod a_state_of_another_cell {}
 /// ```
 mod resets_that_are_numbers {}
 
-/// Only a cell whose recurrent products can be shown something else can have recurrent dropout.
+/// Recurrent dropout needs a cell with a `RecurrentProduct`.
 ///
 /// ```compile_fail,E0277
 /// # use burn::tensor::Device;

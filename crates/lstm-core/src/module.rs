@@ -1,4 +1,4 @@
-//! What Burn's module API makes of the weights of any cell: quantised ones, other types, other devices.
+//! Weights of any cell as Burn's module API may leave them: quantised, of another type, on another device.
 
 use crate::cell::Cell;
 use crate::shape;
@@ -6,10 +6,10 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use std::borrow::Cow;
 
-/// A module with its weights in another float type, which compute from then on.
+/// Casts a module's weights to another float type, in which it computes from then on.
 ///
-/// Weights stay what they were otherwise: trained or frozen, with their adapters, which are cast as well.
-/// Quantised weights stay quantised; they are computed with in the type of the input.
+/// Weights stay trainable or frozen as they were, with their adapters, which are cast as well.
+/// Quantised weights stay quantised; layers dequantise them to the type of the input.
 ///
 /// ```
 /// use burn::tensor::{DType, Device, FloatDType, Tensor};
@@ -29,7 +29,7 @@ pub fn cast<M: Module>(module: M, dtype: FloatDType) -> M {
                 if is_quantized(weight.dtype()) {
                     return weight;
                 }
-                // A cast weight hangs on the graph of the one it was cast from.
+                // Without `detach`, the cast weight would be part of the graph of the one it was cast from.
                 let trained = weight.is_require_grad();
                 let weight = weight.cast(self.0).detach();
                 match trained {
@@ -43,7 +43,7 @@ pub fn cast<M: Module>(module: M, dtype: FloatDType) -> M {
     module.map(&mut Cast(dtype))
 }
 
-/// The cell, ready to run: as it is, or with quantised weights in the input's type.
+/// The cell, ready to run: quantised weights are dequantised to the input's type.
 ///
 /// # Panics
 ///
@@ -96,12 +96,12 @@ pub(crate) fn ready<'a, C: Cell, const D: usize>(
     }
 }
 
-/// A parameter's sizes. They are known before it is drawn, and don't draw it.
+/// A parameter's sizes, without drawing it.
 pub(crate) fn dims<const D: usize>(param: &Param<Tensor<D>>) -> [usize; D] {
     param.lazy_shape().dims()
 }
 
-/// A parameter's type, or, if it is quantised, that of its values. This doesn't draw it.
+/// A parameter's type or, if it is quantised, that of its values, without drawing it.
 pub(crate) fn dtype<const D: usize>(param: &Param<Tensor<D>>) -> DType {
     match param.is_initialized() {
         true => dense(param.val()).dtype(),
@@ -109,7 +109,7 @@ pub(crate) fn dtype<const D: usize>(param: &Param<Tensor<D>>) -> DType {
     }
 }
 
-/// The tensor, dequantised if it is quantised.
+/// The tensor, dequantised if necessary.
 pub(crate) fn dense<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     match is_quantized(tensor.dtype()) {
         true => tensor.dequantize(),

@@ -11,8 +11,7 @@ use core::f64::consts::FRAC_1_SQRT_2;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// A constant of a nonlinearity, or a bound; two are equal if their bits are, since kernels for GPUs are compiled
-/// for each.
+/// A constant of a nonlinearity, or a bound. Two are equal if their bits are, since GPU kernels are compiled for each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "f64", into = "f64")]
 pub struct Real(u64);
@@ -42,10 +41,9 @@ impl fmt::Debug for Real {
     }
 }
 
-/// A function of one number, for the gates and states of cells: those that Keras and ONNX name, in each library's
-/// parameters.
+/// A pointwise activation of gates and states: all those of Keras and ONNX, with either's parameters.
 ///
-/// All of them run on the CPU kernels. As text they are what Burn's [`ActivationConfig`] is, where it has them.
+/// All of them run on the CPU kernels. In serde formats they are written as Burn's [`ActivationConfig`], if that has them.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -125,8 +123,8 @@ impl fmt::Display for Nonlinearity {
 // A module without parameters.
 empty!(Nonlinearity);
 
-/// Burn's own sigmoid computes in float32 on most backends, whatever it is given (`burn-backend`'s default body),
-/// which leaves a float64 network with seven digits. In float64 it is `σ(x) = (1 + tanh(x/2)) / 2` here.
+/// Burn's own sigmoid computes in float32 on most backends, whatever its input (`burn-backend`'s default body),
+/// so that a float64 network would have seven digits. In float64 it is `σ(x) = (1 + tanh(x/2)) / 2` here.
 fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     match x.dtype() {
         DType::F64 => x.div_scalar(2.0).tanh().add_scalar(1.0).div_scalar(2.0),
@@ -143,7 +141,7 @@ fn hard_sigmoid<const D: usize>(x: Tensor<D>, alpha: f64, beta: f64) -> Tensor<D
 }
 
 impl Nonlinearity {
-    /// The function of each number of a tensor.
+    /// Applies the function to each element of a tensor.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Identity => x,
@@ -179,7 +177,7 @@ impl Nonlinearity {
     }
 }
 
-/// The activation of a gate or a state in a cell's config: a [`Nonlinearity`], or whatever Burn has.
+/// The activation of a gate or a state in a cell's config: a [`Nonlinearity`], or any of Burn's.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AnyActivationConfig {
@@ -211,7 +209,7 @@ impl AnyActivationConfig {
     }
 }
 
-/// The activation of a gate or a state in a cell. All but those with parameters run on kernels.
+/// The activation of a gate or a state in a cell. All except those with parameters run on kernels.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // A cell has three at most.
 pub enum AnyActivation {
@@ -224,7 +222,7 @@ pub enum AnyActivation {
 }
 
 impl AnyActivation {
-    /// The activation of a tensor.
+    /// Applies the activation to a tensor.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Pointwise(function) => function.forward(x),
@@ -233,7 +231,7 @@ impl AnyActivation {
         }
     }
 
-    /// The function of one number that it is, if it is one.
+    /// The pointwise function, unless it has parameters.
     pub fn pointwise(&self) -> Option<Nonlinearity> {
         match self {
             Self::Pointwise(function) => Some(*function),
@@ -242,7 +240,7 @@ impl AnyActivation {
     }
 }
 
-/// From Burn's activations and back, for those that differ in nothing but the type of their constants.
+/// Conversions from and to Burn's activations, for those that differ only in the type of their constants.
 macro_rules! burns {
     ($($plain:ident)* ; $($name:ident { $($field:ident),+ })*) => {
         impl From<Activation> for AnyActivation {

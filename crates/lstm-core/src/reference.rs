@@ -1,5 +1,5 @@
-//! The plain loop over time steps, made of Burn tensors and differentiated by Burn: the oracle that
-//! every faster path is compared with.
+//! The step-by-step loop over time, made of Burn tensor operations and differentiated by Burn: the fallback for
+//! everything without kernels, and what tests compare every kernel with.
 //!
 //! The input product `x W + b` needs no state and is done once for the whole sequence; the loop then
 //! takes one [`step_projected`](Cell::step_projected) after another. One loop serves all cells.
@@ -14,11 +14,11 @@ use std::ops::Range;
 pub(crate) struct Reading<'a, S> {
     /// From the last step to the first.
     pub reverse: bool,
-    /// What is read of each row, if not all of it as one sequence.
+    /// The steps that are read of each row, if not all of it as one sequence.
     pub rows: Option<&'a Rows>,
-    /// The state of rows that begin anew.
+    /// The state after a reset.
     pub initial: &'a S,
-    /// After how many steps the state is detached, over and over.
+    /// The state is detached every so many steps, if given.
     pub truncation: Option<usize>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn run<C: Cell>(
     let skipped = reading.rows.and_then(|rows| rows.skipped(batch, &device));
     let begins = reading.rows.and_then(|rows| rows.begins_anew(&device));
     let input = match &skipped {
-        // Whatever skipped steps hold.
+        // Skipped steps may hold NaN.
         Some(skipped) => {
             let shape = input.dims();
             input.mask_fill(skipped.clone().expand(shape), 0)
@@ -78,11 +78,11 @@ pub(crate) fn run<C: Cell>(
     (output, state)
 }
 
-/// Whether gradient checkpointing is to find a state here from which it can start again.
+/// Whether to insert an operation here from which gradient checkpointing can restart.
 ///
-/// To recompute an operation that costs little, Burn recomputes those before it, recursively, up to one that it
-/// marks as costly and has saved the result of. A cell whose state passes a step by little operations alone,
-/// such as an LSTM's `c`, would so need a stack as deep as the sequence is long.
+/// To recompute a memory-bound operation, Burn recomputes those before it, recursively, back to a compute-bound one,
+/// whose result it has saved. A cell whose state passes a step by memory-bound operations alone, such as an LSTM's `c`,
+/// would need a call stack as deep as the sequence is long.
 fn breaks_chain(projected: &Tensor<2>, taken: usize) -> bool {
     const STEPS: usize = 50;
     taken.is_multiple_of(STEPS)
@@ -90,7 +90,7 @@ fn breaks_chain(projected: &Tensor<2>, taken: usize) -> bool {
             == Some(GradientCheckpointingStrategy::Balanced)
 }
 
-/// The same numbers by an operation that Burn marks as costly, though it isn't.
+/// The identity, as an operation that Burn treats as compute-bound.
 fn compute_bound(tensor: Tensor<2>) -> Tensor<2> {
     tensor.unsqueeze_dim::<3>(1).sum_dim(1).squeeze_dim(1)
 }
@@ -154,7 +154,7 @@ fn sequence_of<C: Cell>(
     (mask::pad(rows.as_ref(), output), state)
 }
 
-/// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, by one product.
+/// `x W + b` of the whole sequence, `[B, T, G]` from `[B, T, I]`, in one product.
 pub(crate) fn project(input: Tensor<3>, project: impl Fn(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
     let [batch, time, features] = input.dims();
     let projected = project(input.reshape([batch * time, features]));
@@ -162,10 +162,10 @@ pub(crate) fn project(input: Tensor<3>, project: impl Fn(Tensor<2>) -> Tensor<2>
     projected.reshape([batch, time, width])
 }
 
-/// Cuts a sequence `[B, T, G]` into parts that follow each other, half by half.
+/// Splits a sequence `[B, T, G]` into consecutive parts, by halving.
 ///
-/// One slice per part would be plainer, but the gradient of a slice is as large as what it was cut
-/// from, so `T` slices of the whole sequence cost `T²` in the backward pass. Halving costs `T log T`.
+/// The gradient of a slice is as large as the tensor it was taken from, so `T` slices of the whole sequence would cost
+/// `T²` in the backward pass. Halving costs `T log T`.
 pub(crate) fn split_time(sequence: Tensor<3>, parts: &[Range<usize>], cut: &mut Vec<Tensor<3>>) {
     if let [_] = parts {
         return cut.push(sequence);
@@ -176,8 +176,7 @@ pub(crate) fn split_time(sequence: Tensor<3>, parts: &[Range<usize>], cut: &mut 
     split_time(sequence.slice(s![.., middle.., ..]), after, cut);
 }
 
-/// Calls `step` on one time step of `[B, T, G]`, and its number, after another and stacks what it returns
-/// to `[B, T, H]`.
+/// Calls `step` with each time step of `[B, T, G]` and its number, in order, and stacks the results to `[B, T, H]`.
 fn over_steps(
     projected: Tensor<3>,
     reverse: bool,

@@ -1,10 +1,10 @@
-//! Checks of shapes and types that name operation, expected and got.
+//! Checks of shapes and types, whose messages name operation, expected and got.
 
 use burn::tensor::{DType, Device};
 
-/// Panics unless `got` is `expected`; `symbols` is the shape in the letters of the documentation.
+/// Panics unless `got` is `expected`; `symbols` is the shape in the documentation's letters, such as `[B, H]`.
 ///
-/// Dimensions that may have any size are passed as they came: `expected` then holds `got`'s.
+/// For dimensions of any size, `expected` has `got`'s.
 #[track_caller]
 pub(crate) fn check<const D: usize>(
     operation: &str,
@@ -19,7 +19,7 @@ pub(crate) fn check<const D: usize>(
     );
 }
 
-/// Panics on a size of 0, which no weight or sequence can have.
+/// Panics on a size of 0.
 #[track_caller]
 pub(crate) fn at_least_one(operation: &str, what: &str, got: usize) {
     assert!(got > 0, "{operation}: {what} must be at least 1, got 0");
@@ -35,7 +35,7 @@ pub(crate) fn check_type(operation: &str, what: &str, input: DType, got: DType) 
     );
 }
 
-/// Panics unless a tensor is on the same device as the `others`, be it an autodiff device or not.
+/// Panics unless a tensor is on the same device as the `others`, with or without autodiff.
 #[track_caller]
 pub(crate) fn check_device(
     operation: &str,

@@ -1,4 +1,4 @@
-//! The state of a recurrent network, whatever its cell: how to go through its tensors, and how to keep it.
+//! The state of any recurrent cell: access to its tensors, and records of it for serde.
 
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What a cell carries from one step to the next: tensors `[B, ·]`, the first of which is the output.
 ///
 /// A cell whose state is its output alone can use a plain tensor; a pair of tensors, [`RnnState`] and
-/// [`LstmState`] are states as well. One's own state needs [`map`](Self::map) only:
+/// [`LstmState`] are states as well. A state of your own needs only [`map`](Self::map):
 ///
 /// ```
 /// # use burn::tensor::Tensor;
@@ -25,10 +25,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// `D` is 2 for the state of a cell; the states of stacks and bidirectional layers have 3 dimensions.
 pub trait RecurrentState<const D: usize = 2>: Sized {
-    /// The state with `f` of each tensor in place of the tensor, in the same order each time, the output
-    /// first.
+    /// The state with each tensor replaced by `f` of it, always in the same order, the output first.
     ///
-    /// Whatever else a state holds (a dropout mask, say) stays as it is.
+    /// Anything else in a state, such as a dropout mask, is unchanged.
     fn map(&self, f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self;
 
     /// The tensors, the output first.
@@ -41,24 +40,24 @@ pub trait RecurrentState<const D: usize = 2>: Sized {
         tensors
     }
 
-    /// What the cell shows of the state after a step, `[B, H]`.
+    /// The cell's output after a step, `[B, H]`: the first tensor.
     fn output(&self) -> Tensor<D> {
         let first = self.tensors().into_iter().next();
         first.expect("a state has an output")
     }
 
-    /// The state with `f` of each of its tensors and the one of `other` at the same place.
+    /// The state with each tensor replaced by `f` of it and of the corresponding tensor of `other`.
     fn zip(&self, other: &Self, mut f: impl FnMut(Tensor<D>, Tensor<D>) -> Tensor<D>) -> Self {
         let mut others = other.tensors().into_iter();
         self.map(|tensor| f(tensor, others.next().expect("a state of the same kind")))
     }
 
-    /// The same numbers, through which no gradient flows back.
+    /// The same state, detached: no gradient flows back through it.
     fn detach(&self) -> Self {
         self.map(Tensor::detach)
     }
 
-    /// The rows of `other` where `rows`, `[B, 1]`, says so, those of this state elsewhere.
+    /// The rows of `other` where `rows`, `[B, 1]`, is true, and those of this state elsewhere.
     fn select(&self, rows: Tensor<D, Bool>, other: &Self) -> Self {
         self.zip(other, |this, other| {
             let shape = this.dims();
@@ -89,14 +88,14 @@ impl<const D: usize> RecurrentState<D> for LstmState<D> {
     fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         let hidden = f(self.hidden.clone());
         let cell = f(self.cell.clone());
-        // (`LstmState::new` asserts equal shapes in debug builds, before those who check them can name the wrong one.)
+        // (`LstmState::new` asserts equal shapes in debug builds, before the checks here could name the wrong one.)
         LstmState { cell, hidden }
     }
 }
 
-/// A state that goes with those of other cells into one: of the layers of a stack, of two directions.
+/// A state that can be stacked with those of other cells: of the layers of a stack, of two directions.
 ///
-/// One's own state needs a type whose tensors have one dimension more:
+/// A state of your own needs a type whose tensors have one dimension more:
 ///
 /// ```
 /// # use burn::tensor::Tensor;
@@ -117,10 +116,10 @@ impl<const D: usize> RecurrentState<D> for LstmState<D> {
 /// }
 /// ```
 pub trait StackedState: RecurrentState {
-    /// The states of several cells.
+    /// The stacked states of several cells.
     type Stacked: RecurrentState<3>;
 
-    /// Of such tensors, `[L·D, B, ·]`, in the order of [`RecurrentState::tensors`].
+    /// Makes it from its tensors, `[L·D, B, ·]`, in the order of [`RecurrentState::tensors`].
     fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> Self::Stacked;
 }
 
@@ -163,7 +162,7 @@ impl StackedState for LstmState<2> {
     }
 }
 
-/// A state as plain numbers, to be kept with serde.
+/// A state as plain numbers, which serde can save and restore.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -180,10 +179,10 @@ impl StackedState for LstmState<2> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The numbers are float32: a float64 state loses digits, one in float16 none.
+/// The numbers are float32: a float64 state is rounded, one in float16 or bfloat16 is not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateRecord {
-    /// The name of the state's type; empty in records that were made before it was kept.
+    /// The name of the state's type; empty in records made before this field was added.
     #[serde(default)]
     pub kind: String,
     /// The tensors of the state, in the order of [`RecurrentState::tensors`]: `h` before `c`.
@@ -195,13 +194,13 @@ pub struct StateRecord {
 pub struct TensorRecord {
     /// The sizes of all dimensions.
     pub shape: Vec<usize>,
-    /// The numbers, those of the last dimension side by side. Infinities and NaN, which JSON has no numbers for, are
-    /// `"inf"`, `"-inf"` and `"NaN"` in formats of text.
+    /// The numbers in row-major order. In text formats, infinities and NaN, which JSON doesn't have, are
+    /// `"inf"`, `"-inf"` and `"NaN"`.
     #[serde(with = "numbers")]
     pub values: Vec<f32>,
 }
 
-/// Numbers for serde, whatever they are.
+/// Numbers for serde, infinities and NaN included.
 mod numbers {
     use serde::de::{Deserialize, Deserializer, Error};
     use serde::ser::{Serialize, Serializer};
@@ -237,7 +236,7 @@ mod numbers {
 }
 
 impl StateRecord {
-    /// The numbers of a state.
+    /// The record of a state.
     pub fn of<const D: usize, S: RecurrentState<D>>(state: &S) -> Self {
         let record = |tensor: Tensor<D>| TensorRecord {
             shape: tensor.dims().to_vec(),
@@ -249,12 +248,12 @@ impl StateRecord {
         }
     }
 
-    /// A state like `like`, on its device and in its data type, that holds these numbers.
+    /// The recorded state, of the kind and shape of `like` and on its device and in its data type.
     ///
     /// # Errors
     ///
-    /// If the record is that of another kind of state, has not as many tensors, or one with another shape: other
-    /// rows or units, or, of a stack, layers or directions.
+    /// If the record is of another kind of state, of another number of tensors, or of other shapes: other rows or
+    /// units or, for a stack, other layers or directions.
     pub fn restore<const D: usize, S: RecurrentState<D>>(&self, like: &S) -> Result<S, StateError> {
         let expected = kind_of::<S>();
         if !self.kind.is_empty() && self.kind != expected {
@@ -279,7 +278,7 @@ impl StateRecord {
     }
 }
 
-/// The name of a state's type, without path and parameters; of a pair that of its first tensor.
+/// The name of a state's type, without path and parameters; for a pair, that of its first tensor.
 fn kind_of<S>() -> String {
     let name = core::any::type_name::<S>();
     let name = name.split('<').next().unwrap_or(name);
@@ -313,7 +312,7 @@ impl TensorRecord {
     }
 }
 
-/// Why a [`StateRecord`] is not the record of a state of the wanted kind and shape.
+/// Why a [`StateRecord`] can't be restored to a state of the given kind and shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StateError {
@@ -340,11 +339,11 @@ pub enum StateError {
         /// The shape in the record.
         got: Vec<usize>,
     },
-    /// Not as many numbers as the shape says.
+    /// Another number of values than the shape requires.
     Values {
         /// Which tensor, counted from 0.
         index: usize,
-        /// Numbers that the shape asks for.
+        /// Numbers that the shape requires.
         expected: usize,
         /// Numbers in the record.
         got: usize,

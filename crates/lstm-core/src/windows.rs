@@ -1,11 +1,14 @@
 //! Truncated backpropagation through time over a long stream.
 
 use crate::state::RecurrentState;
-use burn::tensor::{Tensor, s};
+use burn::tensor::kind::Basic;
+use burn::tensor::{Float, Tensor};
 
-/// A long stream, `[B, T, I]`, in windows of so many steps, with the state that is carried from each to the next.
+/// Windows of a long stream, `[B, T, I]`, with the state carried from each to the next, detached.
 ///
-/// Gradients flow within a window, since the state is detached between two; the weights can be updated after each.
+/// A tensor of integers `[B, T]`, such as symbols, works as well: any kind of tensor whose second dimension is time.
+///
+/// Gradients flow within a window only, and the weights can be updated after each.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -28,22 +31,23 @@ use burn::tensor::{Tensor, s};
 /// ```
 ///
 /// (A layer's [`truncation`](crate::Recurrent::with_truncation) cuts the gradients of one call in the same places, but
-/// there the graph of the whole sequence is alive until its end.)
+/// the graph of the whole sequence stays alive until the backward pass.)
 #[derive(Clone, Debug)]
-pub struct Windows<S> {
-    stream: Tensor<3>,
+pub struct Windows<S, const D: usize = 3, K: Basic = Float> {
+    stream: Tensor<D, K>,
     steps: usize,
     read: usize,
     state: Option<S>,
 }
 
-impl<S> Windows<S> {
+impl<S, const D: usize, K: Basic> Windows<S, D, K> {
     /// Windows of `steps` steps, the last of which may be shorter, and the state before the first.
     ///
     /// # Panics
     ///
     /// If `steps` is 0.
-    pub fn new(stream: Tensor<3>, steps: usize, state: Option<S>) -> Self {
+    pub fn new(stream: Tensor<D, K>, steps: usize, state: Option<S>) -> Self {
+        const { assert!(D >= 2, "a stream has rows and steps") }
         crate::shape::at_least_one("windows", "steps", steps);
         Self {
             stream,
@@ -53,29 +57,29 @@ impl<S> Windows<S> {
         }
     }
 
-    /// Takes the state after a window, for the next one; without it, that begins anew.
-    pub fn carry<const D: usize>(&mut self, state: S)
+    /// Passes the state after a window to the next one, which otherwise begins with the initial state.
+    pub fn carry<const N: usize>(&mut self, state: S)
     where
-        S: RecurrentState<D>,
+        S: RecurrentState<N>,
     {
         self.state = Some(state.detach());
     }
 
-    /// The state that was carried last: after the stream, if all windows are read.
+    /// The state that was carried last: the one after the stream, once all windows are read.
     pub fn into_state(self) -> Option<S> {
         self.state
     }
 }
 
-impl<S> Iterator for Windows<S> {
+impl<S, const D: usize, K: Basic> Iterator for Windows<S, D, K> {
     /// The window, and the state before it.
-    type Item = (Tensor<3>, Option<S>);
+    type Item = (Tensor<D, K>, Option<S>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let [_, time, _] = self.stream.dims();
+        let time = self.stream.dims()[1];
         let end = time.min(self.read + self.steps);
         (self.read < end).then(|| {
-            let window = self.stream.clone().slice(s![.., self.read..end, ..]);
+            let window = self.stream.clone().slice_dim(1, self.read..end);
             self.read = end;
             (window, self.state.take())
         })

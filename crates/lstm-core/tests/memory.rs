@@ -1,4 +1,4 @@
-//! What a layer keeps for the way back, and whether a step packs weights, in bytes that the process's allocator
+//! What a layer saves for backward, and whether a step packs weights, in bytes that the process's allocator
 //! counts. A test target of its own, with one test: others would allocate at the same time.
 
 mod allocations;

@@ -5,7 +5,7 @@ mod devices;
 use burn::module::{
     Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, QLora, Quantizer,
 };
-use burn::nn::{GateController, Linear, LstmState};
+use burn::nn::{GateController, Linear};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::quantization::{Calibration, QuantValue, ScaleDtype};
 use burn::tensor::{
@@ -396,7 +396,7 @@ fn an_input_on_another_backend_is_named() {
 
     let lstm = LstmConfig::new(D_INPUT, 16, true).init(&flex);
     let zeros = Tensor::zeros([2, 16], &ndarray);
-    let state = LstmState::new(zeros.clone(), zeros);
+    let state = burn::nn::LstmState::new(zeros.clone(), zeros);
     let input = Tensor::ones([2, TIME, D_INPUT], &flex);
     let message = message(&|| drop(lstm.forward(input.clone(), Some(state.clone()))));
     assert_eq!(
@@ -405,7 +405,8 @@ fn an_input_on_another_backend_is_named() {
     );
 
     // With autodiff or without it is the same backend.
-    let state = LstmState::new(Tensor::zeros([2, 16], &flex), Tensor::zeros([2, 16], &flex));
+    let state =
+        burn::nn::LstmState::new(Tensor::zeros([2, 16], &flex), Tensor::zeros([2, 16], &flex));
     lstm.clone().train().forward(input.clone(), Some(state));
     lstm.forward(Tensor::ones([2, TIME, D_INPUT], &flex.autodiff()), None);
 }

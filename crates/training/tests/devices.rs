@@ -81,11 +81,6 @@ fn what_cannot_be_shared_is_refused() {
             "cannot be used with",
         ),
         (
-            &["--devices", "flex,flex", "--strategy", "ddp"],
-            "has the collective operations that it needs",
-        ),
-        (&["--strategy", "ddp"], "name them with --devices"),
-        (
             &["--devices", "flex,flex,flex", "--batch", "2"],
             "--batch 2 is too small for 3 devices",
         ),

@@ -30,7 +30,7 @@ fn unknown_and_contradictory_options_are_named() {
         (&["--gpa", "3"][..], "unexpected argument '--gpa'"),
         (
             &["--optimizer", "lion"],
-            "[possible values: sgd, adam, rmsprop]",
+            "[possible values: sgd, adam, adamw, rmsprop]",
         ),
         (&["--gap", "wide"], "invalid value 'wide' for '--gap"),
         (&["--json", "--dashboard"], "cannot be used with"),
@@ -111,7 +111,7 @@ fn a_config_of_another_version_is_refused() {
         ["eval", path(folder.path())],
     ] {
         let arguments = match arguments[0] {
-            "eval" => vec!["eval", "--run", arguments[1]],
+            "eval" => vec!["eval", arguments[1]],
             _ => arguments.to_vec(),
         };
         let error = assert_error(&arguments, "its version is 2");
@@ -302,4 +302,33 @@ fn a_closed_standard_error_is_no_fault() {
     let ended = child.wait_with_output().unwrap();
     assert!(ended.status.success());
     assert!(text(&ended.stdout).contains("\"interrupted\":false"));
+}
+
+/// A foreign `config.json` may name any size: the file of the model is looked at before weights are drawn.
+#[test]
+fn a_model_that_does_not_fit_is_refused_before_weights_are_drawn() {
+    let (_folder, run) = broken_run();
+    let config = run.join("config.json");
+    let small = fs::read_to_string(&config).unwrap();
+    let large = small.replace("\"hidden\": 4", "\"hidden\": 8192");
+    assert_ne!(small, large);
+    fs::write(&config, large).unwrap();
+    let start = std::time::Instant::now();
+    assert_error(&["eval", path(&run)], "cannot read the model");
+    // Two hundred million numbers take longer, orthogonal ones much.
+    assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());
+}
+
+#[test]
+fn what_somebody_keeps_beside_checkpoints_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    small_run_into(&run, &[]);
+    let own = run.join("checkpoints/notes");
+    fs::create_dir(&own).unwrap();
+    fs::write(run.join("checkpoints/notes.txt"), "mine").unwrap();
+    let newest = checkpoints(&run).pop().unwrap().2;
+    fs::write(&newest, "damaged").unwrap();
+    resume(&run);
+    assert!(own.is_dir() && run.join("checkpoints/notes.txt").exists());
 }

@@ -98,6 +98,25 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
     }
 }
 
+/// What is dropped at random is the same after a break.
+#[test]
+#[cfg(unix)]
+fn a_run_with_dropout_and_a_schedule_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let more = ["--dropout", "0.3", "--schedule", "cosine", "--layers", "2"];
+    let arguments = [&SMALL[..], &more].concat();
+    let run = [&arguments[..], &["--out", whole.to_str().unwrap()]].concat();
+    assert_success(&output(&run));
+    let child = begin(&[&arguments[..], &["--out", broken.to_str().unwrap()]].concat());
+    wait_for_checkpoint(&broken, 40);
+    signal("-INT", child.id());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    resume(&broken);
+    assert_same_results(&broken, &whole);
+}
+
 #[test]
 fn a_finished_run_has_nothing_left_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -207,7 +226,7 @@ fn a_folder_is_for_one_process_and_free_again_when_it_is_killed() {
     assert_error(&["--resume", out], &expected);
     assert_error(&["train", "--device", "flex", "--out", out], &expected);
     // Reading is nobody's harm.
-    let evaluated = output(&["eval", "--run", out]);
+    let evaluated = output(&["eval", out]);
     let message = text(&evaluated.stderr);
     assert!(message.contains("there is no trained model"), "{message}");
 

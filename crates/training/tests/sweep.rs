@@ -76,7 +76,7 @@ fn a_sweep_says_what_it_will_do_and_what_it_found() {
     let swept = success(&format!("{SMALL} --json"), folder.path());
     let progress = text(&swept.stderr);
     assert!(
-        progress.contains("[16/16]") && progress.contains("runs/min"),
+        progress.contains("[16/16]") && progress.contains(" left"),
         "{progress}"
     );
     assert!(!progress.contains('\x1b'), "escape codes in a pipe");
@@ -293,7 +293,7 @@ fn a_plan_file_names_its_arms() {
         ]
     );
     // A run of a sweep is a run: its model can be evaluated.
-    let eval = format!("eval --json --run runs/mine/runs/{}", names[1]);
+    let eval = format!("eval --json runs/mine/runs/{}", names[1]);
     let evaluated = success(&eval, folder.path());
     let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
     let loss = evaluated["runs"][0]["value"].as_f64().unwrap();
@@ -380,7 +380,7 @@ fn a_run_has_a_report_and_can_be_inspected() {
         );
     }
 
-    let json = success("inspect --run r --sequence 3 --json", folder.path());
+    let json = success("inspect r --sequence 3 --json", folder.path());
     let inspection: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(
         (&inspection["cell"], &inspection["length"]),
@@ -394,7 +394,7 @@ fn a_run_has_a_report_and_can_be_inspected() {
     assert_eq!(relevant.len(), 2);
     assert!(relevant[0].as_u64().unwrap() < 5 && relevant[1].as_u64().unwrap() >= 5);
 
-    let picture = success("inspect --run r --units 2", folder.path());
+    let picture = success("inspect r --units 2", folder.path());
     let picture = text(&picture.stdout);
     assert_eq!(picture.matches("unit ").count(), 2);
     assert_eq!(
@@ -403,28 +403,28 @@ fn a_run_has_a_report_and_can_be_inspected() {
         "two ticks and their key: {picture}"
     );
     assert!(!picture.contains('\x1b'));
-    let rnn = success("inspect --run r --cell rnn --json", folder.path());
+    let rnn = success("inspect r --cell rnn --json", folder.path());
     let rnn: Value = serde_json::from_slice(&rnn.stdout).unwrap();
     assert!(rnn["gates"].is_null() && rnn["hidden"].is_array());
 
     failure(
-        "inspect --run r --sequence 2000",
+        "inspect r --sequence 2000",
         folder.path(),
         "must be below 2000",
     );
     failure(
-        "inspect --run nowhere",
+        "inspect nowhere",
         folder.path(),
         "is it the folder of a run?",
     );
     failure(
-        "inspect --run r --gap 0",
+        "inspect r --gap 0",
         folder.path(),
         "--gap must be at least 1",
     );
     fs::remove_file(folder.path().join("r/rnn.safetensors")).unwrap();
     failure(
-        "inspect --run r --cell rnn",
+        "inspect r --cell rnn",
         folder.path(),
         "there is no trained rnn in r",
     );
@@ -447,4 +447,135 @@ fn a_run_that_diverges_is_a_result() {
     );
     assert!(text(&success(wild, folder.path()).stderr).contains("2 of 2 runs were done before"));
     success("report s", folder.path());
+}
+
+/// The records that are shipped were made by earlier versions.
+#[test]
+fn a_sweep_of_an_earlier_version_is_done_and_reported() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sweeps");
+    let folder = tempfile::tempdir().unwrap();
+    for preset in ["quick", "ten-to-twenty"] {
+        let copy = folder.path().join(preset);
+        fs::create_dir(&copy).unwrap();
+        let record = shipped.join(format!("{preset}-2026-11-24"));
+        for name in ["plan.json", "results.jsonl"] {
+            fs::copy(record.join(name), copy.join(name)).unwrap();
+        }
+        let again = format!("sweep --preset {preset} --out {preset} --json");
+        let swept = success(&again, folder.path());
+        let lines = fs::read_to_string(record.join("results.jsonl")).unwrap();
+        let all = lines.lines().count();
+        let said = format!("{all} of {all} runs were done before");
+        assert!(
+            text(&swept.stderr).contains(&said),
+            "{}",
+            text(&swept.stderr)
+        );
+        success(&format!("report {preset}"), folder.path());
+    }
+    // Settings that a run of an earlier version didn't know have their defaults.
+    failure(
+        "sweep --preset quick --updates 7 --out quick",
+        folder.path(),
+        "has results of another plan",
+    );
+}
+
+#[test]
+fn two_sweeps_by_flags_have_a_folder_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = "sweep --gap 3 --seed 1 --hidden 4 --updates 20 --eval-every 20";
+    let first = success(small, folder.path());
+    assert!(text(&first.stdout).contains("results: runs/first-symbol;"));
+    let other = success(&format!("{small} --cell gru"), folder.path());
+    assert!(text(&other.stdout).contains("results: runs/first-symbol-2;"));
+    // The first goes on where it was.
+    let again = success(small, folder.path());
+    assert!(text(&again.stdout).contains("results: runs/first-symbol;"));
+    assert!(text(&again.stderr).contains("2 of 2 runs were done before"));
+}
+
+#[test]
+fn a_report_made_again_leaves_no_stale_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    success(SMALL, folder.path());
+    success("report s", folder.path());
+    let report = folder.path().join("s/report");
+    fs::write(report.join("mine.svg"), "<svg/>").unwrap();
+    // As if it had ended without models, and with one gap.
+    let results = fs::read_to_string(folder.path().join("s/results.jsonl")).unwrap();
+    let few = results.lines().filter(|line| line.contains("\"gap\":3"));
+    let few: Vec<_> = few.collect();
+    fs::write(folder.path().join("s/results.jsonl"), few.join("\n")).unwrap();
+    fs::remove_dir_all(folder.path().join("s/runs")).unwrap();
+    success("report s", folder.path());
+    for gone in [
+        "success.svg",
+        "success.png",
+        "loss-gap6.svg",
+        "gates-1.svg",
+        "gradient-h.png",
+    ] {
+        assert!(!report.join(gone).exists(), "{gone}");
+    }
+    for kept in ["loss-gap3.svg", "mine.svg", "index.html"] {
+        assert!(report.join(kept).exists(), "{kept}");
+    }
+}
+
+/// Every cell, several layers, both directions, dropout and schedules are trained, saved, evaluated and reported.
+#[test]
+fn what_the_library_has_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = "--device flex --task first-symbol --gap 3 --hidden 4 --updates 20 --eval-every 10";
+    for (name, options) in [
+        (
+            "cells",
+            "--cell lstm,gru,slstm,lstm-without-forget-gate,lstmp",
+        ),
+        (
+            "deep",
+            "--cell gru --layers 2 --dropout 0.1 --optimizer adamw --schedule cosine",
+        ),
+        (
+            "both",
+            "--cell lstm --bidirectional --weight-decay 0.01 --schedule linear",
+        ),
+    ] {
+        let trained = success(
+            &format!("train {small} {options} --out {name}"),
+            folder.path(),
+        );
+        let said = text(&trained.stdout);
+        assert!(
+            said.contains(&format!("report: {name}/report/index.html")),
+            "{said}"
+        );
+        assert!(folder.path().join(name).join("report/index.html").exists());
+        let evaluated = success(&format!("eval {name} --json"), folder.path());
+        let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+        let summary = fs::read(folder.path().join(name).join("summary.json")).unwrap();
+        let summary: Value = serde_json::from_slice(&summary).unwrap();
+        for (run, at) in summary["runs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(evaluated["runs"].as_array().unwrap())
+        {
+            assert_eq!(run["value"], at["value"], "{name}: {}", run["cell"]);
+        }
+        for line in text(&trained.stderr).lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+    failure("inspect deep", folder.path(), "only that of one");
+    let gru = success("inspect cells --cell gru --json", folder.path());
+    let gru: Value = serde_json::from_slice(&gru.stdout).unwrap();
+    assert!(gru["gates"].is_null() && gru["hidden"].is_array());
+    let gateless = success(
+        "inspect cells --cell lstm-without-forget-gate --json",
+        folder.path(),
+    );
+    let gateless: Value = serde_json::from_slice(&gateless.stdout).unwrap();
+    assert_eq!(gateless["gates"]["f"][0][0], 1.0);
 }

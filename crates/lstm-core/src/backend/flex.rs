@@ -1,4 +1,4 @@
-//! Flex: its tensors are read where they lie.
+//! Flex: its tensors are read in place.
 
 use super::host::{self, Host, TensorElement};
 use crate::ops::{Inputs, RecurrentBackend};

@@ -231,13 +231,13 @@ fn backward<B: Host, E: TensorElement>(
 ) -> Each<Option<FloatTensor<B>>> {
     let read = Read::<E>::new(inputs);
     let output = Steps::<E>::of::<B>(output);
-    let of_steps = upstream.output.as_option().map(Steps::of::<B>);
-    let [of_hidden, of_memory] =
+    let grad_output = upstream.output.as_option().map(Steps::of::<B>);
+    let [grad_hidden, grad_memory] =
         [&upstream.hidden, &upstream.memory].map(|state| state.as_option().map(wide::<B, E>));
     let upstream = cpu::Upstream {
-        output: of_steps.as_ref().map(Steps::sequence),
-        hidden: of_hidden.as_deref(),
-        memory: of_memory.as_deref(),
+        output: grad_output.as_ref().map(Steps::sequence),
+        hidden: grad_hidden.as_deref(),
+        memory: grad_memory.as_deref(),
     };
     let output = output.sequence();
     let only = Wanted {

@@ -1,4 +1,4 @@
-//! NdArray: its tensors are read where they lie.
+//! NdArray: its tensors are read in place.
 
 #![allow(deprecated)] // NdArray is deprecated upstream and still supported here.
 

@@ -34,16 +34,16 @@ config! {
         ..
         /// Whether the cell has biases, which start at zero.
         pub bias: bool = true,
-        /// Whether the reset gate works after the recurrent product, as in PyTorch, cuDNN and Keras by
+        /// Whether the reset gate is applied after the recurrent product, as in PyTorch, cuDNN and Keras by
         /// default, or before it, as in the paper and in Keras with `reset_after=False`.
         pub reset_after: bool = true,
-        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        /// Initialiser of the input weights, applied to each gate's `[I, H]` separately.
         pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
-        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        /// Initialiser of the recurrent weights, applied to each gate's `[H, H]` separately.
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the reset and update gates.
         pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
@@ -78,7 +78,7 @@ impl GruCellConfig {
     }
 }
 
-/// The gated recurrent unit, in the two forms that are in use:
+/// The gated recurrent unit, in its two forms:
 ///
 /// ```text
 /// r = σ(x W_r + h R_r + b_r)      z = σ(x W_z + h R_z + b_z)
@@ -88,8 +88,8 @@ impl GruCellConfig {
 /// ```
 ///
 /// Gates are packed in PyTorch's order `r, z, n`; Keras' and ONNX' is `z, r, h`, with `h` for `n`. PyTorch
-/// and Keras have two biases with `reset_after`. Only their sum counts for `r` and `z`, and is the bias
-/// here; for `n` there are two, since the reset gate works on one of them.
+/// and Keras have two biases with `reset_after`. For `r` and `z` only their sum has an effect, and is the bias
+/// here; for `n` there are two, since the reset gate multiplies one of them.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct GruCell {
@@ -99,13 +99,13 @@ pub struct GruCell {
     pub recurrent_weight: Param<Tensor<2>>,
     /// `b`, `[3H]`
     pub bias: Option<Param<Tensor<1>>>,
-    /// `b'_n`, `[H]`: the bias that the reset gate works on; only with `reset_after`.
+    /// `b'_n`, `[H]`: the bias that the reset gate multiplies; only with `reset_after`.
     pub candidate_bias: Option<Param<Tensor<1>>>,
-    /// Whether the reset gate works after the recurrent product.
+    /// Whether the reset gate is applied after the recurrent product.
     pub reset_after: bool,
     /// Bound of the hidden state after each step, if any.
     pub clip: Option<f64>,
-    /// Bound of what goes into the activations of the gates, if any.
+    /// Bound of the gate pre-activations, if any.
     pub clip_sums: Option<f64>,
     /// The nonlinearity of the reset and update gates.
     pub gate_activation: AnyActivation,

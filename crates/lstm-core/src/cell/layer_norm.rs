@@ -23,7 +23,7 @@ config! {
         /// The options of the LSTM.
         pub lstm: LstmCellConfig,
         ..
-        /// What is added to a variance before its root is taken.
+        /// Added to a variance before the square root.
         pub epsilon: f64 = 1e-5,
     }
 }
@@ -51,16 +51,16 @@ impl LayerNormLstmCellConfig {
     }
 }
 
-/// The LSTM with layer normalisation, `N`, of both products, all gates at once, and of what is shown of the
-/// memory:
+/// The LSTM with layer normalisation, `N`, of both products, all gates at once, and of the cell state where the output
+/// reads it:
 ///
 /// ```text
-/// sums = N(x W) + N(h R) + b      h' = o ⊙ tanh(N(c'))
+/// i, f, g, o from N(x W) + N(h R) + b      h' = o ⊙ tanh(N(c'))
 /// ```
 ///
-/// The memory itself is carried on as it is; normalising it at each step would break the path along which
-/// gradients last. The two norms of the products only scale: their offsets would add to `b`. (PyTorch's
-/// `LayerNormLSTMCell` in its benchmarks normalises the carried memory.)
+/// The carried cell state isn't normalised: that would break the path along which gradients survive many
+/// steps. The norms of the two products have no offset, since that would add to `b`. (PyTorch's
+/// `LayerNormLSTMCell` in its benchmarks normalises the carried cell state.)
 #[derive(Module, Debug)]
 pub struct LayerNormLstmCell {
     /// The LSTM.
@@ -69,7 +69,7 @@ pub struct LayerNormLstmCell {
     pub input_norm: LayerNorm,
     /// `N` of `h R`, `[4H]`.
     pub recurrent_norm: LayerNorm,
-    /// `N` of the memory that is shown, `[H]`, with an offset.
+    /// `N` of the cell state that the output reads, `[H]`, with an offset.
     pub cell_norm: LayerNorm,
 }
 

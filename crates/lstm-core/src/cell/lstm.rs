@@ -33,23 +33,23 @@ config! {
         /// Hidden units, `H`.
         pub d_hidden: usize,
         ..
-        /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no place to go.
+        /// Whether the cell has a bias. Without one, `forget_bias` and `chrono` have no effect.
         pub bias: bool = true,
-        /// Start value of the forget gate's bias; all other biases start at 0. 1 is Keras'
+        /// Initial value of the forget gate's bias; all other biases start at 0. 1 is Keras'
         /// `unit_forget_bias`, 0 is PyTorch's and the textbook's.
         pub forget_bias: f64 = 1.0,
         /// If given, the longest time span `T_max` in steps, at least 2, for chrono initialisation
         /// (Tallec & Ollivier 2018), which replaces `forget_bias`: `b_f = ln U[1, T_max - 1]`,
         /// `b_i = -b_f`.
         pub chrono: Option<usize> = None,
-        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        /// Initialiser of the input weights, applied to each gate's `[I, H]` separately.
         pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
-        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        /// Initialiser of the recurrent weights, applied to each gate's `[H, H]` separately.
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the cell state is clamped to `[-clip, clip]` after each step, as by `burn::nn`
-        /// (ONNX' `clip` is another thing: [`clip_sums`](Self::clip_sums)).
+        /// (ONNX' `clip` is [`clip_sums`](Self::clip_sums)).
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// Whether input and forget gate are coupled, `f = 1 - i`. Then there is no forget gate and the
         /// packed weights are `[I, 3H]`, `[H, 3H]` and `[3H]`, in the order `i, g, o`.
@@ -58,7 +58,7 @@ config! {
         pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
         /// The nonlinearity of the candidate `g`.
         pub cell_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
-        /// The nonlinearity through which the memory is shown.
+        /// The nonlinearity between the cell state and the hidden state.
         pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
@@ -79,7 +79,7 @@ impl LstmCellConfig {
         self.init_reading(self.d_hidden, device)
     }
 
-    /// As [`init`](Self::init), with recurrent weights for a hidden state of that many features.
+    /// As [`init`](Self::init), with recurrent weights that read a hidden state of `reading` features.
     pub(super) fn init_reading(&self, features: usize, device: &Device) -> LstmCell {
         shape::at_least_one("lstm cell", "d_input", self.d_input);
         shape::at_least_one("lstm cell", "d_hidden", self.d_hidden);
@@ -110,7 +110,7 @@ impl LstmCellConfig {
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct LstmCell {
-    /// `W`, `[I, 4H]`, gates in the order `i, f, g, o` (see [`gates`](crate::gates)).
+    /// `W`, `[I, 4H]`, gates in the order `i, f, g, o` (see [`Gate`]).
     pub input_weight: Param<Tensor<2>>,
     /// `R`, `[H, 4H]`
     pub recurrent_weight: Param<Tensor<2>>,
@@ -118,7 +118,7 @@ pub struct LstmCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the cell state after each step, if any.
     pub clip: Option<f64>,
-    /// Bound of what goes into the activations of the gates, if any.
+    /// Bound of the gate pre-activations, if any.
     pub clip_sums: Option<f64>,
     /// Whether `f = 1 - i`; set by the config, since the weights have three gates then.
     pub input_forget: bool,
@@ -126,7 +126,7 @@ pub struct LstmCell {
     pub gate_activation: AnyActivation,
     /// The nonlinearity of the candidate `g`.
     pub cell_activation: AnyActivation,
-    /// The nonlinearity through which the memory is shown.
+    /// The nonlinearity between the cell state and the hidden state.
     pub hidden_activation: AnyActivation,
 }
 
@@ -145,10 +145,10 @@ pub struct LstmGates {
     pub output: Tensor<2>,
 }
 
-/// What goes into the nonlinearities of one step, `[B, H]` each.
+/// The gate pre-activations of one step, `[B, H]` each.
 pub(super) struct GateSums {
     pub input: Tensor<2>,
-    /// None with coupled gates.
+    /// `None` with coupled gates.
     pub forget: Option<Tensor<2>>,
     pub candidate: Tensor<2>,
     pub output: Tensor<2>,
@@ -247,12 +247,12 @@ impl LstmCell {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` is 0.
+    /// If a shape doesn't fit.
     pub fn forward(&self, input: Tensor<2>, state: Option<LstmState<2>>) -> LstmState<2> {
         Cell::forward(self, input, state)
     }
 
-    /// The gates of one step, to look at what a cell does, or to take the step in parts:
+    /// The gates of one step, for inspection or for taking the step in parts:
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};
@@ -263,7 +263,7 @@ impl LstmCell {
     /// # let (input, zeros) = (Tensor::ones([2, 3], &device), Tensor::zeros([2, 5], &device));
     /// let gates = cell.gates(input, zeros.clone()); // [2, 3], and the hidden state, [2, 5]
     /// let memory = cell.cell_state(&gates, zeros);
-    /// let hidden = cell.hidden_state(&gates, memory); // what `forward` gives
+    /// let hidden = cell.hidden_state(&gates, memory); // as `forward` computes it
     /// assert_eq!(hidden.dims(), [2, 5]);
     /// ```
     ///
@@ -274,7 +274,7 @@ impl LstmCell {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` is 0.
+    /// If a shape doesn't fit.
     pub fn gates(&self, input: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
         let [batch, features] = input.dims();
         let (expected, got) = ([batch, self.d_input()], [batch, features]);
@@ -290,20 +290,20 @@ impl LstmCell {
         self.gates_from(self.project(input), hidden)
     }
 
-    /// The gates from `projected = x W + b`, `[B, 4H]`.
+    /// The gates, from `projected = x W + b`, `[B, 4H]`.
     pub(super) fn gates_from(&self, projected: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
         self.gates_of(&self.sums(projected, hidden))
     }
 
-    /// What goes into the nonlinearities, from `projected = x W + b`, `[B, 4H]`; each gate may see another
-    /// hidden state, see [`recurrent_product`].
+    /// The pre-activations from `projected = x W + b`, `[B, 4H]`; each gate may see another hidden state, see
+    /// [`recurrent_product`].
     pub(super) fn sums(&self, projected: Tensor<2>, hidden: Tensor<2>) -> GateSums {
         let width = self.recurrent_weight.dims()[1];
         check_projected("lstm cell", &projected, &hidden, width);
         self.cut(projected + recurrent_product(hidden, self.recurrent_weight.val()))
     }
 
-    /// Cuts what goes into the nonlinearities, `[B, 4H]`, gate by gate.
+    /// Splits pre-activations, `[B, 4H]`, gate by gate.
     pub(super) fn cut(&self, sums: Tensor<2>) -> GateSums {
         let sum = |gate| sums.clone().slice(s![.., self.columns(gate)]);
         GateSums {
@@ -319,7 +319,7 @@ impl LstmCell {
         self.gate_activation.forward(clamp(sum, self.clip_sums))
     }
 
-    /// All gates, from what goes into their nonlinearities.
+    /// All gates, from their pre-activations.
     pub(super) fn gates_of(&self, sums: &GateSums) -> LstmGates {
         let sigma = |sum: &Tensor<2>| self.gate_of(sum.clone());
         let input = sigma(&sums.input);
@@ -336,14 +336,14 @@ impl LstmCell {
         }
     }
 
-    /// The cell state after a step, `c = f ⊙ c_before + i ⊙ g`, clipped if the cell clips; `[B, H]` all.
+    /// The cell state after a step, `c = f ⊙ c_before + i ⊙ g`, clamped if `clip` is given; all `[B, H]`.
     pub fn cell_state(&self, gates: &LstmGates, before: Tensor<2>) -> Tensor<2> {
         let kept = gates.forget.clone() * before;
         let cell = kept + gates.input.clone() * gates.candidate.clone();
         clamp(cell, self.clip)
     }
 
-    /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; `[B, H]` all.
+    /// The hidden state after a step, `h = o ⊙ tanh(c)`, from the cell state after it; all `[B, H]`.
     pub fn hidden_state(&self, gates: &LstmGates, cell: Tensor<2>) -> Tensor<2> {
         gates.output.clone() * self.hidden_activation.forward(cell)
     }
@@ -389,7 +389,7 @@ impl Cell for LstmCell {
 }
 
 impl LstmCell {
-    /// Its options, as kernels see them.
+    /// Its options as kernels take them; `None` if an activation has no kernel.
     pub(super) fn kind(&self) -> Option<LstmKind> {
         Some(LstmKind {
             gate: self.gate_activation.pointwise()?,
@@ -403,7 +403,7 @@ impl LstmCell {
         })
     }
 
-    /// Kernels with its weights.
+    /// The kernel description with its weights.
     pub(super) fn kernel_of(&self, kind: CellKind) -> Kernel {
         Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &self.bias)
     }
@@ -421,7 +421,7 @@ impl RecurrentProduct for LstmCell {
         seen: Tensor<2>,
         state: LstmState<2>,
     ) -> LstmState<2> {
-        // What each gate sees may be another: wider than the cell state, which `LstmState::new` doesn't allow.
+        // With a mask for each gate, `seen` is wider than the cell state, which `LstmState::new` doesn't allow.
         let state = LstmState {
             cell: state.cell,
             hidden: seen,

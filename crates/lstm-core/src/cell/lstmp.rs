@@ -113,7 +113,7 @@ impl LstmpCell {
     }
 }
 
-/// The state of an [`LstmpCell`]. (`burn::nn`'s [`LstmState`](burn::nn::LstmState) is for states of equal size.)
+/// The state of an [`LstmpCell`], whose tensors differ in size. (In [`LstmState`](burn::nn::LstmState) they are equal.)
 #[derive(Clone, Debug)]
 pub struct LstmpState<const D: usize = 2> {
     /// `c`, `[B, H]`

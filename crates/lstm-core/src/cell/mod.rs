@@ -1,7 +1,9 @@
-//! One step of a recurrent network: the trait [`Cell`], the cells [`RnnCell`] and [`LstmCell`], and their
-//! family: [`GruCell`], [`SLstmCell`], the LSTM with projection, with peepholes, with layer normalisation and without one
-//! of its gates, and what keeps any cell from learning by heart, [`Zoneout`] and [`RecurrentDropout`].
+//! One step of a recurrent network: the trait [`Cell`] and its implementations.
+//!
+//! These are [`RnnCell`], [`LstmCell`], [`GruCell`] and [`SLstmCell`]; the LSTM with projection, with peepholes, with layer
+//! normalisation and without one of its gates; and two regularisers around any cell, [`Zoneout`] and [`RecurrentDropout`].
 
+mod config;
 mod gru;
 mod layer_norm;
 mod lstm;
@@ -13,16 +15,17 @@ mod slstm;
 mod without_gate;
 mod zoneout;
 
+pub use config::CellConfig;
 pub use gru::{GruCell, GruCellConfig};
 pub use layer_norm::{LayerNormLstmCell, LayerNormLstmCellConfig};
 pub use lstm::{LstmCell, LstmCellConfig, LstmGates};
 pub use lstmp::{LstmpCell, LstmpCellConfig, LstmpState};
 pub use peephole::{PeepholeLstmCell, PeepholeLstmCellConfig};
-pub use recurrent_dropout::{RecurrentDropout, RecurrentProduct, WithMask};
+pub use recurrent_dropout::{RecurrentDropout, RecurrentDropoutConfig, RecurrentProduct, WithMask};
 pub use rnn::{RnnCell, RnnCellConfig};
 pub use slstm::{SLstmCell, SLstmCellConfig, SLstmState};
-pub use without_gate::LstmWithoutGate;
-pub use zoneout::Zoneout;
+pub use without_gate::{LstmWithoutGate, LstmWithoutGateConfig};
+pub use zoneout::{Zoneout, ZoneoutConfig};
 
 use crate::module;
 use crate::ops::CellKind;
@@ -34,8 +37,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, s};
 
 /// One step of a recurrent network; [`Recurrent`](crate::Recurrent) runs it over sequences.
 ///
-/// A cell is a module that says what it carries from step to step, how that begins, and what one step
-/// makes of it:
+/// A cell is a module that defines its state, the state before the first step, and what one step does:
 ///
 /// ```
 /// use burn::module::Module;
@@ -77,10 +79,10 @@ use burn::tensor::{Tensor, TensorCreationOptions, s};
 /// assert_eq!(state.dims(), [2, 5]);
 /// ```
 ///
-/// The part of a step that needs no state can move to [`project`](Self::project), which sees all steps of
+/// The part of a step that needs no state can move to [`project`](Self::project), which gets all steps of
 /// a sequence at once: one large matrix product is faster than many small ones.
 pub trait Cell: Module + ModuleDisplay {
-    /// What is carried from one step to the next.
+    /// The state carried from one step to the next.
     type State: RecurrentState;
 
     /// Input features, `I`.
@@ -93,10 +95,10 @@ pub trait Cell: Module + ModuleDisplay {
     /// data type.
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State;
 
-    /// What a layer of the cell is called where it is printed and in messages, `lstm` say.
+    /// The name of a layer of this cell where it is printed and in messages, such as `lstm`.
     const NAME: &'static str = "recurrent";
 
-    /// Whether the cell has a bias, for those who print it; `None` if it can't be said.
+    /// Whether the cell has a bias, for printing; `None` if that doesn't apply.
     fn has_bias(&self) -> Option<bool> {
         None
     }
@@ -111,7 +113,7 @@ pub trait Cell: Module + ModuleDisplay {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit.
+    /// If a shape doesn't fit. (An empty batch gives the state unchanged.)
     fn forward(&self, input: Tensor<2>, state: Option<Self::State>) -> Self::State {
         let operation = format!("{} cell", Self::NAME);
         let [batch, features] = input.dims();
@@ -131,25 +133,25 @@ pub trait Cell: Module + ModuleDisplay {
         }
     }
 
-    /// The part of a step that needs no state, `x W + b` say, of input rows `[N, I]`: `[N, ·]`. As it is,
+    /// The part of a step that needs no state, such as `x W + b`, for input rows `[N, I]`; returns `[N, ·]`. By default,
     /// the input itself.
     fn project(&self, input: Tensor<2>) -> Tensor<2> {
         input
     }
 
-    /// The rest of a step, from what [`project`](Self::project) made of the input: the state after it. Of an input
-    /// itself [`forward`](Self::forward) takes a step.
+    /// The rest of a step, from the result of [`project`](Self::project); returns the state after the step. To take a step from
+    /// an input, call [`forward`](Self::forward).
     fn step_projected(&self, projected: Tensor<2>, state: Self::State) -> Self::State;
 
-    /// How kernels run the cell; `None`, as it is here, if there are none. The cells of this library return it
-    /// where there are kernels for their options. A cell made of one of them can pass it on if its own step gives
+    /// How kernels run the cell; `None`, the default, if there are none. The cells of this library return it
+    /// if there are kernels for their options. A cell that wraps one of them can pass it on if its own step computes
     /// the same.
     fn kernel(&self) -> Option<Kernel> {
         None
     }
 
-    /// [`kernel`](Self::kernel) for a sequence that begins with this state, if the state holds more than what is
-    /// carried on: a dropout mask.
+    /// [`kernel`](Self::kernel) for a sequence that begins with this state, for cells whose state holds more than its
+    /// tensors, such as a dropout mask.
     fn kernel_for(&self, _state: &Self::State) -> Option<Kernel> {
         self.kernel()
     }
@@ -168,11 +170,11 @@ pub struct Kernel {
     pub(crate) bias: Vec<Tensor<1>>,
     /// `[P·H]`, in parts.
     pub(crate) peepholes: Vec<Tensor<1>>,
-    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`.
+    /// The recurrent dropout mask: `h` is multiplied by it before the product with `R`, `[B, H]`.
     pub(crate) mask: Option<Tensor<2>>,
-    /// `Q`, `[H, P]`, of a hidden state that is projected; `R` is `[P, G_h·H]` then.
+    /// `Q`, `[H, P]`, if the hidden state is projected; `R` is then `[P, G_h·H]`.
     pub(crate) projection: Option<Tensor<2>>,
-    /// What keeps each state as it was, `h` first; none without zoneout.
+    /// The zoneout of each state, `h` first; empty without zoneout.
     pub(crate) zoneout: Vec<Dropout>,
 }
 
@@ -233,7 +235,7 @@ fn check_weights(
     }
 }
 
-/// Checks what a cell projected, `[B, width]`, beside a tensor of the state, `[B, ·]`.
+/// Checks the projected input, `[B, width]`, against a tensor of the state, `[B, ·]`.
 fn check_projected(operation: &str, projected: &Tensor<2>, state: &Tensor<2>, width: usize) {
     let ([batch, _], got) = (state.dims(), projected.dims());
     shape::check(
@@ -245,7 +247,7 @@ fn check_projected(operation: &str, projected: &Tensor<2>, state: &Tensor<2>, wi
     );
 }
 
-/// Checks the shapes of a given state against those of the one it stands for.
+/// Checks the shapes of a given state against those of the cell's own.
 pub(crate) fn check_state<const D: usize>(
     operation: &str,
     symbols: &str,
@@ -277,8 +279,8 @@ fn project(
     }
 }
 
-/// `h R`, `[B, G·H]`, of recurrent weights `[H, G·H]` and what the gates see of the last output: all the same,
-/// `[B, H]`, or each something else, `[B, G·H]`.
+/// `h R`, `[B, G·H]`, of recurrent weights `[H, G·H]` and the previous output as the gates see it: the same for all gates,
+/// `[B, H]`, or masked for each gate, `[B, G·H]`.
 fn recurrent_product(seen: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
     let [batch, width] = seen.dims();
     let [d_hidden, packed] = weight.dims();
@@ -308,7 +310,7 @@ fn clamp(x: Tensor<2>, bound: Option<f64>) -> Tensor<2> {
     }
 }
 
-/// A trainable parameter that holds `value`, whatever graph `value` came from.
+/// A trainable parameter with `value`, detached from the graph that computed it.
 pub(crate) fn leaf<const D: usize>(value: Tensor<D>) -> Param<Tensor<D>> {
     Param::from_tensor(value.detach())
 }

@@ -46,8 +46,8 @@ impl PeepholeLstmCellConfig {
     }
 }
 
-/// The LSTM whose gates look at the memory: the input and forget gates at the one before the step, the
-/// output gate at the one after it.
+/// The LSTM whose gates also read the cell state: the input and forget gates the one before the step, the
+/// output gate the one after it.
 ///
 /// ```text
 /// i = σ(… + p_i ⊙ c)    f = σ(… + p_f ⊙ c)    o = σ(… + p_o ⊙ c')
@@ -64,7 +64,7 @@ pub struct PeepholeLstmCell {
     pub output_peephole: Param<Tensor<1>>,
 }
 
-/// What a gate sees of the memory `[B, H]` through a peephole.
+/// What a peephole adds to a gate's pre-activation, from the cell state `[B, H]`.
 fn look(memory: &Tensor<2>, peephole: &Param<Tensor<1>>) -> Tensor<2> {
     memory.clone() * peephole.val().unsqueeze()
 }

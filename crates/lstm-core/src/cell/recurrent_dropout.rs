@@ -1,28 +1,63 @@
-//! Dropout of what a cell sees of its last output (Gal & Ghahramani 2016, *A theoretically grounded
+//! Dropout of the previous output, where a cell reads it (Gal & Ghahramani 2016, *A theoretically grounded
 //! application of dropout in recurrent neural networks*; Keras' `recurrent_dropout`).
 
-use super::{Cell, Kernel};
+use super::{Cell, CellConfig, Kernel};
+use crate::config::config;
 use crate::state::{RecurrentState, StackedState};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Tensor, TensorCreationOptions};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// A cell that can be shown something else than its last output.
+config! {
+    /// Configuration of a [`RecurrentDropout`] of any cell with a [`RecurrentProduct`].
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{GruCellConfig, RecurrentConfig, RecurrentDropoutConfig};
+    ///
+    /// let cell = RecurrentDropoutConfig::new(GruCellConfig::new(3, 5), 0.25);
+    /// let layer = RecurrentConfig::new(cell).init(&Device::flex());
+    /// assert_eq!(layer.d_hidden, 5);
+    /// ```
+    pub struct RecurrentDropoutConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        /// The probability with which a unit is hidden.
+        pub probability: f64,
+        ..
+        /// Whether each gate has a mask of its own, as in Keras.
+        pub mask_per_gate: bool = false,
+    }
+}
+
+impl<C: CellConfig<Cell: RecurrentProduct>> RecurrentDropoutConfig<C> {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init` and [`RecurrentDropout::new`].
+    pub fn init(&self, device: &Device) -> RecurrentDropout<C::Cell> {
+        RecurrentDropout::new(self.cell.init(device), self.probability)
+            .with_mask_per_gate(self.mask_per_gate)
+    }
+}
+
+/// A cell whose recurrent products can read something else than its previous output: what recurrent dropout needs.
 pub trait RecurrentProduct: Cell {
-    /// How many gates, `G`, have a product with the last output.
+    /// The number of gates, `G`, with a recurrent product.
     fn gates(&self) -> usize;
 
-    /// [`Cell::step_projected`] with `seen` in place of the last output wherever that goes into a product with
-    /// recurrent weights: `[B, H]`, or `[B, G·H]` where each gate sees something else, in the order in which
-    /// the weights are packed. What is carried on comes from `state`.
+    /// [`Cell::step_projected`] with `seen` in place of the previous output in every product with recurrent weights:
+    /// `[B, H]`, or `[B, G·H]` if it differs between gates, in the packed order. Everything else is taken from
+    /// `state`.
     fn step_seeing(&self, projected: Tensor<2>, seen: Tensor<2>, state: Self::State)
     -> Self::State;
 }
 
-/// A cell that, in training on an autodiff device, doesn't see some units of its last output: the same ones
-/// at all steps of a sequence, drawn for each row. The memory is not touched.
+/// Recurrent dropout of a cell: in training on an autodiff device, some units of the previous output are hidden from
+/// the gates, the same ones at all steps of a sequence, drawn for each row. The cell state is not changed.
 ///
-/// All gates see the same units, or, as with Keras' `recurrent_dropout`, each gate others:
+/// One mask serves all gates or, as in Keras' `recurrent_dropout`, each gate has its own:
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -35,21 +70,21 @@ pub trait RecurrentProduct: Cell {
 /// assert_eq!(output.dims(), [2, 7, 5]);
 /// ```
 ///
-/// Keras' other option, `dropout`, hides features of the input, the same ones at all steps: give the layer
-/// the input `[B, T, I]` times a mask, `Dropout::forward` of ones `[B, 1, I]`. (With both options, Keras draws
-/// that mask, too, for each gate. Nothing here does.)
+/// Keras' other option, `dropout`, hides features of the input, the same ones at all steps: multiply the layer's
+/// input `[B, T, I]` by a mask, `Dropout::forward` of ones `[B, 1, I]`. (With both options, Keras draws
+/// that mask for each gate, too; that is not supported here.)
 #[derive(Module, Debug)]
 pub struct RecurrentDropout<C: Module> {
     /// The cell.
     pub cell: C,
-    /// What hides units.
+    /// The probability with which a unit is hidden.
     pub dropout: Dropout,
     /// Whether there is a mask for each gate.
     pub mask_per_gate: bool,
 }
 
 impl<C: RecurrentProduct> RecurrentDropout<C> {
-    /// The cell, from which each unit is hidden with a probability, from all gates at once.
+    /// The cell with the probability that a unit is hidden, from all gates at once.
     ///
     /// # Panics
     ///
@@ -70,7 +105,7 @@ impl<C: RecurrentProduct> RecurrentDropout<C> {
         }
     }
 
-    /// How often the output stands side by side in what is seen: once, or once for each gate.
+    /// The number of masks: one, or one for each gate.
     fn masks(&self) -> usize {
         match self.mask_per_gate {
             true => self.cell.gates(),
@@ -79,10 +114,10 @@ impl<C: RecurrentProduct> RecurrentDropout<C> {
     }
 }
 
-/// A state, and what its cell sees of the output in this sequence.
+/// A state with the recurrent dropout mask of its sequence.
 ///
-/// [`Recurrent`](crate::Recurrent) draws the mask anew for each sequence, also for one that goes on from a
-/// given state; in a stream of single steps it stays with the state.
+/// [`Recurrent`](crate::Recurrent) draws a new mask for each sequence, also for one that continues from a
+/// given state; in a stream of single steps the mask stays with the state.
 #[derive(Clone, Debug)]
 pub struct WithMask<S> {
     /// The state.
@@ -100,7 +135,7 @@ impl<S: RecurrentState> RecurrentState for WithMask<S> {
     }
 }
 
-/// Without the masks: those of a sequence are drawn with it.
+/// Without the masks, which are drawn for each sequence.
 impl<S: StackedState> StackedState for WithMask<S> {
     type Stacked = S::Stacked;
 
@@ -147,7 +182,7 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         WithMask { state, mask }
     }
 
-    /// None with a mask for each gate, or of a GRU with the reset gate first.
+    /// `None` with a mask for each gate, or for a GRU with the reset gate first.
     fn kernel(&self) -> Option<Kernel> {
         let kernel = self.cell.kernel()?;
         let fits = !self.mask_per_gate && kernel.kind.spec().second.is_none();

@@ -36,7 +36,7 @@ config! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step, as by `burn::nn`.
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the step.
         pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
@@ -85,7 +85,7 @@ pub struct RnnCell {
     pub bias: Option<Param<Tensor<1>>>,
     /// Bound of the hidden state after each step, if any.
     pub clip: Option<f64>,
-    /// Bound of what goes into the activation, if any.
+    /// Bound of the pre-activation, if any.
     pub clip_sums: Option<f64>,
     /// The nonlinearity of the step.
     pub hidden_activation: AnyActivation,
@@ -147,7 +147,7 @@ impl RnnCell {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if `B` is 0.
+    /// If a shape doesn't fit.
     pub fn forward(&self, input: Tensor<2>, state: Option<RnnState<2>>) -> RnnState<2> {
         Cell::forward(self, input, state)
     }
@@ -203,7 +203,7 @@ impl Cell for RnnCell {
 }
 
 impl RecurrentProduct for RnnCell {
-    /// One: what becomes the output.
+    /// One: the pre-activation of the output.
     fn gates(&self) -> usize {
         1
     }

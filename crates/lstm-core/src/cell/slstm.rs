@@ -30,15 +30,15 @@ config! {
         /// Hidden units, `H`.
         pub d_hidden: usize,
         ..
-        /// Whether the cell has a bias. Without one, `forget_bias` has no place to go.
+        /// Whether the cell has a bias. Without one, `forget_bias` has no effect.
         pub bias: bool = true,
-        /// Start value of the forget gate's bias; all other biases start at 0.
+        /// Initial value of the forget gate's bias; all other biases start at 0.
         pub forget_bias: f64 = 1.0,
         /// Whether the forget gate is `e^x`; else it is `σ(x)`. The paper has both.
         pub exponential_forget: bool = false,
-        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        /// Initialiser of the input weights, applied to each gate's `[I, H]` separately.
         pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
-        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        /// Initialiser of the recurrent weights, applied to each gate's `[H, H]` separately.
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
     }
 }
@@ -64,8 +64,8 @@ impl SLstmCellConfig {
     }
 }
 
-/// The sLSTM: an LSTM whose input gate, and forget gate if wanted, are exponential, so that it can revise what it
-/// has stored. A normaliser `n` sums the gates up, and a stabiliser `m` keeps the exponentials small:
+/// The sLSTM: an LSTM with an exponential input gate and, optionally, forget gate, so that it can revise what it
+/// has stored. A normaliser `n` sums the gates, and a stabiliser `m` bounds the exponentials:
 ///
 /// ```text
 /// ĩ, f̃, z̃, õ = x W + h R + b          z = tanh(z̃)    o = σ(õ)
@@ -75,11 +75,11 @@ impl SLstmCellConfig {
 /// h' = o ⊙ c' / n'
 /// ```
 ///
-/// All states begin at zero, `m` too. (The authors' code takes `m' = ĩ` where `n` is zero still: its `h` is the same,
-/// since `h` doesn't depend on `m`.) Gradients are those of these formulas, `m`'s included, so that a loss may see
+/// All states begin at zero, also `m`. (The authors' code takes `m' = ĩ` while `n` is zero; `h` is the same, since it
+/// doesn't depend on `m`.) Gradients are those of these formulas, including that of `m`, so a loss may depend on
 /// any of the final states.
 ///
-/// `R` is full: a cell with several heads, whose `R` is block-diagonal, is several such cells.
+/// `R` is a full matrix: the paper's cell with several heads, whose `R` is block-diagonal, is several of these cells.
 #[derive(Module, Debug)]
 pub struct SLstmCell {
     /// `W`, `[I, 4H]`, gates in the order `i, f, z, o`.

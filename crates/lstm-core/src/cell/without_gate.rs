@@ -1,15 +1,38 @@
 //! The LSTM with one gate switched off (Greff et al. 2015, *LSTM: a search space odyssey*: the variants NIG,
 //! NFG and NOG).
 
-use super::{Cell, Kernel, LstmCell};
+use super::{Cell, Kernel, LstmCell, LstmCellConfig};
+use crate::config::config;
 use crate::gates::Gate;
 use crate::ops::{CellKind, LstmKind};
 use burn::module::Module;
 use burn::nn::LstmState;
-use burn::tensor::{Tensor, TensorCreationOptions};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// The LSTM with an input, forget or output gate that is always open, `i = 1`, `f = 1` or `o = 1`: for
-/// finding out what a gate is good for.
+config! {
+    /// Configuration of an [`LstmWithoutGate`].
+    pub struct LstmWithoutGateConfig {
+        /// The options of the LSTM.
+        pub lstm: LstmCellConfig,
+        /// The gate that is always open.
+        pub gate: Gate,
+        ..
+    }
+}
+
+impl LstmWithoutGateConfig {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As [`LstmCellConfig::init`] and [`LstmWithoutGate::new`].
+    pub fn init(&self, device: &Device) -> LstmWithoutGate {
+        LstmWithoutGate::new(self.lstm.init(device), self.gate)
+    }
+}
+
+/// The LSTM with an input, forget or output gate that is always open, `i = 1`, `f = 1` or `o = 1`, for
+/// ablation studies.
 ///
 /// The gate's columns stay in the packed weights, where they get no gradient. (For coupled gates, another
 /// variant of the paper, see `input_forget` of [`LstmCellConfig`](crate::LstmCellConfig).)
@@ -37,7 +60,7 @@ impl LstmWithoutGate {
     ///
     /// # Panics
     ///
-    /// If the gate is [`Gate::Cell`], the candidate: an LSTM without it writes nothing.
+    /// If the gate is [`Gate::Cell`], the candidate, without which nothing would be written.
     pub fn new(lstm: LstmCell, gate: Gate) -> Self {
         assert!(
             gate != Gate::Cell,

@@ -1,16 +1,48 @@
 //! Zoneout (Krueger et al. 2017, *Zoneout: regularizing RNNs by randomly preserving hidden activations*).
 
-use super::{Cell, Kernel};
+use super::{Cell, CellConfig, Kernel};
+use crate::config::config;
 use crate::state::RecurrentState;
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
-use burn::tensor::{Tensor, TensorCreationOptions};
+use burn::tensor::{Device, Tensor, TensorCreationOptions};
 
-/// A cell some of whose units keep, at random, what they held before the step.
+config! {
+    /// Configuration of a [`Zoneout`] of any cell.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{LstmCellConfig, RecurrentConfig, ZoneoutConfig};
+    ///
+    /// let cell = ZoneoutConfig::new(LstmCellConfig::new(3, 5), vec![0.05, 0.5]);
+    /// let layer = RecurrentConfig::new(cell).init(&Device::flex());
+    /// assert_eq!(layer.d_hidden, 5);
+    /// ```
+    pub struct ZoneoutConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        /// The probabilities, for each tensor of the state, the output first.
+        pub probabilities: Vec<f64>,
+        ..
+    }
+}
+
+impl<C: CellConfig> ZoneoutConfig<C> {
+    /// Makes the cell, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init` and [`Zoneout::new`].
+    pub fn init(&self, device: &Device) -> Zoneout<C::Cell> {
+        Zoneout::new(self.cell.init(device), &self.probabilities)
+    }
+}
+
+/// Zoneout of any cell: at random, units of the state keep their value from the step before.
 ///
-/// In training on an autodiff device each number of the state stays as it was with the probability of its
-/// tensor; otherwise the state is what is to be expected, `p ⊙ before + (1 − p) ⊙ after`. As in the paper,
-/// an LSTM's new hidden state comes from the new memory before that is zoned out.
+/// In training on an autodiff device each number of the state keeps its previous value with the probability of its
+/// tensor; otherwise the state is the expected value, `p ⊙ before + (1 − p) ⊙ after`. As in the paper,
+/// an LSTM's hidden state is computed from its new cell state before zoneout is applied to that.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -18,7 +50,7 @@ use burn::tensor::{Tensor, TensorCreationOptions};
 ///
 /// let device = Device::flex();
 /// let lstm = LstmCellConfig::new(3, 5).init(&device);
-/// let cell = Zoneout::new(lstm, &[0.05, 0.5]); // of the hidden state, of the memory
+/// let cell = Zoneout::new(lstm, &[0.05, 0.5]); // of the hidden state, of the cell state
 /// let (output, _) = Recurrent::new(cell).forward(Tensor::ones([2, 7, 3], &device), None);
 /// assert_eq!(output.dims(), [2, 7, 5]);
 /// ```
@@ -26,7 +58,7 @@ use burn::tensor::{Tensor, TensorCreationOptions};
 pub struct Zoneout<C: Module> {
     /// The cell.
     pub cell: C,
-    /// What keeps numbers from changing, for each tensor of the state, the output first.
+    /// The probability with which numbers keep their value, for each tensor of the state, the output first.
     pub keep: Vec<Dropout>,
 }
 
@@ -44,10 +76,8 @@ impl<C: Cell> Zoneout<C> {
             keep: probabilities.iter().map(dropout).collect(),
         }
     }
-}
 
-impl<C: Cell> Zoneout<C> {
-    /// The kernels of the cell, with zoneout; none of a cell that has its own.
+    /// The kernel description with zoneout; `None` if the cell has a zoneout already, or a projection.
     fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
         let fits = kernel.zoneout.is_empty() && kernel.projection.is_none();
         fits.then(|| Kernel {

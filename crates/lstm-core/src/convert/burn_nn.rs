@@ -2,14 +2,14 @@
 //!
 //! Quantised weights become dense ones, and adapters are merged into them.
 //!
-//! `burn::nn` keeps a weight per gate and operand, and two biases a gate. Weights are packed side by
-//! side; of the two biases, which are only ever added, the sum is kept. On the way back the first gets
-//! all and the second is zero. In a GRU with `reset_after` the candidate's are not added: its second one is
+//! `burn::nn` has a weight per gate and operand, and two biases per gate. Importing packs the weights side by
+//! side and sums the two biases, which are only ever added. Exporting writes the sum as the first bias and zeros as the
+//! second. In a GRU with `reset_after` the candidate's are not added: its second one is
 //! [`candidate_bias`](GruCell::candidate_bias), both ways.
 //!
-//! `burn::nn`'s GRU is a layer that reads `[B, T, I]` forward, and has no more than a [`GruCell`] has.
+//! `burn::nn`'s GRU layer always reads `[B, T, I]` forward, so it converts from and to a [`GruCell`].
 //!
-//! What `burn::nn` doesn't have, activations that Burn doesn't name and `clip_sums`, makes the conversion panic.
+//! Exporting panics on what `burn::nn` doesn't have: activations that Burn doesn't name, and `clip_sums`.
 
 use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
@@ -102,7 +102,7 @@ impl From<burn::nn::Lstm> for Lstm {
 
 impl From<burn::nn::Gru> for GruCell {
     fn from(mut gru: burn::nn::Gru) -> Self {
-        // What is taken out here is not added to the other bias of the gate.
+        // This bias is not added to the other one of the gate.
         let own = &mut gru.new_gate.hidden_transform.bias;
         let candidate_bias = own.take_if(|_| gru.reset_after);
         let gates = [&gru.reset_gate, &gru.update_gate, &gru.new_gate];
@@ -133,8 +133,8 @@ impl From<burn::nn::Gru> for Recurrent<GruCell> {
     }
 }
 
-/// Both directions, from and to `burn::nn`'s layer of them, which turns the sequence around itself and leaves the
-/// reverse layer's flag off.
+/// Conversions of bidirectional layers. `burn::nn`'s reverses the sequence itself and leaves the flag of its reverse
+/// layer off.
 macro_rules! both_directions {
     ($($theirs:ident: $cell:ty),*) => { $(
         impl From<burn::nn::$theirs> for Bidirectional<$cell> {
@@ -164,7 +164,7 @@ macro_rules! both_directions {
 
 both_directions!(BiRnn: RnnCell, BiLstm: LstmCell, BiGru: GruCell);
 
-/// The cell of a layer that has learned nothing else.
+/// The cell of a layer without a learned initial state.
 fn without_learned_state<C: Cell>(layer: Recurrent<C>) -> C {
     assert!(
         layer.initial_state.is_none(),
@@ -197,11 +197,11 @@ fn burns(activation: AnyActivation) -> Activation {
         .unwrap_or_else(|function| panic!("burn::nn has no activation {function}"))
 }
 
-/// `burn::nn`'s option of the same name, which clamps no sums.
+/// The option `clip`, which `burn::nn` has, unless there is `clip_sums`, which it hasn't.
 ///
 /// # Panics
 ///
-/// If sums are to be clamped.
+/// If there is `clip_sums`.
 fn clip(clip: Option<f64>, sums: Option<f64>) -> Option<f64> {
     assert!(sums.is_none(), "burn::nn has no cells that clip sums");
     clip
@@ -210,7 +210,7 @@ fn clip(clip: Option<f64>, sums: Option<f64>) -> Option<f64> {
 impl From<Rnn> for burn::nn::Rnn {
     /// # Panics
     ///
-    /// If the layer has a learned initial state, which `burn::nn` has no place for.
+    /// If the layer has a learned initial state, which `burn::nn` doesn't have.
     fn from(rnn: Rnn) -> Self {
         let (batch_first, reverse) = (rnn.batch_first, rnn.reverse);
         let cell = without_learned_state(rnn);
@@ -232,7 +232,7 @@ impl From<Rnn> for burn::nn::Rnn {
 impl From<Lstm> for burn::nn::Lstm {
     /// # Panics
     ///
-    /// If the layer has a learned initial state, which `burn::nn` has no place for.
+    /// If the layer has a learned initial state, which `burn::nn` doesn't have.
     fn from(lstm: Lstm) -> Self {
         let (batch_first, reverse) = (lstm.batch_first, lstm.reverse);
         let cell = without_learned_state(lstm);
@@ -282,8 +282,8 @@ impl From<GruCell> for burn::nn::Gru {
 impl From<Recurrent<GruCell>> for burn::nn::Gru {
     /// # Panics
     ///
-    /// If the layer has a learned initial state, which `burn::nn` has no place for. Layout and direction, which it
-    /// doesn't know either, are left to the caller.
+    /// If the layer has a learned initial state, which `burn::nn` doesn't have. Layout and direction, which it
+    /// doesn't have either, are left to the caller.
     fn from(layer: Recurrent<GruCell>) -> Self {
         without_learned_state(layer).into()
     }

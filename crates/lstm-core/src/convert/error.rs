@@ -1,11 +1,11 @@
-//! What can be wrong with weights that come from elsewhere.
+//! Errors of reading, converting and writing weights.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Weights that can't be read, or that don't fit the layer they are for.
+/// Weights that can't be read or written, or that don't fit the layer.
 ///
-/// `origin` is the file the tensors are from, or what else they are.
+/// `origin` is the file that the tensors are from, or a description of another source.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WeightError {
@@ -13,10 +13,10 @@ pub enum WeightError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is not of its format: truncated, garbled, or something else altogether.
+    /// The file is not of its format: truncated, corrupt, or something else.
     Format {
         /// The file.
         path: PathBuf,
@@ -25,26 +25,26 @@ pub enum WeightError {
         /// What is wrong.
         message: String,
     },
-    /// A tensor that the layer needs is not there.
+    /// A tensor that the layer needs is missing.
     Missing {
-        /// Where it was looked for.
+        /// Where it was expected.
         origin: String,
         /// Its name.
         name: String,
         /// Its shape.
         expected: Vec<usize>,
-        /// The names that are there, the likeliest first.
+        /// The existing names, the likeliest first.
         found: Vec<String>,
-        /// What to do, where that can be told.
+        /// What to do, if that is known.
         advice: Option<String>,
     },
-    /// A tensor is there that belongs to the layer by its name, but for which the layer has no place.
+    /// A tensor belongs to the layer by its name, but the layer doesn't have it.
     Extra {
         /// Where it is.
         origin: String,
         /// Its name.
         name: String,
-        /// Why there is no place for it.
+        /// Why the layer doesn't have it.
         reason: &'static str,
     },
     /// A tensor has another shape than the layer's.
@@ -58,7 +58,7 @@ pub enum WeightError {
         /// The shape it has.
         got: Vec<usize>,
     },
-    /// A tensor's values are no floats, or the layer's type can't hold them exactly.
+    /// A tensor's values aren't floats, or the layer's type can't hold them exactly.
     Type {
         /// Where it is.
         origin: String,
@@ -69,7 +69,7 @@ pub enum WeightError {
         /// The type it has.
         got: String,
     },
-    /// A tensor's values can't be read, though its file looked right.
+    /// A tensor's values can't be read, though its file could be opened.
     Data {
         /// Where it is.
         origin: String,
@@ -78,27 +78,27 @@ pub enum WeightError {
         /// What is wrong.
         message: String,
     },
-    /// There aren't names for each layer of a stack.
+    /// The number of names isn't the number of layers of a stack.
     Names {
         /// Layers of the stack.
         expected: usize,
         /// Layers that have names.
         got: usize,
     },
-    /// A layer that was found in a file doesn't fit the type that it was to be loaded into.
+    /// A layer that was found in a file doesn't fit the type to load it into.
     Unfit {
         /// Where it is.
         origin: String,
         /// The file's name of the layer.
         layer: String,
-        /// In what it differs.
+        /// The difference.
         difference: String,
         /// What to do.
         advice: String,
     },
-    /// The layer has an option which the other format has no place for.
+    /// The layer has an option that the other format doesn't have.
     Unsupported {
-        /// What has no place.
+        /// The option.
         what: &'static str,
     },
 }

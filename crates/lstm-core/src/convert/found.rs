@@ -1,8 +1,8 @@
-//! What recurrent layers weights hold, and each of them as a layer of this library.
+//! Finding the recurrent layers in weights, and loading them as layers of this library.
 //!
-//! A format's reader states the layers that a file describes itself, as ONNX' nodes and Keras' configurations do
-//! ([`Weights`]' `stated`); where there are only tensors, their names and shapes tell ([`pytorch::find`]). In both cases
-//! a [`FoundLayer`] knows the names of its tensors (`Where`), so that loading it is what the format's own trait does.
+//! A format's reader lists the layers that a file describes itself, as ONNX' nodes and Keras' configurations do
+//! ([`Weights`]' `stated`); otherwise they are found by the tensors' names and shapes ([`pytorch::find`]). In both cases
+//! a [`FoundLayer`] has the names of its tensors (`Where`), and is loaded through the format's own trait.
 
 use super::keras::cells::LayerAt;
 use super::layers::Layers;
@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 
-/// Whose layer a [`FoundLayer`] is.
+/// The framework that a [`FoundLayer`] is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 #[allow(missing_docs)] // The names say it.
@@ -37,18 +37,18 @@ pub enum Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum FoundCell {
-    /// The plain one.
+    /// The plain RNN.
     Rnn,
     /// The LSTM, with or without projection and peepholes.
     Lstm,
     /// The GRU.
     Gru {
-        /// Whether the reset gate works after the recurrent product.
+        /// Whether the reset gate is applied after the recurrent product.
         reset_after: bool,
     },
 }
 
-/// How a [`FoundLayer`] reads its sequences.
+/// The direction in which a [`FoundLayer`] reads its sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[allow(missing_docs)] // The names say it.
 pub enum Direction {
@@ -71,12 +71,12 @@ pub struct Activations {
     pub gate: Option<Nonlinearity>,
     /// Of an LSTM's candidate.
     pub cell: Option<Nonlinearity>,
-    /// Of what an LSTM shows of its memory; a GRU's candidate; the one that a plain RNN has.
+    /// Of an LSTM's hidden state, of a GRU's candidate, or of a plain RNN.
     pub hidden: Option<Nonlinearity>,
 }
 
 impl Activations {
-    /// Those of a cell that states none.
+    /// If the file states none.
     pub(super) fn usual(cell: FoundCell) -> Self {
         let (sigmoid, tanh) = (Some(Nonlinearity::Sigmoid), Some(Nonlinearity::Tanh));
         Self {
@@ -86,37 +86,37 @@ impl Activations {
         }
     }
 
-    /// Those that are stated: of the gates, the candidate and what is shown.
+    /// Those that are stated: of the gates, the candidate and the hidden state.
     pub(super) fn functions(&self) -> Vec<Nonlinearity> {
         let all = [self.gate, self.cell, self.hidden];
         all.into_iter().flatten().collect()
     }
 }
 
-/// The options that a file states of a layer; where it says nothing they are empty, and what is loaded has this
-/// library's defaults, which are PyTorch's, ONNX' and Keras 3's.
+/// The options of a layer that a file states; the others are empty, and a loaded layer has this library's defaults for
+/// them, which are those of PyTorch, ONNX and Keras 3.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Stated {
-    /// Of each cell, in the order of a stack's states; of a single entry, of all cells.
+    /// Of each cell, in the order of a stack's states; a single entry is for all cells.
     pub activations: Vec<Activations>,
-    /// Bound of what goes into the activations: ONNX' `clip`.
+    /// Bound of the gate pre-activations: ONNX' `clip`.
     pub clip_sums: Option<f64>,
-    /// Whether the layer reads `[B, T, I]` where the file is from. What is loaded does in any case.
+    /// Whether the original layer reads `[B, T, I]`. A loaded layer does in any case.
     pub batch_first: Option<bool>,
     /// Keras' `go_backwards`: the outputs of such a layer are in reverse order there, and aligned with the input here.
     pub go_backwards: Option<bool>,
-    /// Keras' `return_sequences`: whether the layer gives all outputs there, or the last one.
+    /// Keras' `return_sequences`: whether the original returns all outputs, or the last one.
     pub return_sequences: Option<bool>,
-    /// What the model calls the layer, where its path says something else: Keras 3 names paths by class.
+    /// The model's name of the layer, if it differs from its path: Keras 3 names paths by class.
     pub called: Option<String>,
-    /// What the file leaves open, and what its writer usually meant.
+    /// What the file doesn't state, and what is usual.
     pub unstated: Option<String>,
-    /// What no layer here follows, as the file has it: `name = value`.
+    /// Options that no layer here supports, as the file has them: `name = value`.
     pub unsupported: Vec<String>,
 }
 
-/// Where a layer's tensors are.
+/// The names of a layer's tensors.
 #[derive(Clone, Debug)]
 pub(super) enum Where {
     /// The names of the first layer's forward direction.
@@ -126,12 +126,12 @@ pub(super) enum Where {
     /// The names of each layer's node.
     #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     Onnx(Vec<NodeNames>),
-    /// What the names of each cell's parameters begin with.
+    /// The prefix of the names of each cell's parameters.
     Native(Vec<String>),
 }
 
 impl Where {
-    /// The names of the tensors, as far as they are by name.
+    /// The tensors' names, if they are listed one by one.
     fn names(&self) -> impl Iterator<Item = &String> {
         let cells = match self {
             Self::Keras(at) => at.cells.as_slice(),
@@ -140,7 +140,7 @@ impl Where {
         cells.iter().flat_map(|cell| cell.names())
     }
 
-    /// Follows a tensor to another name, where each has one of its own.
+    /// Follows the renaming of a tensor, if they are listed one by one.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         let nodes = match self {
             Self::PyTorch(_) | Self::Native(_) => return,
@@ -161,7 +161,7 @@ impl Where {
 pub struct FoundLayer {
     /// The source's name of it: a path such as `encoder.rnn`; empty if the whole file is the layer.
     pub name: String,
-    /// Whose layer it is.
+    /// The framework that it is from.
     pub source: Source,
     /// Its cell.
     pub cell: FoundCell,
@@ -179,7 +179,7 @@ pub struct FoundLayer {
     pub d_output: usize,
     /// Layers on top of each other.
     pub layers: usize,
-    /// How it reads its sequences.
+    /// The direction in which it reads its sequences.
     pub direction: Direction,
     /// Whether it has biases.
     pub bias: bool,
@@ -192,15 +192,15 @@ pub struct FoundLayer {
 }
 
 impl FoundLayer {
-    /// Makes a layer of these sizes and stated options and loads it: [`Lstm`](crate::Lstm),
-    /// [`BiGru`](crate::BiGru), whatever fits ([`fits`](Self::fits) names it).
+    /// Makes a layer of these sizes and stated options, for example [`Lstm`](crate::Lstm) or [`BiGru`](crate::BiGru), and
+    /// loads it ([`fits`](Self::fits) lists the types).
     ///
-    /// It reads `[B, T, I]`.
+    /// The layer reads `[B, T, I]`.
     ///
     /// # Errors
     ///
-    /// If the type can't hold the layer, if no type follows an option that the file states, and as
-    /// [`PyTorch`](super::PyTorch) and its like.
+    /// If the type can't hold the layer, if no type supports an option that the file states, and as for
+    /// [`PyTorch`](super::PyTorch), [`Keras`](super::Keras) and [`Onnx`](super::Onnx).
     pub fn load<L: LoadFound>(&self, weights: &Weights, device: &Device) -> Result<L, WeightError> {
         L::load_found(self, weights, device)
     }
@@ -235,7 +235,7 @@ impl FoundLayer {
         }
     }
 
-    /// What it is, in words: `a bidirectional LSTM of 2 layers`.
+    /// A description: `a bidirectional LSTM of 2 layers`.
     fn words(&self) -> String {
         let direction = match self.direction {
             Direction::Forward => "",
@@ -293,7 +293,7 @@ impl FoundLayer {
         }
     }
 
-    /// Fails if no layer does what the file states.
+    /// Fails if no layer supports what the file states.
     fn check_options(&self, weights: &Weights) -> Result<(), WeightError> {
         match self.options.unsupported.is_empty() {
             true => Ok(()),
@@ -484,14 +484,14 @@ impl Build for RnnCell {
 
 /// A layer or cell that [`FoundLayer::load`] makes.
 ///
-/// It is there for the cells [`LstmCell`], [`LstmpCell`], [`PeepholeLstmCell`], [`GruCell`] and [`RnnCell`], and for
+/// It is implemented for the cells [`LstmCell`], [`LstmpCell`], [`PeepholeLstmCell`], [`GruCell`] and [`RnnCell`], and for
 /// every layer of them.
 pub trait LoadFound: Sized {
     /// The layer of these sizes and options, with these weights.
     ///
     /// # Errors
     ///
-    /// As [`FoundLayer::load`].
+    /// As for [`FoundLayer::load`].
     fn load_found(
         found: &FoundLayer,
         weights: &Weights,
@@ -603,7 +603,7 @@ pub struct RecurrentLayers {
 }
 
 impl RecurrentLayers {
-    /// The layer, where there is one alone.
+    /// The layer, if there is only one.
     ///
     /// # Errors
     ///
@@ -629,11 +629,11 @@ impl RecurrentLayers {
         }
     }
 
-    /// The layer of this name, or the one that the model calls so.
+    /// The layer of this name, or the one that has it in the model.
     ///
     /// # Errors
     ///
-    /// If there is none; the error names those that there are.
+    /// If there is none; the error lists the existing ones.
     pub fn named(&self, name: &str) -> Result<&FoundLayer, WeightError> {
         let called = |layer: &&FoundLayer| layer.options.called.as_deref() == Some(name);
         let found = self.iter().find(|layer| layer.name == name);
@@ -763,8 +763,8 @@ impl fmt::Display for RecurrentLayers {
 }
 
 impl Weights {
-    /// Lists the recurrent layers that are in these weights: those that a file describes, as ONNX models and Keras' own
-    /// configurations do, and those that the names and shapes of tensors make known, whatever their path.
+    /// Lists the recurrent layers in these weights: those that the file describes, as ONNX models and Keras'
+    /// configurations do, and those that are recognised by their tensors' names and shapes, at any path.
     ///
     /// ```
     /// # use burn::tensor::Device;
@@ -784,10 +784,10 @@ impl Weights {
     /// # }
     /// ```
     ///
-    /// Tensors alone don't say everything: see the table of each format in [`convert`](crate::convert).
+    /// Tensors alone don't have all options: see the table of formats in [`convert`](crate::convert).
     pub fn recurrent_layers(&self) -> RecurrentLayers {
         let mut layers = self.stated.clone();
-        // What has been taken out since is no longer there.
+        // Without those whose tensors were removed since.
         layers.retain(|layer| layer.of.names().all(|name| self.tensors.contains_key(name)));
         // An ONNX model may still have the tensors of the framework it is from, of which it makes those of its nodes.
         if !layers.iter().any(|layer| layer.source == Source::Onnx) {

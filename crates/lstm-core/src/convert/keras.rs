@@ -1,5 +1,4 @@
-//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN` and their cells, of `Bidirectional` ones, and of several on top of each
-//! other.
+//! Weights of Keras' `LSTM`, `GRU`, `SimpleRNN` and their cells, also in `Bidirectional` and stacked.
 
 pub(super) mod cells;
 
@@ -18,9 +17,9 @@ use std::collections::BTreeSet;
 
 /// Weights from and for Keras.
 ///
-/// A `path` says where a layer lies in a file: as [`recurrent_layers`](Weights::recurrent_layers) has it
-/// ([`name`](super::FoundLayer::name)), or as the model calls the layer, if the file has its configuration. Written
-/// are Keras 3's names; all that Keras has ever used are read:
+/// `path` is the path of a layer in the file, as [`recurrent_layers`](Weights::recurrent_layers) lists it
+/// ([`name`](super::FoundLayer::name)), or the layer's name in the model, if the file has its configuration. Keras 3's
+/// names are written; those of all versions are read:
 ///
 /// | file of | path, for example | tensors |
 /// | --- | --- | --- |
@@ -28,29 +27,29 @@ use std::collections::BTreeSet;
 /// | the same, `Bidirectional` | `layers/bidirectional` | as these under `{path}/forward_layer` and `{path}/backward_layer` |
 /// | the same, an `RNN` of several cells | `layers/rnn` | `{path}/cell/cells/lstm_cell/vars/0`, … |
 /// | Keras 2, and `.h5` of Keras 3 | the layer's name, `lstm_1` | `lstm_1/lstm_1/kernel:0`, `recurrent_kernel:0`, `bias:0`; before them `model_weights/` in a whole model |
-/// | the same, several layers in one model in it | `model_1/lstm_1` | `model_1/lstm_1/kernel:0`, … |
-/// | `CuDNNLSTM`, `CuDNNGRU` of Keras 2 | as these | as these, the kernels turned gate by gate, and two biases in one |
+/// | the same, several layers in a nested model | `model_1/lstm_1` | `model_1/lstm_1/kernel:0`, … |
+/// | `CuDNNLSTM`, `CuDNNGRU` of Keras 2 | as these | as these, the kernels transposed gate by gate, and two biases in one |
 /// | Keras 1 | the layer's name, `lstm_1` | `lstm_1/lstm_1_W`, `_U` and `_b`, or those of each gate, `lstm_1/lstm_1_W_i`, … |
 ///
-/// A cell by itself, in no layer, is at `{path}/vars/0`, `1` and `2`, and is written so.
+/// A cell outside of a layer is at `{path}/vars/0`, `1` and `2`.
 ///
-/// Kernels, gate order and bias are ours, but for the GRU's: its gates are `z, r, h` in Keras, and with
-/// `reset_after`, which Keras 3 has on by default, there are two biases, `[2, 3H]`. Those of `z` and `r`, which are
-/// only ever added, are kept as their sum, and on the way out the first gets all and the second is zero; the
+/// Kernels, gate order and bias are as here, except for the GRU's: its gates are `z, r, h` in Keras, and with
+/// `reset_after`, which Keras 3 has on by default, there are two biases, `[2, 3H]`. Those of `z` and `r` are
+/// only ever added: importing sums them, and exporting writes the sum as the first and zeros as the second. The
 /// candidate's second one is [`candidate_bias`](GruCell::candidate_bias).
 ///
-/// A stack is several layers in Keras, which its files number on: the path is the first one's, such as
-/// `layers/lstm`, and those above it are at `layers/lstm_1`, `layers/lstm_2`, …, or, from
-/// `layers/bidirectional_3` on, `layers/bidirectional_4`, …. Where they lie otherwise, each of
-/// the stack's `layers` can be loaded by itself. An `RNN` of several cells is one, too.
+/// A stack is several layers in Keras, which are numbered in its files: the path is that of the first, such as
+/// `layers/lstm`, followed by `layers/lstm_1`, `layers/lstm_2`, …, or, from
+/// `layers/bidirectional_3` on, `layers/bidirectional_4`, …. If their paths are different, load each of
+/// the stack's `layers` separately. An `RNN` of several cells is a stack, too.
 ///
 /// # Activations
 ///
-/// A whole model's file states them, and [`FoundLayer::load`](super::FoundLayer::load) takes them over. **A file of
-/// weights alone states none**, and neither do these functions look for any: the layer computes what its own
-/// configuration says. Keras before 2.3 took `hard_sigmoid` for the gates unless told otherwise, and that is
-/// `0.2 x + 0.5` up to Keras 2 and `x / 6 + 0.5` in Keras 3, each clipped to 0 and 1:
-/// [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) has both. A wrong one gives outputs that look right.
+/// A whole model's file has them, and [`FoundLayer::load`](super::FoundLayer::load) uses them. **A file of
+/// weights alone has none**, and the functions here never change any: the layer's own config decides. Before Keras 2.3
+/// the default of the gates was `hard_sigmoid`, which is `0.2 x + 0.5` up to Keras 2 and `x / 6 + 0.5` in Keras 3, each
+/// clipped to 0 and 1: [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) has both. With the wrong one, outputs
+/// are plausible and wrong.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -70,17 +69,17 @@ use std::collections::BTreeSet;
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there is a bias and the
-/// layer has none, or another weight under the path (but for the state of a random generator); and if
-/// the layer has coupled gates, which Keras has not, or, on the way out, a learned initial state.
+/// layer has none, or another weight under the path (except the state of a random generator); and if
+/// the layer has coupled gates, which Keras hasn't, or, in exporting, a learned initial state.
 pub trait Keras: Sized {
-    /// The same, with weights from Keras.
+    /// The layer with weights from Keras.
     fn with_keras(self, weights: &Weights, path: &str) -> Result<Self, WeightError>;
 
     /// Adds the weights under Keras' names.
     fn to_keras(&self, weights: &mut Weights, path: &str) -> Result<(), WeightError>;
 }
 
-/// Where in Keras' order our gates are.
+/// The index in Keras' order of each gate here.
 fn order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::Rnn => &[0],
@@ -197,7 +196,7 @@ fn store<C: PackedCell>(cell: &C, weights: &mut Weights, path: &str) -> Result<(
     Ok(())
 }
 
-/// The path of the layer `k` layers above the one at `path`, of the same class: Keras numbers them on.
+/// The path of the layer `k` layers above the one at `path`, of the same class, as Keras numbers them.
 fn above(path: &str, k: usize) -> String {
     let numbered = path.rsplit_once('_');
     let numbered =
@@ -219,7 +218,7 @@ fn paths(path: &str, directions: usize) -> Vec<String> {
     }
 }
 
-/// Whether a tensor or a cell of that name lies at `path` or below.
+/// Whether a tensor or a cell of that name is at `path` or below.
 fn below(name: &str, path: &str) -> bool {
     let below = |name: &str| match name.strip_prefix(path) {
         Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(['/', '#']),
@@ -344,7 +343,7 @@ pub(super) fn apart(layers: Vec<FoundLayer>) -> Vec<FoundLayer> {
     layers.into_iter().flat_map(split).collect()
 }
 
-/// What isn't known of a GRU without biases unless it is said.
+/// What must be stated for a GRU without biases.
 pub(super) const WHICH_GRU: &str = "a GRU without biases, whose reset_after the file doesn't state";
 
 /// What the weights are, if they are no floats.
@@ -365,7 +364,7 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
         Gates::Gru { reset_after: true }
     });
     options.unsupported.extend(unread(&at));
-    // A cell with more weights is another one.
+    // A cell with more weights is of another kind.
     let names = |cell| weights.names_below(cells::directory(cell));
     let more = at.cells.iter().flat_map(names);
     let mut more = more.filter(|name| !known(name) && !name.contains("seed_generator/"));
@@ -404,7 +403,7 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
     }
 }
 
-/// What to do where nothing is called as Keras 3 would call it.
+/// What to do if no name is Keras 3's.
 fn advice(weights: &Weights, path: &str) -> Option<String> {
     if let Some(at) = layer_at(weights, path) {
         let (cells, directions) = (at.cells.len() / at.directions, at.directions);

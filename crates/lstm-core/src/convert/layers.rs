@@ -1,4 +1,4 @@
-//! Layers of any kind as the cells they hold.
+//! Layers of any kind as the cells within.
 
 use super::WeightError;
 use super::packed::PackedCell;
@@ -26,7 +26,7 @@ pub(crate) trait Layers: Module {
     #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     fn batch_first(&self) -> bool;
 
-    /// Fails if the layers have learned something that no other format has a place for.
+    /// Fails if the layers have a learned initial state, which no other format has.
     fn check_learned(&self) -> Result<(), WeightError> {
         Ok(())
     }

@@ -1,9 +1,9 @@
-//! Coming from Keras, PyTorch, ONNX or `burn::nn`: their weights, and what is called otherwise here.
+//! Weights from and for Keras, PyTorch, ONNX and `burn::nn`, and the names that differ between them.
 //!
 //! # Weights
 //!
 //! [`Weights`] are named tensors, from a file or from memory. [`Weights::read`] reads a file of any kind,
-//! [`Weights::recurrent_layers`] lists the recurrent layers that are in it, by whatever path, and each of them
+//! [`Weights::recurrent_layers`] lists the recurrent layers in it, at any path, and each of them
 //! [loads](FoundLayer::load) as a layer of this library:
 //!
 //! ```no_run
@@ -22,20 +22,20 @@
 //! | file | feature | what to expect |
 //! | --- | --- | --- |
 //! | `.safetensors`, and the index of several | `safetensors` | all types go through; [written](Weights::write_safetensors), too |
-//! | `torch.save` of any version: state dicts, checkpoints, whole modules | `pytorch` | keys are joined by dots; what is no tensor is [skipped](Weights::skipped) |
+//! | `torch.save` of any version: state dicts, checkpoints, whole modules | `pytorch` | keys are joined by dots; what isn't a tensor is [skipped](Weights::skipped) |
 //! | `torch.jit.save`, frozen modules too | `pytorch` | parameters and buffers |
 //! | pickles of tensors or NumPy arrays, `.npy`, `.npz` | `pytorch` | nothing in a pickle is run |
-//! | Keras 3's `.keras`, zipped or as a folder; models as `.h5`, `.hdf5`, of Keras 1, 2 and 3 | `keras` | the model's configuration states activations and directions; what no layer follows is named |
+//! | Keras 3's `.keras`, zipped or as a folder; models as `.h5`, `.hdf5`, of Keras 1, 2 and 3 | `keras` | activations and directions come from the model's configuration; an unsupported option is an error that names it |
 //! | Keras' weights alone: `.weights.h5`, `.weights.json` of shards, `save_weights` of Keras 1 and 2 | `keras` | names are paths in the file; no activations: see [`Keras`]. `.safetensors` of `scripts/keras_to_safetensors.py` have the same names, and its `--back` makes `.weights.h5` |
-//! | `.onnx`, with files beside it | `onnx` | the nodes' attributes are taken with their weights; what no layer follows is an error. `write_onnx` writes models |
+//! | `.onnx`, with files beside it | `onnx` | the nodes' attributes are read with their weights; an unsupported one is an error. `write_onnx` writes models |
 //! | all that burn-store reads | `store` | a model with `burn::nn`'s layers: `load_burn_nn` |
 //!
-//! These features are off by default. What a file doesn't state can't be found: the nonlinearity of an `nn.RNN` is in a saved
-//! module and not in a state dict, Keras' activations are in a model and not in a file of weights. Weight normalisation, pruning
-//! and weight drop of PyTorch are folded into the weights as they are read. A whole model of PyTorch, with what isn't recurrent,
-//! goes into a Burn module and back by `load_pytorch` and `store_pytorch` (feature `store`).
+//! These features are off by default. Some options aren't in every file: the nonlinearity of an `nn.RNN` is in a saved
+//! module but not in a state dict, and Keras' activations are in a model but not in a file of weights. PyTorch's weight
+//! normalisation, pruning and weight drop are folded into the weights. A whole PyTorch model, with layers that aren't
+//! recurrent, is loaded into a Burn module and saved again by `load_pytorch` and `store_pytorch` (feature `store`).
 //!
-//! A layer of the right sizes takes its weights by name, too, and puts them in under the other's names:
+//! An existing layer of the right sizes can also load its weights by name, and store them under the other's names:
 //!
 //! | from and to | trait |
 //! | --- | --- |
@@ -68,13 +68,13 @@
 //!
 //! Values are copied, never rounded: a tensor must be of the layer's float type, or of one whose values
 //! that type holds exactly (float16 and bfloat16 in float32, all in float64). The one exception is the
-//! **second bias**, which PyTorch, ONNX and `burn::nn` have and Keras and this library have not: since
-//! the two are only ever added, their sum is kept on import, and on export the first gets all and the
-//! second is zero. The candidate of a GRU with `reset_after` is no exception: its two biases are not added,
-//! in Keras either, and both are kept. Everything else that is missing, too much, misshapen or mistyped is
-//! a [`WeightError`] that names the tensor. ([`Weights::cast`] rounds, if that is wanted.) Options (`batch_first`,
-//! activations, `clip`) are not in tensors: they are the layer's, as its config says, or as the file states them of a layer
-//! that is found in it.
+//! **second bias**, which PyTorch, ONNX and `burn::nn` have and Keras and this library haven't: since
+//! the two are only ever added, importing sums them, and exporting writes the sum as the first and zeros as the
+//! second. Only the candidate of a GRU with `reset_after` has two biases here and in Keras as well, since they are not
+//! added. A tensor that is missing, superfluous, or of a wrong shape or type is
+//! a [`WeightError`] that names it. ([`Weights::cast`] rounds explicitly.) Options (`batch_first`,
+//! activations, `clip`) are not in tensors: they come from the layer's config or, for a layer that was found in a file, from
+//! what the file states.
 //!
 //! # Names
 //!
@@ -83,7 +83,7 @@
 //! | [`Lstm`](crate::Lstm) | `LSTM(return_sequences=True, return_state=True)` | `LSTM` | `LSTM` | `Lstm` |
 //! | [`Rnn`](crate::Rnn) | `SimpleRNN` | `RNN` | `RNN` | `Rnn` |
 //! | [`BiLstm`](crate::BiLstm), [`BiRnn`](crate::BiRnn) | `Bidirectional` | `bidirectional=True` | `direction="bidirectional"` | `BiLstm`, `BiRnn` |
-//! | [`LstmStack`](crate::LstmStack), [`RnnStack`](crate::RnnStack) | several layers, one on the other | `num_layers`, `bidirectional`, `dropout` | several nodes | |
+//! | [`LstmStack`](crate::LstmStack), [`RnnStack`](crate::RnnStack) | several layers | `num_layers`, `bidirectional`, `dropout` | several nodes | |
 //! | [`LstmCell`](crate::LstmCell), [`RnnCell`](crate::RnnCell) | `LSTMCell`, `SimpleRNNCell` | `LSTMCell`, `RNNCell` | | |
 //! | `d_input`, `d_hidden` | (from the input), `units` | `input_size`, `hidden_size` | (from `W`), `hidden_size` | `d_input`, `d_hidden` |
 //! | `input_weight` `[I, 4H]` | `kernel` `[I, 4H]` | `weight_ih_l0` `[4H, I]` | `W` `[D, 4H, I]` | `input_transform` of each gate `[I, H]` |
@@ -107,9 +107,8 @@
 //! | its peepholes `i`, `f`, `o`, `[H]` each | | | `P` `[D, 3H]`: `i, o, f` | |
 //! | [`LayerNormLstmCell`](crate::LayerNormLstmCell), [`LstmWithoutGate`](crate::LstmWithoutGate) | none | none | none | none |
 //!
-//! The first of a GRU's two biases is `bias`, and the second is zero but for the candidate, which is the
-//! last gate everywhere: there it is `candidate_bias`. `burn::nn`'s `Gru` becomes a `Recurrent` and is made
-//! of its `cell`; a `RecurrentStack` of one layer in both directions is a `BiGru` (`TryFrom`).
+//! Of a GRU's two biases the sum is `bias`, except for the candidate, which is the last gate everywhere: its second one is
+//! `candidate_bias`.
 //!
 //! # Semantics
 //!
@@ -119,21 +118,21 @@
 //! | state | `LstmState { cell, hidden }` | `h, c` | `(h, c)` | `Y_h, Y_c` | `LstmState { cell, hidden }` |
 //! | states of a stack | `[L·D, B, H]` | each layer's | `[L·D, B, H]` | each node's | |
 //! | rows of different lengths | `forward_with_lengths` | a mask | a packed sequence | `sequence_lens` | |
-//! | output beyond a row's end | zero, or repeated: [`Padding`](crate::Padding) | repeated; zero with `zero_output_for_mask` and in `Bidirectional` | zero | zero | |
+//! | output of padded steps | zero, or repeated: [`Padding`](crate::Padding) | repeated; zero with `zero_output_for_mask` and in `Bidirectional` | zero | zero | |
 //! | outputs of a reverse layer | aligned with the input | reversed (`go_backwards`); aligned in `Bidirectional` | aligned | aligned | aligned |
 //! | forget bias at the start | 1 (`forget_bias`) | 1 (`unit_forget_bias`) | about 0, uniform | | about 0 |
 //! | Glorot's fans | of each gate | of the packed `[I, 4H]` | (uniform by `H`) | | of each gate |
 //! | orthogonal | each gate's `[H, H]` | the packed `[H, 4H]` | | | |
-//! | `clip` | of the carried cell state | | | of what goes into the activations | of the carried cell state |
+//! | `clip` | of the carried cell state | | | of the gate pre-activations (`clip_sums` here) | of the carried cell state |
 //! | hard sigmoid | [`Nonlinearity::HardSigmoid`](crate::Nonlinearity::HardSigmoid) | `0.2 x + 0.5` up to 2.x, where it is the default of the gates before 2.3; `x / 6 + 0.5` in 3 | | `0.2 x + 0.5` | `0.2 x + 0.5` |
 //! | RNN's activation | `hidden_activation`, tanh | `activation`, tanh | `nonlinearity`, tanh | `activations`, tanh | `hidden_activation`, tanh |
 //!
-//! The last output of a bidirectional layer, `output[:, -1]`, holds a reverse half that has read one
-//! step only: use the final states.
+//! In the last output of a bidirectional layer, `output[:, -1]`, the reverse half has read only one
+//! step: use the final states.
 
 mod burn_nn;
 mod error;
-// What only a reader uses whose feature is off.
+// Without the readers' features, some helpers are unused.
 #[cfg_attr(
     not(all(feature = "safetensors", feature = "pytorch", feature = "keras")),
     allow(dead_code)

@@ -1,8 +1,8 @@
 //! Whole models between PyTorch's files and Burn's modules.
 //!
-//! burn-store's adapters know what Burn's own layers are called in PyTorch and which of their weights are transposed; what they
-//! map is one tensor to one. A recurrent layer here has one tensor where PyTorch has two biases and another layout, so its
-//! weights are made as [`PyTorch`](super::PyTorch) makes them, by the paths of its cells in the model.
+//! burn-store's adapters know the names of Burn's own layers in PyTorch and which of their weights are transposed, but map one
+//! tensor to one. A recurrent layer here has one bias where PyTorch has two, and another layout, so its
+//! weights are converted as by [`PyTorch`](super::PyTorch), by the paths of its cells in the model.
 
 use super::packed::{Gates, Packed, Sizes};
 use super::store::{Wanted, unreadable};
@@ -15,16 +15,17 @@ use burn::store::{
 use burn::tensor::{DType, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// PyTorch's counter of the batches that a `BatchNorm` has seen, which Burn's hasn't.
+/// PyTorch's counter of the batches that a `BatchNorm` has seen; Burn has none.
 const COUNTER: &str = "num_batches_tracked";
 
-/// Loads a model of PyTorch into the same model in Burn, whatever recurrent layers of this library, linear layers,
-/// normalisations and other layers of Burn it is made of.
+/// Loads the weights of a PyTorch model into the same model in Burn, with any recurrent layers of this library and other
+/// layers of Burn.
 ///
-/// The fields of the model must bear the names that its submodules have in PyTorch ([`Weights::rename`] gives others), and the
-/// weights begin at the model: [`Weights::under`] takes them out of a checkpoint. Weights of linear layers are transposed, and
-/// a normalisation's `weight` and `bias` become `gamma` and `beta`, as by burn-store; a batch normalisation's running
-/// statistics are loaded, its counter has no place in Burn. A model's float type may be wider than the file's.
+/// The fields of the model must have the names of PyTorch's submodules ([`Weights::rename`] changes those in the file), and the
+/// names must begin at the model ([`Weights::under`] takes it out of a checkpoint). As by burn-store, weights of linear layers
+/// are transposed, and a normalisation's `weight` and `bias` become `gamma` and `beta`. A batch normalisation's running
+/// statistics are loaded, and its counter, which Burn doesn't have, is ignored. A model's float type may be wider than the
+/// file's.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -52,7 +53,7 @@ const COUNTER: &str = "num_batches_tracked";
 /// // let weights = Weights::read("checkpoint.pt")?.under("state_dict.module");
 /// convert::load_pytorch(&mut model, &weights)?;
 ///
-/// // Back: what the model has no place for, the counter, stays as it was in the file.
+/// // And back: the counter, which the model doesn't have, stays as it was in the file.
 /// let mut weights = weights;
 /// convert::store_pytorch(&model, &mut weights)?;
 /// // weights.write_safetensors("trained.safetensors")?;
@@ -63,8 +64,8 @@ const COUNTER: &str = "num_batches_tracked";
 ///
 /// # Errors
 ///
-/// If a tensor is missing, of another shape or type, or left over, and as [`PyTorch`](super::PyTorch). The model is then as it
-/// was.
+/// If a tensor is missing, of another shape or type, or left over, and as for [`PyTorch`](super::PyTorch). The model is then
+/// unchanged.
 pub fn load_pytorch<M: Module>(model: &mut M, weights: &Weights) -> Result<(), WeightError> {
     let Parts { cells, others } = Parts::of(model, weights)?;
     for cell in &cells {
@@ -100,12 +101,13 @@ pub fn load_pytorch<M: Module>(model: &mut M, weights: &Weights) -> Result<(), W
     }
 }
 
-/// Adds a model's weights under PyTorch's names, in place of those that are there: what [`load_pytorch`] loads. For a batch
-/// normalisation without a counter, one of zero is added, since PyTorch asks for it.
+/// Adds a model's weights under PyTorch's names, replacing those that exist: the inverse of [`load_pytorch`]. A batch
+/// normalisation without a counter gets one of zero, since PyTorch requires it.
 ///
 /// # Errors
 ///
-/// If the model has what PyTorch hasn't, as [`PyTorch`](super::PyTorch), or quantised weights. `weights` are then as they were.
+/// If the model has something that PyTorch hasn't, as for [`PyTorch`](super::PyTorch), or quantised weights. `weights` are then
+/// unchanged.
 pub fn store_pytorch<M: Module>(model: &M, weights: &mut Weights) -> Result<(), WeightError> {
     let Parts { cells, others } = Parts::of(model, weights)?;
     let collected = model.collect(None, None, false).into_iter();
@@ -184,7 +186,7 @@ fn other(
             if let Some(entry) = weights.entry(&source) {
                 stored = entry?.shape;
             }
-            // In what order its sizes are there, the adapter knows.
+            // The adapter knows whether it is transposed.
             let values = weights.values(&source, &stored, dtype)?;
             TensorData::new(values, stored).convert_dtype(dtype)
         }
@@ -266,7 +268,7 @@ impl Parts {
                 _ => others.push(wanted),
             }
         }
-        // A stack's sizes tell its directions, unless it has two cells alike.
+        // A stack's sizes determine its directions, unless it has two equal cells.
         let all: Vec<_> = cells
             .iter()
             .map(|((path, _), fields)| (path.clone(), sizes_of(fields)))
@@ -301,7 +303,7 @@ impl Parts {
     }
 }
 
-/// The cells that PyTorch has, and those in which there are any of these.
+/// The cells that PyTorch has, and the wrappers of them.
 const CELLS: [&str; 5] = [
     "LstmCell",
     "RnnCell",

@@ -1,6 +1,6 @@
-//! Layers of this library and of `burn::nn` in files that burn-store has written: found by their tensors' names, and loaded.
+//! Layers of this library and of `burn::nn` in files written by burn-store, found by their tensors' names.
 //!
-//! (A model that holds them is loaded by burn-store itself, or by `load_burn_nn`.)
+//! (burn-store itself, or `load_burn_nn`, loads whole models.)
 
 use super::found::{Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use super::packed::{Gates, Packed, PackedCell, Sizes};
@@ -17,7 +17,7 @@ const RNN: [&str; 1] = ["gate"];
 /// A cell in a file.
 #[derive(Clone)]
 struct Cell {
-    /// What its parameters' names begin with.
+    /// The prefix of its parameters' names.
     prefix: String,
     source: Source,
     cell: FoundCell,
@@ -93,7 +93,7 @@ pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
     layers
 }
 
-/// The directions of a stack, by `I` and `P` of its cells; `None` where they don't tell.
+/// The directions of a stack, from `I` and `P` of its cells; `None` if they are ambiguous.
 pub(super) fn directions(cells: &[(usize, usize)]) -> Option<usize> {
     match cells {
         [first, second] if first.0 != second.0 => Some(1),
@@ -140,7 +140,7 @@ fn shape<const D: usize>(weights: &Weights, name: String) -> Option<[usize; D]> 
     (!sizes.contains(&0)).then_some(sizes)
 }
 
-/// A cell of this library, by what comes before the name of its input weights; and the path of its layer.
+/// A cell of this library, by the prefix of the name of its input weights; and the path of its layer.
 fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
     let get = |name: &str| format!("{prefix}{name}");
     let [d_input, width] = shape(weights, get("input_weight"))?;
@@ -217,7 +217,7 @@ fn burns(weights: &Weights, gate: &str) -> Option<(String, Cell)> {
     Some((prefix.to_string(), found))
 }
 
-/// Loads a cell whose parameters' names begin so.
+/// Loads a cell whose parameters' names have the prefix.
 pub(super) fn load<C: PackedCell>(
     cell: &mut C,
     weights: &Weights,

@@ -13,13 +13,13 @@ use crate::nonlinearity::{Nonlinearity, Real};
 use std::convert::identity;
 use std::slice;
 
-/// Which of the blocks of a node's tensors our gates are.
+/// The index in ONNX' order of each gate here.
 fn order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::Rnn => &[0],
         // i, o, f, c for i, f, g, o
         Gates::Lstm => &[0, 2, 3, 1],
-        // and for i, g, o: the forget gate's block is there, and not read.
+        // for i, g, o: the forget gate's block exists, and is not read
         Gates::CoupledLstm => &[0, 3, 1],
         // z, r, h for r, z, n
         Gates::Gru { .. } => &[1, 0, 2],
@@ -34,7 +34,7 @@ fn blocks(gates: Gates) -> usize {
     }
 }
 
-/// Which of the blocks `i, o, f` of a node's peepholes ours are.
+/// The index in ONNX' order `i, o, f` of each peephole here.
 fn peepholes_order(gates: Gates) -> &'static [usize] {
     match gates {
         Gates::CoupledLstm => &[0, 1],
@@ -95,8 +95,8 @@ impl Default for OnnxNames {
 
 /// Weights from and for ONNX' `LSTM`, `GRU` and `RNN`.
 ///
-/// `B` holds two biases, which are only ever added: their sum is kept; on the way out the first gets all
-/// and the second is zero. `D` is the number of directions, the forward one first; a layer with `reverse`
+/// `B` holds two biases, which are only ever added: importing sums them, and exporting writes the sum as the first and
+/// zeros as the second. `D` is the number of directions, the forward one first; a layer with `reverse`
 /// on has the weights of `direction = "reverse"`.
 ///
 /// ```
@@ -116,23 +116,22 @@ impl Default for OnnxNames {
 ///
 /// # What tensors alone don't say
 ///
-/// A node's attributes are not in its tensors. Those that `Weights::read` took from a model know them, and a layer that
-/// differs in one is an error that names it; [`FoundLayer::load`](super::FoundLayer::load) makes the layer that has them. With tensors from
-/// elsewhere, as in a safetensors file, all of these must be right on both sides, or the outputs are others without an
-/// error:
+/// A node's attributes are not in its tensors. If `Weights::read` read them from a model, a layer that differs in one is an
+/// error that names it, and [`FoundLayer::load`](super::FoundLayer::load) makes the layer that has them. With tensors from
+/// elsewhere, such as a safetensors file, all of these must agree, or the outputs are wrong without an error:
 ///
 /// | attribute | here |
 /// | --- | --- |
 /// | `linear_before_reset`, 0 by default | `reset_after`, on by default. With it the candidate's two biases are not added: the second one is [`candidate_bias`](GruCell::candidate_bias). |
-/// | `input_forget` | `input_forget`: coupled gates. `W`, `R` and `B` have the forget gate's part there, which is not read, and is zero on the way out. |
+/// | `input_forget` | `input_forget`: coupled gates. `W`, `R` and `B` have a part for the forget gate in ONNX, which is not read, and is written as zero. |
 /// | `activations`, `activation_alpha`, `activation_beta` | `gate_activation`, `cell_activation`, `hidden_activation` |
-/// | `clip` | `clip_sums` (`clip` is another thing) |
+/// | `clip` | `clip_sums` (`clip` here is that of the cell state) |
 /// | `direction` | `reverse`, and the layer's type |
 /// | `layout` | `batch_first`: off is 0, ONNX' default |
 ///
-/// Nor do weights hold a node's initial states and lengths (`sequence_lens`): they are given to `forward` and
-/// `forward_with_lengths`. That a node has a `B` or a `P` which the names leave out is an error where it can be seen: in a
-/// model, or by the name, where `W`'s ends in `W` and there is another that ends in `B` or `P` instead.
+/// A node's initial states and lengths (`sequence_lens`) aren't weights either: pass them to `forward` and
+/// `forward_with_lengths`. If a node has a `B` or a `P` that the names leave out, that is an error if it can be detected: in a
+/// model, or if `W`'s name ends in `W` and there is another that ends in `B` or `P` instead.
 ///
 /// A stack is several nodes, one for each layer, and has the names of each:
 ///
@@ -157,21 +156,20 @@ impl Default for OnnxNames {
 /// # }
 /// ```
 ///
-/// (Between two nodes a model needs more than their names: the output `Y` `[T, D, B, H]` of one becomes the
-/// input `[T, B, D·H]` of the next by a `Transpose` and a `Reshape`. `write_onnx`, of the feature `onnx`, writes whole
-/// models.)
+/// (Between two nodes, a model converts the output `Y` `[T, D, B, H]` of one to the input `[T, B, D·H]` of the next by a
+/// `Transpose` and a `Reshape`. `write_onnx`, of the feature `onnx`, writes whole models.)
 ///
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there is a bias, or there
 /// are peepholes, and the layer has none, or the names leave them out; if there aren't names for each layer of a stack; if
-/// the model says another thing than the layer; and if the layer has what ONNX has not: directions of different sizes, or,
-/// on the way out, a learned initial state.
+/// an attribute in the model differs from the layer's option; and if the layer has something that ONNX hasn't: directions of
+/// different sizes or, in exporting, a learned initial state.
 pub trait Onnx: Sized {
     /// [`OnnxNames`] of a layer, and `[OnnxNames]` of a stack, in the order of its layers.
     type Names: ?Sized;
 
-    /// The same, with weights from ONNX.
+    /// The layer with weights from ONNX.
     fn with_onnx(self, weights: &Weights, names: &Self::Names) -> Result<Self, WeightError>;
 
     /// Adds the weights as ONNX has them.
@@ -208,7 +206,7 @@ fn is_same(a: Nonlinearity, b: Nonlinearity) -> bool {
     a == b || activation(a).is_some_and(|a| activation(b) == Some(a))
 }
 
-/// A node's tensors, among them one that ONNX' own operators don't have.
+/// A node's tensors, including one that ONNX' own operators don't have.
 #[derive(Clone, Debug, Default)]
 pub(super) struct NodeNames {
     pub names: OnnxNames,
@@ -265,7 +263,7 @@ pub(super) fn load<C: PackedCell>(
     let width = of * d_hidden;
     let names = &node.names;
     let values = |name: &str, shape: &[usize]| weights.values(name, shape, sizes.dtype);
-    // What a node may lack is zero there.
+    // Optional tensors of a node are zero by default.
     let optional = |name: &Option<String>, there: bool, len: usize, reason| match name {
         Some(name) if there => values(name, &[directions, len]),
         Some(name) if weights.shape(name).is_some() => Err(weights.extra(name, reason)),
@@ -361,8 +359,8 @@ pub(super) fn store<C: PackedCell>(
     Ok(())
 }
 
-/// Fails if the model that the weights are from says of the node that it computes something else than the layer, or if a
-/// tensor that belongs to it is left out.
+/// Fails if a node's attributes in the model that the weights are from differ from the layer, or if a tensor that belongs to
+/// it is left out.
 fn check_node<C: PackedCell>(
     cells: &[&mut C],
     reverse: bool,
@@ -422,7 +420,7 @@ fn check_node<C: PackedCell>(
     Ok(())
 }
 
-/// In what node `k` of a found layer differs from a layer.
+/// The difference between node `k` of a found layer and a layer.
 fn differs<C: PackedCell>(
     cells: &[&mut C],
     reverse: bool,

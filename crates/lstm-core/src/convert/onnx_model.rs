@@ -1,12 +1,11 @@
-//! Layers as an ONNX model.
+//! Writing layers as an ONNX model.
 //!
-//! A layer is one of ONNX' nodes, `LSTM`, `GRU` or `RNN`, between nodes that turn its layout. ONNX has no LSTM with a
-//! projection: that is a function of this library's in the model, `lstm_core.LSTMP…`, whose body says by a `Scan` what it
-//! computes, so that any runtime runs it, and whose inputs are the weights as they are here, so that they can be read
-//! again. (Multiplying `Q` into `R` would make it an `LSTM` with a `MatMul` behind, of more weights and without a
-//! place for an initial hidden state.)
+//! A layer becomes a node `LSTM`, `GRU` or `RNN` between nodes that transpose its layout. ONNX has no LSTM with a
+//! projection: the model defines a function for it, `lstm_core.LSTMP…`, whose body computes it in a `Scan`, so that any
+//! runtime runs it, and whose inputs are the weights as they are here, so that they can be read again. (Multiplying `Q`
+//! into `R` would give an `LSTM` followed by a `MatMul`, with more weights and without an initial hidden state.)
 //!
-//! States are inputs that may be left out: they have zeros of one row for a default, expanded to the batch.
+//! States are optional inputs: by default they are one row of zeros, expanded to the batch.
 
 use super::files::onnx::proto::{
     Attribute, AttributeType, DataType, Dimension, Function, Graph, Model, Node, OWN_DOMAIN,
@@ -64,7 +63,7 @@ impl Difference {
     }
 }
 
-/// Writes layers as an ONNX model, each of which reads the outputs of the one before it.
+/// Writes layers as an ONNX model; each reads the outputs of the one before.
 ///
 /// ```no_run
 /// # use burn::tensor::Device;
@@ -86,17 +85,17 @@ impl Difference {
 /// | `encoder.initial_h`, and of an LSTM `encoder.initial_c` | `[L·D, B, H]`; zeros if not given |
 /// | `encoder.final_h`, and of an LSTM `encoder.final_c` | `[L·D, B, H]` |
 ///
-/// `B` and `T` are whatever they are at run time. The model is of opset 22, in the layers' float type, of which ONNX
-/// Runtime's CPU runs float32. It computes what the layers compute outside training: without dropout.
+/// `B` and `T` are open until run time. The model is of opset 22, in the layers' float type (on the CPU ONNX Runtime runs
+/// float32 only). It computes what the layers compute in inference, without dropout.
 ///
-/// A projection (`LstmpCell`) is a function in the model, which runtimes put in place by themselves; for one that can't,
+/// A projection (`LstmpCell`) is a function in the model, which runtimes inline; for one that can't,
 /// `onnx.inliner` does. [`Weights::read_onnx`] reads all of it again.
 ///
 /// # Errors
 ///
-/// If the file can't be written, if there are no layers, two of one name, or one that doesn't read what the one before it
-/// gives, and if a layer has what ONNX hasn't: `clip` (ONNX' is `clip_sums`), an activation that is none of ONNX', a
-/// learned initial state, directions or layers of different sizes or types. The error names it.
+/// If the file can't be written, if there are no layers, two of one name, or one whose input size isn't the output size of
+/// the one before, and if a layer has something that ONNX hasn't: `clip` (ONNX' is `clip_sums`), another activation, a
+/// learned initial state, or directions or layers of different sizes or types. The error names it.
 pub fn write_onnx(
     path: impl AsRef<Path>,
     layers: &[(&str, &dyn OnnxLayer)],
@@ -139,7 +138,7 @@ pub fn write_onnx(
             "an ONNX model holds 2 GiB at most",
         )));
     }
-    // Whoever reads the file meanwhile sees the old one.
+    // A concurrent reader sees the old file until it is replaced.
     let mut new = path.as_os_str().to_owned();
     new.push(format!(".{}.new", std::process::id()));
     let written = fs::write(&new, bytes).and_then(|()| fs::rename(&new, path));
@@ -174,14 +173,14 @@ impl_onnx_layer!(
     RecurrentStack<PeepholeLstmCell>
 );
 
-/// What the layers so far give.
+/// The output of the layers so far.
 struct Last {
     batch_first: bool,
     dtype: DType,
     features: usize,
 }
 
-/// A model in the making.
+/// A model under construction.
 #[derive(Default)]
 pub struct Builder {
     nodes: Nodes,
@@ -275,7 +274,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The input, turned to `[T, B, I]`, and the shape that states are expanded to.
+    /// The input, transposed to `[T, B, I]`, and the shape that states are expanded to.
     fn begin(&mut self, sizes: Sizes, batch_first: bool) {
         let [b, t] = [open("batch"), open("time")];
         let shape = match batch_first {
@@ -535,7 +534,7 @@ fn functions(options: &[Options]) -> Result<Vec<Vec<Nonlinearity>>, Difference> 
     options.iter().map(of_cell).collect()
 }
 
-/// What the node says; nothing of what is so anyway.
+/// The node's attributes, except those at their default.
 fn attributes(
     functions: &[Vec<Nonlinearity>],
     options: &Options,
@@ -558,7 +557,7 @@ fn attributes(
         Gates::Rnn | Gates::Lstm => (),
     }
     if let Some(clip) = options.clip_sums {
-        // Not a number, or zero, is refused by runtimes.
+        // Runtimes reject NaN and zero.
         if clip.is_nan() || clip as f32 <= 0.0 {
             return Err(Difference::new(
                 format!("clip_sums is {clip}"),
@@ -782,7 +781,7 @@ fn step(d: usize, sizes: Sizes, functions: &[Nonlinearity], options: &Options) -
 #[derive(Default)]
 struct Nodes {
     all: Vec<Node>,
-    /// What the layers so far give.
+    /// The output of the layers so far.
     last: String,
 }
 

@@ -1,8 +1,8 @@
-//! A cell's weights as plain numbers, in this library's layout: what every format is turned into and
-//! made from.
+//! A cell's weights as plain numbers, in this library's layout: the form that every format is converted to and
+//! from.
 //!
-//! The numbers are float64, which holds those of all float types: nothing is rounded on the way, but
-//! for the sum of two biases.
+//! The numbers are float64, which holds those of all float types exactly: nothing is rounded except the sum of
+//! two biases.
 
 use super::{WeightError, Weights};
 use crate::cell::{Cell, GruCell, LstmCell, LstmpCell, PeepholeLstmCell, RnnCell};
@@ -11,7 +11,7 @@ use crate::nonlinearity::{AnyActivation, Nonlinearity};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Tensor, TensorData};
 
-/// What a cell packs side by side, in this library's order.
+/// The gates that a cell packs side by side, in this library's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gates {
     /// No gates, one map.
@@ -35,7 +35,7 @@ impl Gates {
     }
 }
 
-/// Sizes of a cell's weights, and which of them there are.
+/// Sizes of a cell's weights, and which of the optional ones it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub gates: Gates,
@@ -56,14 +56,14 @@ impl Sizes {
         self.gates.count() * self.d_hidden
     }
 
-    /// Whether a part of the second bias stays by itself: that of a GRU's candidate, on which the reset
-    /// gate works.
+    /// Whether a part of the second bias is stored separately: that of a GRU's candidate, which the reset gate
+    /// multiplies.
     pub fn candidate_bias(&self) -> bool {
         self.bias && self.gates == (Gates::Gru { reset_after: true })
     }
 
-    /// The bias, and the candidate's own, from two biases `[G·H]` that are added but for that part: the
-    /// last of the second, since the candidate is the last gate of a GRU in every format.
+    /// The bias, and the candidate's second one, from two biases `[G·H]` that are otherwise added. The candidate is the
+    /// last gate of a GRU in every format.
     pub fn join(&self, first: Vec<f64>, second: &[f64]) -> (Vec<f64>, Option<Vec<f64>>) {
         let added = match self.candidate_bias() {
             true => self.width() - self.d_hidden,
@@ -74,7 +74,7 @@ impl Sizes {
         (sum(first, added), candidate)
     }
 
-    /// The second bias `[G·H]`: zero but for a GRU's candidate.
+    /// The second bias `[G·H]`: zero except for a GRU's candidate.
     pub fn second_bias(&self, candidate: Option<&[f64]>) -> Vec<f64> {
         let candidate = candidate.unwrap_or_default();
         let mut second = vec![0.0; self.width() - candidate.len()];
@@ -89,7 +89,7 @@ pub(crate) struct Packed {
     pub input_weight: Vec<f64>,
     pub recurrent_weight: Vec<f64>,
     pub bias: Option<Vec<f64>>,
-    /// `b'_n [H]`, the bias that a GRU's reset gate works on.
+    /// `b'_n [H]`, the bias that a GRU's reset gate multiplies.
     pub candidate_bias: Option<Vec<f64>>,
     /// `Q [H, P]`
     pub projection: Option<Vec<f64>>,
@@ -138,15 +138,15 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// A cell's options that a file may state, or that another format has no place for.
+/// A cell's options that a file may state, or that another format may not have.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
-    /// The activations in ONNX' order: of an LSTM those of the gates, the candidate and the shown memory, of a GRU those
-    /// of the gates and the candidate, of a plain cell its own. None for one with parameters.
+    /// The activations in ONNX' order: for an LSTM those of the gates, the candidate and the hidden state, for a GRU those
+    /// of the gates and the candidate, for a plain cell its own. `None` for one with parameters.
     pub activations: Vec<Option<Nonlinearity>>,
     /// Bound of the state.
     pub clip: Option<f64>,
-    /// Bound of what goes into the activations.
+    /// Bound of the gate pre-activations.
     pub clip_sums: Option<f64>,
 }
 
@@ -163,18 +163,18 @@ impl Options {
     }
 }
 
-/// A cell whose weights can be taken out and put in.
+/// A cell whose weights can be read and replaced.
 pub(crate) trait PackedCell: Cell {
-    /// Its gates, or what in the cell's options no other format knows.
+    /// Its gates, or the option of the cell that no other format has.
     fn packed_gates(&self) -> Result<Gates, WeightError>;
 
-    /// What else it has that a file may state.
+    /// Its other options that a file may state.
     fn options(&self) -> Options;
 
     /// Its parameters. Those of a clone are the same tensors.
     fn parameters(&mut self) -> Parameters<'_>;
 
-    /// The sizes, or what in the cell's options most other formats don't know.
+    /// The sizes, or the option of the cell that most other formats don't have.
     fn sizes(&self) -> Result<Sizes, WeightError> {
         match self.packed_gates()? {
             Gates::CoupledLstm => Err(WeightError::Unsupported {
@@ -184,7 +184,7 @@ pub(crate) trait PackedCell: Cell {
         }
     }
 
-    /// The sizes, or what in the cell's options no other format knows: ONNX and `burn::nn` have coupled gates, too.
+    /// The sizes, or the option of the cell that no other format has: ONNX and `burn::nn` have coupled gates, too.
     fn sizes_coupled_too(&self) -> Result<Sizes, WeightError> {
         let gates = self.packed_gates()?;
         let mut cell = self.clone();
@@ -221,7 +221,7 @@ pub(crate) trait PackedCell: Cell {
         }
     }
 
-    /// Puts in other weights of the same sizes.
+    /// Replaces the weights by others of the same sizes.
     fn set_packed(&mut self, packed: Packed) {
         let parameters = self.parameters();
         replace(Some(parameters.input_weight), Some(packed.input_weight));
@@ -361,7 +361,7 @@ fn numbers<const D: usize>(param: &mut Param<Tensor<D>>) -> Vec<f64> {
     dense(param.val()).into_data().iter::<f64>().collect()
 }
 
-/// Gives a parameter another value, if there are both; its id and its adapter stay, and whether it is trained.
+/// Replaces a parameter's value, if there are both; its id, its adapter and whether it is trained don't change.
 fn replace<const D: usize>(param: Option<&mut Param<Tensor<D>>>, values: Option<Vec<f64>>) {
     /// The mapper comes to the parameter first, then to what its adapter holds.
     struct Replace(Option<Vec<f64>>);
@@ -400,7 +400,7 @@ pub(crate) fn transpose(values: &[f64], columns: usize) -> Vec<f64> {
     (0..columns).flat_map(column).collect()
 }
 
-/// Blocks side by side, each of rows of so many numbers.
+/// Concatenates blocks, each with rows of the given width.
 pub(crate) fn columns(blocks: &[Vec<f64>], columns: usize) -> Vec<f64> {
     let rows = blocks.first().map_or(0, |block| block.len() / columns);
     let row = |k: usize| {

@@ -15,7 +15,7 @@ use burn::tensor::{DType, TensorData};
 use std::collections::BTreeMap;
 use std::slice;
 
-/// What the parameters of PyTorch's recurrent layers are called, without layer and direction.
+/// The names of the parameters of PyTorch's recurrent layers, without layer and direction.
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
 
 /// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM`, `nn.GRU`
@@ -60,7 +60,7 @@ impl PyTorchNames {
         }
     }
 
-    /// The same for a layer of a stack, counted from 0.
+    /// The names of a layer of a stack, counted from 0.
     pub fn layer(self, layer: usize) -> Self {
         Self {
             layer: Some(layer),
@@ -68,7 +68,7 @@ impl PyTorchNames {
         }
     }
 
-    /// The same for the reverse direction.
+    /// The names of the reverse direction.
     pub fn reverse(self) -> Self {
         Self {
             reverse: true,
@@ -133,7 +133,7 @@ impl PyTorchNames {
         self.name("weight_hr")
     }
 
-    /// Fails if there are biases, or the matrix of a projection, that the cell has no place for.
+    /// Fails if there are biases, or a projection, that the cell doesn't have.
     fn check_extra(&self, weights: &Weights, sizes: &Sizes) -> Result<(), WeightError> {
         let (bias, projection) = (sizes.bias, sizes.projection);
         for (name, there, reason) in [
@@ -148,8 +148,8 @@ impl PyTorchNames {
         Ok(())
     }
 
-    /// What to do where there is no tensor of these names, if those of a cell are there and a layer's were asked for,
-    /// or the other way round, or if a layer of this kind is at one other path.
+    /// What to do if there is no tensor of these names: if there are a cell's names instead of a layer's, or a layer's instead
+    /// of a cell's, or if one layer of this kind is at another path.
     fn advice(&self, weights: &Weights) -> Option<String> {
         let other = Self {
             layer: match self.layer {
@@ -177,7 +177,7 @@ impl PyTorchNames {
     }
 }
 
-/// The name of the tensor that another of this name is, or of which it is a part: `weight_hh_l0` of `weight_hh_l0_g`.
+/// The name of the tensor that a tensor of this name is, or is a part of: `weight_hh_l0` of `weight_hh_l0_g`.
 pub(super) fn whole(name: &str) -> String {
     if let Some((path, part)) = name.split_once("parametrizations.") {
         let parameter = part.split('.').next().unwrap_or_default();
@@ -188,11 +188,11 @@ pub(super) fn whole(name: &str) -> String {
     whole.unwrap_or(name).to_string()
 }
 
-/// The tensor that others make up: weight normalisation's, pruning's, or the one that weight drop keeps as `_raw`;
-/// `None` if there are no others, and an error if it isn't known how they make it up.
+/// A tensor that is computed from others: by weight normalisation, by pruning, or from weight drop's `_raw`;
+/// `None` if there are no others, and an error if the computation isn't known.
 pub(super) fn reparametrized(weights: &Weights, name: &str) -> Option<Result<Entry, WeightError>> {
     let get = |name: String| weights.tensors.get(&name);
-    // AWD-LSTM keeps the weights beside those that it has dropped some of; fastai's does so outside the module.
+    // AWD-LSTM saves the full weights beside the dropped ones; fastai's does so outside the module.
     let outside = |at: usize| get(format!("{}{}_raw", &name[..at], &name[at + 7..]));
     let raw = get(format!("{name}_raw"));
     if let Some(raw) = raw.or_else(|| name.rfind("module.").and_then(outside)) {
@@ -240,7 +240,7 @@ fn normalized(size: Entry, direction: Entry) -> Option<Entry> {
     if !(scalar || fits) {
         return None;
     }
-    // Where in `g` the number of each of `v` is.
+    // The index in `g` for each number of `v`.
     let place = move |mut k: usize| {
         let (mut place, mut stride) = (0, 1);
         for (part, whole) in sizes.iter().zip(&shape).rev() {
@@ -273,7 +273,7 @@ fn normalized(size: Entry, direction: Entry) -> Option<Entry> {
     })
 }
 
-/// A tensor with what a mask takes out of it at zero.
+/// A tensor with the masked numbers set to zero.
 fn multiplied(original: Entry, mask: Entry) -> Option<Entry> {
     let (dtype, by) = (original.element.float()?, mask.element.float()?);
     if original.shape != mask.shape {
@@ -301,7 +301,7 @@ fn bytes(values: Vec<f64>, dtype: DType) -> Vec<u8> {
     data.as_bytes().to_vec()
 }
 
-/// The recurrent layers and cells that tensors' names and shapes make known.
+/// The recurrent layers and cells recognised by tensors' names and shapes.
 pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
     // By prefix and whether it is a cell: the first and last layer, and whether there is a reverse direction.
     let mut groups: BTreeMap<(&str, bool), (usize, usize, bool)> = BTreeMap::new();
@@ -338,7 +338,7 @@ pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
                 reverse: false,
             };
             let layers = (last - first).saturating_add(1);
-            // A number in a name, which may be any.
+            // The number in a name is untrusted.
             (layers <= names_of.len()).then(|| found(weights, names, layers, both))?
         });
     found.collect()
@@ -346,7 +346,7 @@ pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
 
 /// The layer of these names, if its first cell's shapes are those of one.
 fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> Option<FoundLayer> {
-    // What can't be made whole is listed by the shape of what it is made of; loading it tells why it can't be.
+    // If a tensor can't be computed from its parts, the layer is listed by their shape; loading it gives the error.
     let shape = |name: String| match weights.entry(&name)? {
         Ok(entry) => Some((entry.shape.clone(), entry)),
         Err(_) => {
@@ -382,7 +382,7 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         _ => return None,
     };
     let mut options = entry.stated.as_deref().cloned().unwrap_or_default();
-    // A cell of somebody's own may bear these names and do more.
+    // A user-defined cell may have these names and do more.
     let below = weights.tensors.range(names.prefix.clone()..);
     let below = below.map_while(|(name, _)| name.strip_prefix(&names.prefix));
     let norm = below.filter(|name| name.to_lowercase().contains("norm"));
@@ -439,8 +439,8 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 
 /// Weights from and for PyTorch.
 ///
-/// Of PyTorch's two biases, which are only ever added, the sum is kept; on the way out the first gets
-/// all and the second is zero. In a GRU the candidate's are not added: its second one is kept as
+/// PyTorch's two biases are only ever added: importing sums them, and exporting writes the sum as the first and zeros as
+/// the second. In a GRU the candidate's are not added: its second one is
 /// [`candidate_bias`](GruCell::candidate_bias).
 ///
 /// ```
@@ -501,20 +501,20 @@ pub(crate) fn check_whole(weights: &Weights, loaded: &[PyTorchNames]) -> Result<
 /// # Errors
 ///
 /// If a tensor is missing, or of another shape or type than the layer needs; if there are biases or a
-/// projection and the layer has none; and if the layer has what PyTorch has not: coupled gates, a GRU's
-/// reset gate before the product, a projection that doesn't shrink, or, on the way out, a learned initial
-/// state or layers of different sizes. A layer fails, too, on weights of another layer or direction under
-/// the same path: the file's module has more layers then. To take one layer of several, load the layer's
+/// projection and the layer has none; and if the layer has something that PyTorch hasn't: coupled gates, a GRU's
+/// reset gate before the product, a projection that doesn't shrink or, in exporting, a learned initial
+/// state or layers of different sizes. Weights of another layer or direction under
+/// the same path are also an error, since the file's module has more layers then; to load one layer of several, load its
 /// cell.
 pub trait PyTorch: Sized {
-    /// The same, with weights from PyTorch.
+    /// The layer with weights from PyTorch.
     fn with_pytorch(self, weights: &Weights, names: &PyTorchNames) -> Result<Self, WeightError>;
 
     /// Adds the weights under PyTorch's names.
     fn to_pytorch(&self, weights: &mut Weights, names: &PyTorchNames) -> Result<(), WeightError>;
 }
 
-/// A cell's sizes, or what PyTorch has no place for.
+/// A cell's sizes, or the option that PyTorch doesn't have.
 fn sizes<C: PackedCell>(cell: &C) -> Result<Sizes, WeightError> {
     let sizes = cell.sizes()?;
     match sizes.gates {
@@ -625,7 +625,7 @@ pub(super) fn write(packed: Packed, weights: &mut Weights, names: &PyTorchNames,
     }
 }
 
-/// Fails unless the layers could be those of one module: PyTorch's differ in what they read only.
+/// Fails unless the layers could be those of one module, which in PyTorch differ only in their input size.
 fn check_alike<C: PackedCell>(cells: &[&mut C]) -> Result<(), WeightError> {
     let mut first = None;
     for cell in cells {
@@ -688,8 +688,8 @@ pub(super) fn load_all<C: PackedCell>(
     load_cells(cells, weights, &names, true)
 }
 
-/// Loads cells, all of a module if they are to be the `whole` of it: what is missing is blamed first, then what is too much,
-/// then what is of another shape or type.
+/// Loads cells, all of a module if `whole`. Missing tensors are reported first, then superfluous ones, then wrong shapes and
+/// types.
 fn load_cells<C: PackedCell>(
     cells: Vec<&mut C>,
     weights: &Weights,

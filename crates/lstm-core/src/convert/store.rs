@@ -10,9 +10,9 @@ use burn::store::{HalfPrecisionAdapter, ModuleSnapshot, ModuleStore, bridge};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// burn-store's half-precision adapter, for the layers of this library too.
+/// burn-store's half-precision adapter, extended to the layers of this library.
 ///
-/// It goes by the name of the module that holds a tensor, and leaves those it doesn't know in float32.
+/// burn-store's own goes by the name of the module that holds a tensor, and leaves those of unknown modules in float32.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -36,7 +36,7 @@ pub fn half_precision() -> HalfPrecisionAdapter {
         "SLstmCell",
         "LstmpCell",
         "PeepholeLstmCell",
-        "Recurrent", // a learned state
+        "Recurrent", // a learned initial state
     ];
     let adapter = HalfPrecisionAdapter::new();
     modules
@@ -44,12 +44,12 @@ pub fn half_precision() -> HalfPrecisionAdapter {
         .fold(adapter, HalfPrecisionAdapter::with_module)
 }
 
-/// Loads what was saved from a model with `burn::nn`'s recurrent layers into the same model with those of this
-/// library, whatever else it holds, and wherever they are in it.
+/// Loads the weights of a model with `burn::nn`'s recurrent layers into the same model with those of this
+/// library, wherever in the model they are.
 ///
-/// The tensors of a layer's gates become one, their two biases are added ([`convert`](crate::convert)). The options
-/// are the model's: a layer with coupled gates takes an LSTM without a forget gate, and a GRU's biases are added
-/// unless it has `reset_after`. The store may hold layers of this library as well. An adapter stays as it is.
+/// The tensors of a layer's gates are packed, and their two biases added ([`convert`](crate::convert)). The options
+/// are the model's: a layer with coupled gates loads an LSTM without a forget gate, and a GRU's biases are added
+/// unless it has `reset_after`. The store may also hold layers of this library. Adapters are unchanged.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -72,7 +72,7 @@ pub fn half_precision() -> HalfPrecisionAdapter {
 /// # Errors
 ///
 /// If the store can't be read, or if a tensor is missing, is of another shape, or is left over. The model is then
-/// as it was.
+/// unchanged.
 pub fn load_burn_nn<M: Module>(
     model: &mut M,
     store: &mut impl ModuleStore,
@@ -129,10 +129,10 @@ pub fn load_burn_nn<M: Module>(
     }
 }
 
-/// A model's tensor: where it is, and as what it is stored.
+/// A model's tensor: its path, and how it is stored.
 pub(super) struct Wanted {
     pub path: Vec<String>,
-    /// Of what modules each step of the path is a field, as Burn names them: `Struct:Linear`, `Vec`.
+    /// The module of each step of the path, as Burn names them: `Struct:Linear`, `Vec`.
     pub containers: Vec<String>,
     pub shape: Vec<usize>,
     /// The type of its values, if they are floats.
@@ -140,7 +140,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Those of a model. (burn-store's collector draws them all.)
+    /// Those of a model, without drawing them, which burn-store's collector does.
     pub fn of(model: &impl Module) -> Vec<Self> {
         let mut collect = Collect::default();
         model.visit(&mut collect);
@@ -249,7 +249,7 @@ fn joined(
         for map in maps {
             let candidates = two_biases && parameter == "bias" && gate == "new_gate";
             if candidates && *map == "hidden_transform" {
-                continue; // It stays by itself.
+                continue; // stored separately
             }
             let Some(part) = stored.remove(&path(gate, map)) else {
                 continue;

@@ -1,7 +1,7 @@
 //! Named tensors, from or for a file.
 //!
-//! A tensor's values are decoded when a layer has asked for it and its type and shape have been checked:
-//! what a file claims of its tensors doesn't decide how much memory is used.
+//! A tensor's values are decoded only when a layer needs it and its type and shape have been checked, so that a file
+//! can't make the program allocate more than its layers need by stating wrong sizes.
 
 use super::found::{FoundLayer, Stated};
 use super::{WeightError, pytorch};
@@ -24,9 +24,9 @@ use std::sync::Arc;
 pub struct Weights {
     pub(super) origin: String,
     pub(super) tensors: BTreeMap<String, Entry>,
-    /// Layers that the file describes itself, rather than by its tensors' names alone.
+    /// Layers that the file describes itself, not just by its tensors' names.
     pub(super) stated: Vec<FoundLayer>,
-    /// What is in the file and could not be taken over: a path or a name, and what is there.
+    /// What is in the file and could not be read: a path or a name, and what is there.
     pub(super) skipped: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Entry {
     pub(super) element: Element,
     /// The values, row-major, in the byte order of the machine.
     pub(super) read: Read,
-    /// What the file states of the layer that the tensor belongs to, if it does so where the tensor is.
+    /// What the file states about the layer that the tensor belongs to, if it does so beside the tensor.
     pub(super) stated: Option<Arc<Stated>>,
 }
 
@@ -149,12 +149,12 @@ impl std::fmt::Debug for Weights {
 }
 
 impl Weights {
-    /// No tensors yet.
+    /// Without tensors.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No tensors yet of this file.
+    /// Without tensors, for this file.
     #[cfg(any(
         feature = "safetensors",
         feature = "pytorch",
@@ -196,9 +196,9 @@ impl Weights {
         }
     }
 
-    /// What the file holds and these weights don't: objects beside the tensors, tensors of a kind that can't be read.
+    /// What was skipped in the file: objects that aren't tensors, and tensors of a kind that can't be read.
     ///
-    /// Each is named by its place in the file and by what it is, as in `optimizer (torch.optim.adam.Adam)`.
+    /// Each entry has its path in the file and what it is, such as `optimizer (torch.optim.adam.Adam)`.
     pub fn skipped(&self) -> impl Iterator<Item = &str> {
         self.skipped.iter().map(String::as_str)
     }
@@ -210,15 +210,15 @@ impl Weights {
         self.tensors.insert(name.into(), entry);
     }
 
-    /// Takes a tensor out, if it is there. It is `None`, too, if it can't be read or is of a type that Burn hasn't;
-    /// it is gone then as well.
+    /// Removes a tensor and returns it; `None` if there is none, or if it can't be read or is of a type that Burn doesn't
+    /// have, which removes it as well.
     pub fn remove(&mut self, name: &str) -> Option<TensorData> {
         let data = self.tensor(name);
         self.tensors.remove(name);
         data
     }
 
-    /// Gives a tensor another name, in place of the tensor that may have it.
+    /// Renames a tensor, replacing any tensor that has the new name.
     ///
     /// # Errors
     ///
@@ -235,7 +235,8 @@ impl Weights {
         Ok(())
     }
 
-    /// The tensors under a path, by their names below it: those of a model in a checkpoint, `state_dict.module` say.
+    /// The tensors under a path, with the rest of their names: for example those of a model in a checkpoint, under
+    /// `state_dict.module`.
     pub fn under(&self, path: &str) -> Self {
         let path = format!("{}.", path.trim_end_matches('.'));
         let below = self.tensors.iter().filter_map(|(name, entry)| {
@@ -249,14 +250,14 @@ impl Weights {
         }
     }
 
-    /// Keeps the tensors whose names the function is true of.
+    /// Retains the tensors for whose names the function returns true.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.tensors.retain(|name, _| keep(name));
     }
 
-    /// The same with all floats in another type, to which they are rounded; integers and booleans stay as they are.
+    /// Casts all floats to another type, rounding them; integers and booleans are unchanged.
     ///
-    /// A layer takes only what its own type holds exactly. This is how weights in float64 come into one in float32:
+    /// A layer loads only what its own type holds exactly. This is how float64 weights are loaded into a float32 layer:
     ///
     /// ```
     /// # use burn::tensor::{DType, FloatDType, TensorData};
@@ -300,7 +301,7 @@ impl Weights {
         };
         let bytes = (entry.read)().ok()?;
         let bytes = match dtype {
-            // Any byte but 0 and 1 is no `bool`.
+            // Bytes other than 0 and 1 are not valid as `bool`.
             DType::Bool(BoolStore::Native) => {
                 bytes.iter().map(|byte| (*byte != 0).into()).collect()
             }
@@ -309,7 +310,7 @@ impl Weights {
         TensorData::try_from_bytes_vec(bytes, entry.shape.clone(), dtype).ok()
     }
 
-    /// The entry of a tensor, or of the tensor that others make up, as PyTorch's weight normalisation does.
+    /// The entry of a tensor, or of one that is computed from others, as with PyTorch's weight normalisation.
     pub(super) fn entry(&self, name: &str) -> Option<Result<Entry, WeightError>> {
         pytorch::reparametrized(self, name).or_else(|| self.tensors.get(name).cloned().map(Ok))
     }
@@ -334,7 +335,7 @@ impl Weights {
 
     /// A tensor's values, if it is there with this shape and of a type that `target` holds exactly.
     ///
-    /// They come in float64, which holds all the others.
+    /// They are returned in float64, which holds all other types.
     pub(super) fn values(
         &self,
         name: &str,
@@ -388,12 +389,12 @@ pub(super) fn count(shape: &[usize]) -> Option<usize> {
         .try_fold(1usize, |count, size| count.checked_mul(*size))
 }
 
-/// The names that might have been meant, the likeliest first: those that end alike, then those with the fewest edits.
+/// Names similar to a missing one, the likeliest first: those with the same ending, then by edit distance.
 pub(super) fn likeliest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let last = |name: &'a str| name.rsplit(['.', '/']).next().unwrap_or_default();
     let ending = wanted.rsplit(['.', '/']).next().unwrap_or_default();
     let names: Vec<_> = names.collect();
-    // Of very many the distance would take its time.
+    // The distance to very many names would take long.
     let distance = |name| match names.len() {
         ..=10_000 => edits(wanted, name),
         _ => 0,
@@ -409,7 +410,7 @@ pub(super) fn likeliest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) 
         .collect()
 }
 
-/// Levenshtein's distance; of long names, that of what they begin with.
+/// Levenshtein's distance; for long names, that of their beginnings.
 fn edits(a: &str, b: &str) -> usize {
     let [a, b] = [a, b].map(|name| &name.as_bytes()[..name.len().min(200)]);
     let mut row: Vec<usize> = (0..=b.len()).collect();

@@ -2,14 +2,67 @@
 
 use super::stack::Over;
 use super::{Recurrent, RecurrentLayer, display, display_settings, impl_calls};
-use crate::cell::Cell;
+use crate::cell::{Cell, CellConfig};
+use crate::config::config;
 use crate::mask::Steps;
+use crate::recompute::Recompute;
 use crate::state::StackedState;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Bool, Device, Tensor};
 
-/// Two [`Recurrent`] layers that read the sequence in both directions, whose outputs stand side by side, `[B, T, 2H]`.
-/// [`BiLstm`](crate::BiLstm) and the like are names of it.
+config! {
+    /// Configuration of a [`Bidirectional`] layer of any cell.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{BidirectionalConfig, SLstmCellConfig};
+    ///
+    /// let layer = BidirectionalConfig::new(SLstmCellConfig::new(3, 5)).init(&Device::flex());
+    /// assert_eq!(layer.d_hidden, 5);
+    /// ```
+    pub struct BidirectionalConfig<C: CellConfig> {
+        /// The cell of each direction.
+        pub cell: C,
+        ..
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// If given, gradients flow back through at most this many steps; see [`Recurrent::truncation`].
+        pub truncation: Option<usize> = None,
+        /// Whether the initial states are learned.
+        pub learned_state: bool = false,
+        /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
+}
+
+impl<C: CellConfig<Cell: Cell<State: StackedState>>> BidirectionalConfig<C> {
+    /// Makes the layer, with weights drawn on `device`, the forward direction's first.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init`; if `truncation` is 0.
+    pub fn init(&self, device: &Device) -> Bidirectional<C::Cell> {
+        let Self {
+            truncation,
+            learned_state,
+            recompute,
+            ..
+        } = *self;
+        let layer = Bidirectional::new(self.cell.init(device), self.cell.init(device));
+        let with_options = |direction: Recurrent<C::Cell>| {
+            direction.with_options(truncation, learned_state, recompute, device)
+        };
+        Bidirectional {
+            forward: with_options(layer.forward),
+            reverse: with_options(layer.reverse),
+            batch_first: self.batch_first,
+            ..layer
+        }
+    }
+}
+
+/// Two [`Recurrent`] layers that read the sequence in both directions; their outputs are concatenated, `[B, T, 2H]`.
+/// [`BiLstm`](crate::BiLstm), [`BiGru`](crate::BiGru) and [`BiRnn`](crate::BiRnn) are type aliases of it.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};

@@ -1,11 +1,13 @@
-//! The layers of the usual cells, by `burn::nn`'s names, and their configurations.
+//! The layers of the usual cells, under `burn::nn`'s names, and their configurations.
 
-use super::{Bidirectional, Gru, Recurrent, RecurrentStack};
+use super::{
+    Bidirectional, BidirectionalConfig, Gru, Recurrent, RecurrentConfig, RecurrentStack,
+    RecurrentStackConfig,
+};
 use crate::cell::{GruCell, GruCellConfig, LstmCell, LstmCellConfig, RnnCell, RnnCellConfig};
 use crate::config::config;
 use crate::nonlinearity::{AnyActivationConfig, Nonlinearity};
 use crate::recompute::Recompute;
-use crate::shape;
 use burn::nn::Initializer;
 use burn::tensor::Device;
 
@@ -13,17 +15,17 @@ use burn::tensor::Device;
 pub type Lstm = Recurrent<LstmCell>;
 /// An LSTM for each direction; drop-in for `burn::nn::BiLstm`.
 pub type BiLstm = Bidirectional<LstmCell>;
-/// LSTM layers on top of each other: PyTorch's `nn.LSTM`.
+/// Stacked LSTM layers: PyTorch's `nn.LSTM` with `num_layers`.
 pub type LstmStack = RecurrentStack<LstmCell>;
 /// A plain RNN run over sequences; drop-in for `burn::nn::Rnn`.
 pub type Rnn = Recurrent<RnnCell>;
 /// A plain RNN for each direction; drop-in for `burn::nn::BiRnn`.
 pub type BiRnn = Bidirectional<RnnCell>;
-/// Plain RNN layers on top of each other: PyTorch's `nn.RNN`.
+/// Stacked plain RNN layers: PyTorch's `nn.RNN` with `num_layers`.
 pub type RnnStack = RecurrentStack<RnnCell>;
 /// A GRU for each direction; drop-in for `burn::nn::BiGru`.
 pub type BiGru = Bidirectional<GruCell>;
-/// GRU layers on top of each other: PyTorch's `nn.GRU`.
+/// Stacked GRU layers: PyTorch's `nn.GRU` with `num_layers`.
 pub type GruStack = RecurrentStack<GruCell>;
 
 impl From<Lstm> for LstmCell {
@@ -56,7 +58,7 @@ macro_rules! layer_config {
                 ..
                 /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
                 pub batch_first: bool = true,
-                /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+                /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
                 pub recompute: Option<Recompute> = None,
                 $($fields)*
                 $($options)*
@@ -66,7 +68,7 @@ macro_rules! layer_config {
         impl $config {
             /// Uses one initialiser for the input and the recurrent weights, as `burn::nn` does.
             ///
-            /// Unlike `burn::nn`, the biases stay as they are.
+            /// Unlike in `burn::nn`, the biases are not changed.
             pub fn with_initializer(self, initializer: Initializer) -> Self {
                 Self {
                     input_initializer: initializer.clone(),
@@ -98,7 +100,7 @@ macro_rules! configs {
         } {
             /// Whether each layer reads in both directions.
             pub bidirectional: bool = false,
-            /// Probability with which a number is dropped between two layers, in training.
+            /// Probability of dropout between two layers, in training.
             pub dropout: f64 = 0.0,
         } $options }
 
@@ -108,12 +110,15 @@ macro_rules! configs {
             /// # Panics
             ///
             #[doc = concat!("As [`", stringify!($cell_config), "::init`].")]
+            #[allow(clippy::useless_conversion)] // Only a GRU is converted.
             pub fn init(&self, device: &Device) -> $layer {
-                let mut layer = $layer::from(cell!($cell_config, self, self.d_input, $options).init(device));
-                layer.batch_first = self.batch_first;
-                layer.reverse = self.reverse;
-                layer.recompute = self.recompute;
-                layer
+                let layer = RecurrentConfig {
+                    batch_first: self.batch_first,
+                    reverse: self.reverse,
+                    recompute: self.recompute,
+                    ..RecurrentConfig::new(cell!($cell_config, self, $options))
+                };
+                layer.init(device).into()
             }
         }
 
@@ -124,12 +129,12 @@ macro_rules! configs {
             ///
             #[doc = concat!("As [`", stringify!($cell_config), "::init`].")]
             pub fn init(&self, device: &Device) -> $both {
-                let cell = cell!($cell_config, self, self.d_input, $options);
-                let mut layer = $both::new(cell.init(device), cell.init(device));
-                layer.batch_first = self.batch_first;
-                layer.forward.recompute = self.recompute;
-                layer.reverse.recompute = self.recompute;
-                layer
+                let layer = BidirectionalConfig {
+                    batch_first: self.batch_first,
+                    recompute: self.recompute,
+                    ..BidirectionalConfig::new(cell!($cell_config, self, $options))
+                };
+                layer.init(device)
             }
         }
 
@@ -141,22 +146,15 @@ macro_rules! configs {
             #[doc = concat!("As [`", stringify!($cell_config), "::init`]; if `num_layers` is 0, or `dropout` is not")]
             /// from 0 to below 1.
             pub fn init(&self, device: &Device) -> $stack {
-                shape::at_least_one(&$stack::operation(), "num_layers", self.num_layers);
-                let directions = 1 + usize::from(self.bidirectional);
-                let cell = |k| {
-                    let d_input = match k < directions {
-                        true => self.d_input,
-                        false => directions * self.d_hidden,
-                    };
-                    cell!($cell_config, self, d_input, $options).init(device)
+                let cell = cell!($cell_config, self, $options);
+                let stack = RecurrentStackConfig {
+                    batch_first: self.batch_first,
+                    bidirectional: self.bidirectional,
+                    dropout: self.dropout,
+                    recompute: self.recompute,
+                    ..RecurrentStackConfig::new(cell, self.num_layers)
                 };
-                let cells = (0..self.num_layers * directions).map(cell).collect();
-                let mut stack = $stack::of(cells, self.bidirectional).with_dropout(self.dropout);
-                stack.batch_first = self.batch_first;
-                for layer in &mut stack.layers {
-                    layer.recompute = self.recompute;
-                }
-                stack
+                stack.init(device)
             }
         }
     };
@@ -165,13 +163,13 @@ macro_rules! configs {
 /// The configuration of a layer's cell.
 macro_rules! cell {
     (
-        $cell_config:ident, $layer:ident, $d_input:expr,
+        $cell_config:ident, $layer:ident,
         { $($(#[$about:meta])* pub $option:ident: $type:ty = $default:expr,)* }
     ) => {
         $cell_config {
             bias: $layer.bias,
             $($option: $layer.$option.clone(),)*
-            ..$cell_config::new($d_input, $layer.d_hidden)
+            ..$cell_config::new($layer.d_input, $layer.d_hidden)
         }
     };
 }
@@ -222,7 +220,7 @@ configs! {
     /// ```
     LstmStackConfig -> LstmStack;
     {
-        /// Start value of the forget gate's bias, see [`LstmCellConfig`]. (`burn::nn` starts at about 0.)
+        /// Initial value of the forget gate's bias, see [`LstmCellConfig`]. (In `burn::nn` it is about 0.)
         pub forget_bias: f64 = 1.0,
         /// Longest time span for chrono initialisation, see [`LstmCellConfig`].
         pub chrono: Option<usize> = None,
@@ -232,7 +230,7 @@ configs! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the cell state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// Whether input and forget gate are coupled, `f = 1 - i`.
         pub input_forget: bool = false,
@@ -240,7 +238,7 @@ configs! {
         pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),
         /// The nonlinearity of the candidate.
         pub cell_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
-        /// The nonlinearity through which the cell state is shown.
+        /// The nonlinearity between the cell state and the hidden state.
         pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
     }
 }
@@ -271,7 +269,7 @@ configs! {
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the step.
         pub hidden_activation: AnyActivationConfig = Nonlinearity::Tanh.into(),
@@ -297,15 +295,15 @@ configs! {
     /// Configuration of a [`GruStack`]; the options of its layers are [`GruConfig`]'s.
     GruStackConfig -> GruStack;
     {
-        /// Whether the reset gate works after the recurrent product, see [`GruCellConfig`].
+        /// Whether the reset gate is applied after the recurrent product, see [`GruCellConfig`].
         pub reset_after: bool = true,
-        /// Initialiser of the input weights, for each gate's `[I, H]` by itself.
+        /// Initialiser of the input weights, applied to each gate's `[I, H]` separately.
         pub input_initializer: Initializer = Initializer::XavierUniform { gain: 1.0 },
-        /// Initialiser of the recurrent weights, for each gate's `[H, H]` by itself.
+        /// Initialiser of the recurrent weights, applied to each gate's `[H, H]` separately.
         pub recurrent_initializer: Initializer = Initializer::Orthogonal { gain: 1.0 },
         /// If given, the hidden state is clamped to `[-clip, clip]` after each step.
         pub clip: Option<f64> = None,
-        /// If given, what goes into the activations of the gates is clamped to `[-clip_sums, clip_sums]`: ONNX' `clip`.
+        /// If given, gate pre-activations are clamped to `[-clip_sums, clip_sums]`, as by ONNX' `clip`.
         pub clip_sums: Option<f64> = None,
         /// The nonlinearity of the reset and update gates.
         pub gate_activation: AnyActivationConfig = Nonlinearity::Sigmoid.into(),

@@ -1,4 +1,4 @@
-//! The GRU layer, whose `forward` gives the outputs alone, as `burn::nn::Gru`'s does.
+//! The GRU layer, whose `forward` returns the outputs alone, as `burn::nn::Gru`'s does.
 
 use super::{Recurrent, RecurrentLayer, display_settings};
 use crate::cell::GruCell;
@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 
 /// A [`GruCell`] run over sequences; drop-in for `burn::nn::Gru`.
 ///
-/// It is a [`Recurrent`] layer but for its [`forward`](Self::forward), and is stored and loaded as one.
+/// It is a [`Recurrent`] layer except for its [`forward`](Self::forward), and is saved and loaded as one.
 #[derive(Clone, Debug)]
 pub struct Gru(pub Recurrent<GruCell>);
 
@@ -75,6 +75,12 @@ impl From<GruCell> for Gru {
     }
 }
 
+impl From<Recurrent<GruCell>> for Gru {
+    fn from(layer: Recurrent<GruCell>) -> Self {
+        Self(layer)
+    }
+}
+
 impl From<Gru> for GruCell {
     fn from(layer: Gru) -> Self {
         layer.0.cell
@@ -95,7 +101,7 @@ impl DerefMut for Gru {
     }
 }
 
-// By hand, so that its parameters have the paths that they have in the layer it is (`cell.input_weight`).
+// By hand, so that its parameters have the paths of the `Recurrent` within (`cell.input_weight`).
 impl Module for Gru {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.0.collect_devices(devices)

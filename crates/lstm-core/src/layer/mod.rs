@@ -1,8 +1,8 @@
-//! Whole sequences: [`Recurrent`] runs any [`Cell`] over them, [`Bidirectional`] two of them in both
-//! directions, [`RecurrentStack`] several on each other.
+//! Layers over whole sequences: [`Recurrent`] runs one [`Cell`], [`Bidirectional`] one in each direction,
+//! [`RecurrentStack`] several layers.
 //!
-//! [`Lstm`], [`Rnn`], [`BiLstm`] and the like are these layers of one cell, drop-in for `burn::nn`'s. The sequences'
-//! layout is `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
+//! [`Lstm`], [`Rnn`], [`BiLstm`], [`LstmStack`] and the others are these layers with a given cell, drop-in for `burn::nn`'s.
+//! Sequences are `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
 
 mod bidirectional;
 mod config;
@@ -10,24 +10,24 @@ mod gru;
 mod recurrent;
 mod stack;
 
-pub use bidirectional::Bidirectional;
+pub use bidirectional::{Bidirectional, BidirectionalConfig};
 pub use config::{
     BiGru, BiGruConfig, BiLstm, BiLstmConfig, BiRnn, BiRnnConfig, GruConfig, GruStack,
     GruStackConfig, Lstm, LstmConfig, LstmStack, LstmStackConfig, Rnn, RnnConfig, RnnStack,
     RnnStackConfig,
 };
 pub use gru::Gru;
-pub use recurrent::Recurrent;
-pub use stack::RecurrentStack;
+pub use recurrent::{Recurrent, RecurrentConfig};
+pub use stack::{RecurrentStack, RecurrentStackConfig};
 
 use crate::cell::Cell;
 use crate::mask::Steps;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Content, DisplaySettings, Module};
+use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
-/// A layer of any kind over sequences, for code that serves them all.
+/// What all layers over sequences have in common, for code that is generic over them.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -49,9 +49,9 @@ use burn::tensor::{Device, Tensor};
 /// stream(&LstmStackConfig::new(3, 5, 2, true).init(&device), pieces);
 /// ```
 ///
-/// `D` is the number of dimensions of the state's tensors: 2, or 3 where there are several cells.
-pub trait RecurrentLayer<const D: usize = 2>: Module {
-    /// What is carried on.
+/// `D` is the number of dimensions of the state's tensors: 2, or 3 in layers of several cells.
+pub trait RecurrentLayer<const D: usize = 2>: Module + ModuleDisplay {
+    /// The state carried from step to step.
     type State: RecurrentState<D>;
 
     /// Runs the layer over the given steps of a batch of sequences.
@@ -63,11 +63,11 @@ pub trait RecurrentLayer<const D: usize = 2>: Module {
     /// - returns the outputs of all steps, aligned with the input in either direction, `[B, T, ·]` or `[T, B, ·]`, and
     ///   the state after the last step read
     ///
-    /// Without rows or steps the output is empty and the state as it was.
+    /// Without rows or steps the output is empty and the state unchanged.
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if a layer is to recompute every 0 steps.
+    /// If a shape doesn't fit, or if a layer has `Recompute::Every(0)`.
     fn forward_with(
         &self,
         input: Tensor<3>,
@@ -75,22 +75,22 @@ pub trait RecurrentLayer<const D: usize = 2>: Module {
         steps: &Steps,
     ) -> (Tensor<3>, Self::State);
 
-    /// One step of a stream, `[B, I]`; `T` of them give what a sequence gives: the output, `[B, ·]`, and the state after
-    /// it.
+    /// One step of a stream, `[B, I]`: returns the output, `[B, ·]`, and the state after it. `T` steps give the numbers of a
+    /// sequence of `T`.
     ///
     /// # Panics
     ///
     /// If a shape doesn't fit, or if the layer reads in both directions, which needs a sequence's end.
     fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State);
 
-    /// Whether the layer runs whole sequences on kernels on a device; else its steps are taken one by one by the
-    /// [`reference`](mod@crate::reference), several times slower.
+    /// Whether the layer runs whole sequences on kernels on a device. If not, it runs the fallback, the step-by-step loop
+    /// of [`reference`](mod@crate::reference), which is several times slower.
     ///
     /// It depends on the cell and its options, on the device and on the type of the weights.
     fn runs_on_kernels(&self, device: &Device) -> bool;
 }
 
-/// The calls that a layer has without [`RecurrentLayer`] in scope.
+/// The methods that a layer has without [`RecurrentLayer`] in scope.
 macro_rules! impl_calls {
     ($state:ty) => {
         /// Runs the layer over a batch of sequences.
@@ -98,22 +98,22 @@ macro_rules! impl_calls {
         /// # Shapes
         ///
         /// - `input`: `[B, T, I]`, or `[T, B, I]` with `batch_first` off
-        /// - `state`: the state before the first step, zeros (or what was learned) if `None`: `[B, H]` for each of its
-        ///   tensors, of several cells `[L·D, B, H]`, layer by layer, forward direction first
-        /// - returns the outputs of all steps, aligned with the input in either direction, `[B, T, H]` or `[T, B, H]`,
-        ///   of two directions side by side, and the state after the last step read
+        /// - `state`: the state before the first step, zeros (or the learned one) if `None`: each of its tensors is `[B, H]`,
+        ///   or in layers of several cells `[L·D, B, H]`, layer by layer, forward direction first
+        /// - returns the outputs of all steps, aligned with the input in either direction, `[B, T, H]` or `[T, B, H]`
+        ///   (`2H` in two directions), and the state after the last step read
         ///
         /// # Panics
         ///
-        /// If a shape doesn't fit, or if a layer is to recompute every 0 steps.
+        /// If a shape doesn't fit, or if a layer has `Recompute::Every(0)`.
         pub fn forward(&self, input: Tensor<3>, state: Option<$state>) -> (Tensor<3>, $state) {
             self.forward_with(input, state, &Steps::default())
         }
 
-        /// Runs the layer over the first steps of each row of a padded batch, as many as `lengths` says, from 0 to `T`.
+        /// Runs the layer over a padded batch: `lengths` has the number of valid steps of each row, from 0 to `T`.
         ///
-        /// Else as [`forward`](Self::forward). The output is zero behind them, unless the [`Mask`](crate::Mask) says
-        /// otherwise; the final state is that after a row's last valid step read; in reverse a row begins there.
+        /// Otherwise as [`forward`](Self::forward). The output of padded steps is zero, unless the [`Mask`](crate::Mask)
+        /// sets another padding. The final state is the one after a row's last valid step; in reverse, a row begins there.
         ///
         /// # Panics
         ///
@@ -127,9 +127,9 @@ macro_rules! impl_calls {
             self.forward_with(input, state, &Steps::default().with_mask(lengths))
         }
 
-        /// Runs the layer over the valid steps, `[B, T]` in any layout, of any pattern; see [`Mask`](crate::Mask).
+        /// Runs the layer over the valid steps of a mask, `[B, T]` in any layout, with any pattern; see [`Mask`](crate::Mask).
         ///
-        /// Else as [`forward_with_lengths`](Self::forward_with_lengths): states are carried past other steps.
+        /// Otherwise as [`forward_with_lengths`](Self::forward_with_lengths): the state passes steps that aren't valid.
         ///
         /// # Panics
         ///
@@ -175,7 +175,7 @@ macro_rules! impl_calls {
 
 use impl_calls;
 
-/// `[B, T, _]` from `[B, T, _]` or `[T, B, _]`, and back.
+/// Converts `[B, T, _]` or `[T, B, _]` to `[B, T, _]`, and back.
 fn swap_layout(sequence: Tensor<3>, batch_first: bool) -> Tensor<3> {
     if batch_first {
         sequence
@@ -192,15 +192,15 @@ fn check_input(operation: &str, input: &Tensor<3>, d_input: usize) -> [usize; 2]
     [batch, time]
 }
 
-/// How layers print: as those of `burn::nn` do, on one line.
+/// Layers print as those of `burn::nn`, on one line.
 fn display_settings() -> Option<DisplaySettings> {
     DisplaySettings::new()
         .with_new_line_after_attribute(false)
         .optional()
 }
 
-/// What a layer prints of its cell, under the name of `burn::nn`'s, `BiLstm` with `kind` `"Bi{}"`; nothing of its
-/// own if the cell is none of theirs.
+/// What a layer prints, under `burn::nn`'s name for it, such as `BiLstm` with `kind` `"Bi{}"`; `None`, Burn's default
+/// display, if `burn::nn` doesn't have the cell.
 fn display<C: Cell>(cell: &C, kind: &str, content: Content) -> Option<Content> {
     let bias = cell.has_bias()?;
     let (first, others) = C::NAME.split_at(1);

@@ -1,7 +1,8 @@
-//! Any cell over whole sequences.
+//! The layer that runs any cell over whole sequences.
 
 use super::{RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout};
-use crate::cell::{Cell, check_state};
+use crate::cell::{Cell, CellConfig, check_state};
+use crate::config::config;
 use crate::mask::Steps;
 use crate::module;
 use crate::ops;
@@ -13,8 +14,65 @@ use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ModuleVisito
 use burn::nn::Initializer;
 use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 
-/// A cell of any kind, one's own too, run over sequences: what `RNN(cell)` is in Keras. [`Lstm`](crate::Lstm) and
-/// [`Rnn`](crate::Rnn) are names of it.
+config! {
+    /// Configuration of a [`Recurrent`] layer of any cell, which can be a field of a model's config:
+    ///
+    /// ```
+    /// use burn::config::Config;
+    /// use burn::tensor::{Device, Tensor};
+    /// use lstm_core::{GruCellConfig, RecurrentConfig};
+    ///
+    /// #[derive(Config, Debug)]
+    /// struct ModelConfig {
+    ///     encoder: RecurrentConfig<GruCellConfig>,
+    ///     classes: usize,
+    /// }
+    ///
+    /// let encoder = RecurrentConfig::new(GruCellConfig::new(3, 5)).with_learned_state(true);
+    /// let config = ModelConfig::new(encoder, 10);
+    /// let encoder = config.encoder.init(&Device::flex());
+    /// let (output, _) = encoder.forward(Tensor::ones([2, 7, 3], &Device::flex()), None);
+    /// assert_eq!(output.dims(), [2, 7, 5]);
+    /// ```
+    pub struct RecurrentConfig<C: CellConfig> {
+        /// The cell.
+        pub cell: C,
+        ..
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether the sequence is read from its last step to its first.
+        pub reverse: bool = false,
+        /// If given, gradients flow back through at most this many steps; see [`Recurrent::truncation`].
+        pub truncation: Option<usize> = None,
+        /// Whether the initial state is learned.
+        pub learned_state: bool = false,
+        /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
+}
+
+impl<C: CellConfig> RecurrentConfig<C> {
+    /// Makes the layer, with weights drawn on `device`.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init`; if `truncation` is 0.
+    pub fn init(&self, device: &Device) -> Recurrent<C::Cell> {
+        let layer = Recurrent::new(self.cell.init(device))
+            .with_batch_first(self.batch_first)
+            .with_reverse(self.reverse);
+        let Self {
+            truncation,
+            learned_state,
+            recompute,
+            ..
+        } = *self;
+        layer.with_options(truncation, learned_state, recompute, device)
+    }
+}
+
+/// A layer that runs any [`Cell`] over sequences, also one of your own: `RNN(cell)` in Keras. [`Lstm`](crate::Lstm) and
+/// [`Rnn`](crate::Rnn) are type aliases of it.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -28,7 +86,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 /// let (output, state) = layer.forward(input.clone(), None);
 /// assert_eq!(output.dims(), [2, 7, 5]);
 ///
-/// // A stream: one step at a time, the state kept by the caller.
+/// // A stream: one step at a time; the caller holds the state.
 /// let mut streamed = None;
 /// for step in input.iter_dim(1) {
 ///     let (_output, after) = layer.step(step.squeeze_dim(1), streamed);
@@ -38,8 +96,8 @@ use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 /// # assert!(difference.into_scalar::<f32>() < 1e-6);
 /// ```
 ///
-/// Where there are kernels for the cell, it runs on them ([`runs_on_kernels`](Self::runs_on_kernels)); else step by step
-/// ([`reference`](mod@crate::reference)).
+/// It runs on kernels if there are any for the cell ([`runs_on_kernels`](Self::runs_on_kernels)), and on the fallback, the
+/// step-by-step loop of [`reference`](mod@crate::reference), otherwise.
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct Recurrent<C: Cell> {
@@ -51,13 +109,12 @@ pub struct Recurrent<C: Cell> {
     pub batch_first: bool,
     /// Whether the sequence is read from its last step to its first.
     pub reverse: bool,
-    /// If given, gradients flow back through at most this many steps: after each so many, counted from
-    /// the first one read, the state is detached (truncated backpropagation through time, Williams & Peng
-    /// 1990).
+    /// If given, gradients flow back through at most this many steps: the state is detached every so many steps,
+    /// counted from the first one read (truncated backpropagation through time, Williams & Peng 1990).
     pub truncation: Option<usize>,
-    /// The state of every row before its first step, if it is learned: a row for each tensor of the state.
+    /// The learned initial state, if any: a row for each tensor of the state, the same for all rows of a batch.
     pub initial_state: Option<Vec<Param<Tensor<1>>>>,
-    /// If given, less is saved for the backward pass, and computed again there; see [`Recompute`].
+    /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
     #[module(skip)]
     pub recompute: Option<Recompute>,
 }
@@ -80,7 +137,7 @@ impl<C: Cell> From<C> for Recurrent<C> {
 }
 
 impl<C: Cell> Recurrent<C> {
-    /// A batch-first, forward layer around the cell, with zeros for a start and without truncation.
+    /// A batch-first, forward layer of the cell, with a zero initial state and without truncation.
     pub fn new(cell: C) -> Self {
         Self {
             d_hidden: cell.d_output(),
@@ -106,7 +163,7 @@ impl<C: Cell> Recurrent<C> {
         Self { reverse, ..self }
     }
 
-    /// With gradients through at most `steps` steps.
+    /// With gradients through at most `steps` steps (truncated backpropagation through time).
     ///
     /// # Panics
     ///
@@ -119,12 +176,12 @@ impl<C: Cell> Recurrent<C> {
         }
     }
 
-    /// With less saved for the backward pass, and computed again there, or not.
+    /// With less saved for backward, and recomputed there; see [`Recompute`].
     pub fn with_recompute(self, recompute: Option<Recompute>) -> Self {
         Self { recompute, ..self }
     }
 
-    /// With a learned state before the first step, which begins as zero.
+    /// With a learned initial state, which begins as zero.
     pub fn with_learned_state(self, device: &Device) -> Self {
         let tensors = self.cell.zero_state(1, device).tensors();
         let learned = |tensor: Tensor<2>| Initializer::Zeros.init([tensor.dims()[1]], device);
@@ -134,7 +191,24 @@ impl<C: Cell> Recurrent<C> {
         }
     }
 
-    /// The state of `batch` rows before their first step: zero, or what was learned.
+    /// With the options of all configs.
+    pub(super) fn with_options(
+        mut self,
+        truncation: Option<usize>,
+        learned_state: bool,
+        recompute: Option<Recompute>,
+        device: &Device,
+    ) -> Self {
+        if let Some(steps) = truncation {
+            self = self.with_truncation(steps);
+        }
+        if learned_state {
+            self = self.with_learned_state(device);
+        }
+        self.with_recompute(recompute)
+    }
+
+    /// The state of `batch` rows before their first step: zero, or the learned one.
     pub fn initial_state(
         &self,
         batch: usize,
@@ -154,7 +228,7 @@ impl<C: Cell> Recurrent<C> {
         })
     }
 
-    /// What the layer is called in messages.
+    /// The layer's name in messages.
     fn operation() -> &'static str {
         match C::NAME {
             "recurrent" => "recurrent layer",
@@ -162,7 +236,7 @@ impl<C: Cell> Recurrent<C> {
         }
     }
 
-    /// The initial state, and the given one, its shapes checked, or the same again.
+    /// The initial state, and the state to begin with: the given one, checked, or else the initial one.
     fn states(
         &self,
         batch: usize,
@@ -173,7 +247,7 @@ impl<C: Cell> Recurrent<C> {
         let state = match given {
             Some(state) => {
                 check_state(Self::operation(), "[B, H]", &state, &initial);
-                // Only the tensors are carried on: a dropout mask is this sequence's.
+                // Only the tensors are taken over: a dropout mask is drawn for each sequence.
                 initial.zip(&state, |_, given| given)
             }
             None => initial.map(|tensor| tensor),
@@ -249,7 +323,7 @@ impl<C: Cell> Recurrent<C> {
             }
         }
         let options = (&input.device(), input.dtype());
-        // The sum of nothing: for what is below, in a stack.
+        // The sum of no elements, zero: it carries gradients to the layer below in a stack.
         let mut weights = Weights(input.clone().sum());
         self.visit(&mut weights);
         let [batch, time, _] = input.dims();

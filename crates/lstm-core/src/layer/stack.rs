@@ -1,20 +1,91 @@
-//! Layers on top of each other.
+//! Stacked layers.
 
 use super::{
     Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
 };
-use crate::cell::{Cell, check_state};
+use crate::cell::{Cell, CellConfig, check_state};
+use crate::config::config;
 use crate::mask::Steps;
+use crate::recompute::Recompute;
+use crate::shape;
 use crate::state::{RecurrentState, StackedState};
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Tensor, s};
 
-/// [`Recurrent`] layers on top of each other, each in one or both directions: PyTorch's `nn.LSTM` and `nn.GRU` with
-/// `num_layers` and `bidirectional`, of any cell. [`LstmStack`](crate::LstmStack) and the like are names of it.
+config! {
+    /// Configuration of a [`RecurrentStack`] of any cell.
+    ///
+    /// ```
+    /// # use burn::tensor::Device;
+    /// use lstm_core::{RecurrentDropoutConfig, RecurrentStackConfig, LstmCellConfig};
+    ///
+    /// let cell = RecurrentDropoutConfig::new(LstmCellConfig::new(3, 5), 0.25);
+    /// let stack = RecurrentStackConfig::new(cell, 2)
+    ///     .with_bidirectional(true)
+    ///     .with_dropout(0.1)
+    ///     .init(&Device::flex());
+    /// assert_eq!(stack.num_layers(), 2);
+    /// ```
+    pub struct RecurrentStackConfig<C: CellConfig> {
+        /// The cell of the first layer; those above read the output of the layer below.
+        pub cell: C,
+        /// Layers, `L`.
+        pub num_layers: usize,
+        ..
+        /// Whether sequences are `[B, T, I]` rather than `[T, B, I]`.
+        pub batch_first: bool = true,
+        /// Whether each layer reads in both directions.
+        pub bidirectional: bool = false,
+        /// Probability of dropout between two layers, in training.
+        pub dropout: f64 = 0.0,
+        /// If given, gradients flow back through at most this many steps; see [`Recurrent::truncation`].
+        pub truncation: Option<usize> = None,
+        /// Whether the initial states are learned.
+        pub learned_state: bool = false,
+        /// If given, less is saved for backward, and recomputed there; see [`Recompute`].
+        pub recompute: Option<Recompute> = None,
+    }
+}
+
+impl<C: CellConfig> RecurrentStackConfig<C> {
+    /// Makes the stack, with weights drawn on `device`, layer by layer.
+    ///
+    /// # Panics
+    ///
+    /// As the cell's own `init`; if `num_layers` or `truncation` is 0, or `dropout` is not from 0 to below 1.
+    pub fn init(&self, device: &Device) -> RecurrentStack<C::Cell> {
+        let operation = RecurrentStack::<C::Cell>::operation();
+        shape::at_least_one(&operation, "num_layers", self.num_layers);
+        let directions = 1 + usize::from(self.bidirectional);
+        let above = self.cell.clone();
+        let above = above.with_d_input(directions * self.cell.d_output());
+        let cell = |k| match k < directions {
+            true => self.cell.init(device),
+            false => above.init(device),
+        };
+        let cells = (0..self.num_layers * directions).map(cell).collect();
+        let mut stack = RecurrentStack::of(cells, self.bidirectional).with_dropout(self.dropout);
+        stack.batch_first = self.batch_first;
+        let Self {
+            truncation,
+            learned_state,
+            recompute,
+            ..
+        } = *self;
+        let layers = stack.layers.into_iter();
+        stack.layers = layers
+            .map(|layer| layer.with_options(truncation, learned_state, recompute, device))
+            .collect();
+        stack
+    }
+}
+
+/// Stacked [`Recurrent`] layers of any cell, each in one or both directions: PyTorch's `num_layers` and `bidirectional`.
+/// [`LstmStack`](crate::LstmStack), [`GruStack`](crate::GruStack) and [`RnnStack`](crate::RnnStack) are type aliases of it.
 ///
-/// Between two layers, in training on an autodiff device, numbers are dropped out; a layer's input is what
-/// the directions below it have given, side by side.
+/// A layer's input is the output of the layer below, both directions concatenated. Between two layers there is
+/// dropout, in training on an autodiff device.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -30,7 +101,7 @@ use burn::tensor::{Bool, Device, Tensor, s};
 /// assert_eq!(state.hidden.dims(), [4, 2, 5]);
 /// ```
 ///
-/// The states of all layers are one, `[L·D, B, H]`; where layers have unlike widths, `H` is the largest, and the
+/// The states of all layers are stacked into one, `[L·D, B, H]`. If layers differ in width, `H` is the largest, and the
 /// columns that a layer doesn't have are zero.
 #[derive(Module, Debug)]
 #[module(custom_display)]
@@ -38,7 +109,7 @@ pub struct RecurrentStack<C: Cell> {
     /// All layers and directions, in the order of the states: the first layer's forward direction, its
     /// reverse, if any, the second layer's, and so on.
     pub layers: Vec<Recurrent<C>>,
-    /// What is between two layers.
+    /// The dropout between two layers.
     pub dropout: Dropout,
     /// Features of the output of each direction of the last layer, `H`.
     pub d_hidden: usize,
@@ -67,22 +138,22 @@ impl<C: Cell> RecurrentStack<C> {
     ///
     /// # Panics
     ///
-    /// If there are no cells, or if one doesn't read what the one below it gives.
+    /// If there are no cells, or if the input size of one isn't the output size of the one below.
     pub fn new(cells: Vec<C>) -> Self {
         Self::of(cells, false)
     }
 
-    /// A layer for each two cells, the first of which reads forward and the second in reverse, without
+    /// A layer for each pair of cells, the first of which reads forward and the second in reverse, without
     /// dropout.
     ///
     /// # Panics
     ///
-    /// If there are no cells, or an odd number of them, or if one doesn't read what those below it give.
+    /// If there are no cells, or an odd number of them, or if the input size of one isn't that of both outputs below.
     pub fn bidirectional(cells: Vec<C>) -> Self {
         Self::of(cells, true)
     }
 
-    pub(super) fn of(cells: Vec<C>, bidirectional: bool) -> Self {
+    fn of(cells: Vec<C>, bidirectional: bool) -> Self {
         let (operation, directions) = (Self::operation(), 1 + usize::from(bidirectional));
         assert!(
             !cells.is_empty() && cells.len().is_multiple_of(directions),
@@ -110,7 +181,7 @@ impl<C: Cell> RecurrentStack<C> {
         }
     }
 
-    /// With numbers dropped between two layers, in training, with a probability.
+    /// With dropout of the given probability between two layers, in training.
     ///
     /// # Panics
     ///
@@ -145,8 +216,8 @@ impl<C: Cell> RecurrentStack<C> {
         1 + usize::from(self.bidirectional)
     }
 
-    /// What the stack is called in messages.
-    pub(super) fn operation() -> String {
+    /// The stack's name in messages.
+    fn operation() -> String {
         format!("{} stack", C::NAME)
     }
 }
@@ -200,7 +271,7 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
 pub(super) struct Over<'a, C: Cell> {
     pub operation: &'a str,
     pub layers: &'a [&'a [&'a Recurrent<C>]],
-    /// What is between two layers; none if there is one layer, of both directions.
+    /// The dropout between two layers; `None` for a bidirectional layer, which is one layer.
     pub dropout: Option<&'a Dropout>,
 }
 
@@ -268,11 +339,11 @@ impl<C: Cell<State: StackedState>> Over<'_, C> {
     }
 }
 
-/// The outputs of both directions, `[B, …, H]` each, as one, `[B, …, 2H]`.
+/// The outputs of both directions, `[B, …, H]` each, concatenated to `[B, …, 2H]`.
 fn side_by_side<const D: usize>(outputs: Vec<Tensor<D>>) -> Tensor<D> {
     let mut shape = outputs[0].dims();
     if shape.contains(&0) {
-        // `cat` leaves out what is empty. Gradients flow through the sums, which are zero.
+        // `cat` drops empty tensors, and with them their graph: the sums, which are zero, carry the gradients.
         let (device, dtype) = (outputs[0].device(), outputs[0].dtype());
         shape[D - 1] = outputs.iter().map(|output| output.dims()[D - 1]).sum();
         let sums = outputs
@@ -283,7 +354,7 @@ fn side_by_side<const D: usize>(outputs: Vec<Tensor<D>>) -> Tensor<D> {
     Tensor::cat(outputs, D - 1)
 }
 
-/// States of several cells, `[B, ·]`, as one, `[L·D, B, ·]`, as wide as the widest.
+/// The states of several cells, `[B, ·]`, stacked to `[L·D, B, ·]`, as wide as the widest.
 fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
     let states: Vec<Vec<Tensor<2>>> = states.iter().map(S::tensors).collect();
     S::stacked((0..states[0].len()).map(|k| {
@@ -292,7 +363,7 @@ fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
         let widest = widest.expect("at least one layer");
         let [batch, _] = states[0][k].dims();
         if batch == 0 {
-            // `stack` leaves out what is empty.
+            // `stack` drops empty tensors.
             let options = (&states[0][k].device(), states[0][k].dtype());
             return Tensor::zeros([states.len(), 0, widest], options);
         }
@@ -304,7 +375,7 @@ fn stack<S: StackedState>(states: &[S]) -> S::Stacked {
     }))
 }
 
-/// State number `k` of a stack's, like another.
+/// State number `k` of a stack's, with the widths of `like`.
 fn pick<S: StackedState>(states: &S::Stacked, k: usize, like: &S) -> S {
     let mut tensors = states.tensors().into_iter();
     like.map(|like| {

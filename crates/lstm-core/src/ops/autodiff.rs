@@ -1,9 +1,9 @@
 //! The backward nodes of a recurrence.
 //!
 //! An autodiff node has one output. So the recurrence's node has the hidden states of all steps, and the
-//! final states hang on it as nodes of their own, which on the way back leave their gradients where the
-//! recurrence's node finds them. (Packed into one output they would have to be sliced out of it, and the
-//! way back through a slice fills and adds a tensor as large as the whole.)
+//! final states are nodes of their own with that node as parent; in the backward pass they store their gradients where
+//! the recurrence's node reads them. (Packed into one output they would have to be sliced out of it, and the
+//! backward pass of a slice fills and adds a tensor as large as the whole.)
 
 use super::segments::{self, Boundaries};
 use super::{Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
@@ -18,35 +18,34 @@ use burn::tensor::{DType, Shape};
 use std::any::TypeId;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The recurrence's node. Its parents are those tensors among the inputs that there are, each in its
-/// [place](Each).
+/// The recurrence's node. Its parents are the tensors among the inputs, each at its [place](Each).
 #[derive(Debug)]
 struct Recurrence(Vec<Place>);
 
-/// Where something is in an [`Each`].
+/// The index of a field of [`Each`].
 type Place = usize;
 
 #[derive(Clone, Debug)]
 struct State<B: RecurrentKernels> {
     inputs: Inputs<B>,
-    saved: Saved<B>,
-    of_states: OfStates<B>,
+    saved: ForBackward<B>,
+    final_state_grads: FinalStateGrads<B>,
 }
 
-/// What the backward pass needs beside the inputs.
+/// What is saved for backward beside the inputs.
 #[derive(Clone, Debug)]
-enum Saved<B: RecurrentKernels> {
-    /// All of it, and the hidden states of all steps.
+enum ForBackward<B: RecurrentKernels> {
+    /// What the kernels saved, and the hidden states of all steps.
     All(B::Saved, FloatTensor<B>),
-    /// What is enough to recompute the rest.
+    /// The states between segments, from which the rest is recomputed.
     Boundaries(Boundaries<B>),
 }
 
-/// The gradients of the final states, hidden and cell, on the way back.
+/// The gradients with respect to the final states, hidden and others, once the backward pass has reached them.
 #[derive(Clone, Debug)]
-struct OfStates<B: Backend>(Arc<Mutex<[Option<FloatTensor<B>>; 2]>>);
+struct FinalStateGrads<B: Backend>(Arc<Mutex<[Option<FloatTensor<B>>; 2]>>);
 
-impl<B: Backend> OfStates<B> {
+impl<B: Backend> FinalStateGrads<B> {
     fn none() -> Self {
         Self(Arc::new(Mutex::new([None, None])))
     }
@@ -56,8 +55,8 @@ impl<B: Backend> OfStates<B> {
     }
 }
 
-/// The shape of the zero that a final state registers as gradient of the hidden states, so that the
-/// recurrence's node has one where there is no other. Added to another it makes no difference.
+/// The shape of the zero that a final state registers as gradient of the hidden states, so that the recurrence's node
+/// always has one. Added to another gradient it has no effect.
 const NOTHING: [usize; 3] = [1; 3];
 
 impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
@@ -73,10 +72,10 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
         let State {
             inputs,
             saved,
-            of_states,
+            final_state_grads,
         } = ops.state;
-        let [hidden, memory] = std::mem::take(&mut *of_states.lock());
-        // (Where the output has this shape itself, the zero has been added to its gradient.)
+        let [hidden, memory] = std::mem::take(&mut *final_state_grads.lock());
+        // (If the output has this shape itself, the zero was added to its gradient.)
         let nothing = gradient.shape() != inputs.output_shape();
         let upstream = Upstream {
             output: (!nothing).then_some(gradient).into(),
@@ -89,8 +88,10 @@ impl<B: RecurrentKernels, const N: usize> Backward<B, N> for Recurrence {
             *wanted.places()[place] = parent.is_some();
         }
         let mut gradients = match saved {
-            Saved::All(saved, output) => B::backward(&inputs, &output, &saved, &upstream, wanted),
-            Saved::Boundaries(saved) => segments::backward(&inputs, saved, upstream, wanted),
+            ForBackward::All(saved, output) => {
+                B::backward(&inputs, &output, &saved, &upstream, wanted)
+            }
+            ForBackward::Boundaries(saved) => segments::backward(&inputs, saved, upstream, wanted),
         };
         let gradients = gradients.places();
         for (place, parent) in parents {
@@ -115,12 +116,12 @@ impl<T> Each<T> {
     }
 }
 
-/// A final state, by its place in [`OfStates`].
+/// A final state, by its index in [`FinalStateGrads`].
 #[derive(Debug)]
 struct FinalState(usize);
 
 impl<B: Backend> Backward<B, 1> for FinalState {
-    type State = (OfStates<B>, Device<B>, DType);
+    type State = (FinalStateGrads<B>, Device<B>, DType);
 
     fn backward(
         self,
@@ -129,10 +130,10 @@ impl<B: Backend> Backward<B, 1> for FinalState {
         _checkpointer: &mut Checkpointer,
     ) {
         let gradient = grads.consume::<B>(&ops.node);
-        let (of_states, device, dtype) = ops.state;
-        let mut of_states = of_states.lock();
-        let first = of_states.iter().all(Option::is_none);
-        of_states[self.0] = Some(gradient);
+        let (final_state_grads, device, dtype) = ops.state;
+        let mut final_state_grads = final_state_grads.lock();
+        let first = final_state_grads.iter().all(Option::is_none);
+        final_state_grads[self.0] = Some(gradient);
         let [recurrence] = ops.parents;
         if let (Some(recurrence), true) = (recurrence, first) {
             let zero = B::float_zeros(Shape::from(NOTHING), &device, dtype.into());
@@ -190,7 +191,7 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
     }
 }
 
-/// Steps of a segment, if the recurrence recomputes: what the layer says, or else the device.
+/// Steps of a segment, if the recurrence recomputes: the layer's choice, or else the device's.
 fn segment<B: RecurrentKernels, C: CheckpointStrategy>(inputs: &Inputs<B>) -> Option<usize> {
     let [_, time, _] = inputs.input.shape().dims();
     match inputs.segment {
@@ -202,7 +203,7 @@ fn segment<B: RecurrentKernels, C: CheckpointStrategy>(inputs: &Inputs<B>) -> Op
     }
 }
 
-/// A tensor that may be there, and its node.
+/// An optional tensor, and its node.
 fn parts<B: Backend, C: CheckpointStrategy>(
     tensor: Maybe<Autodiff<B, C>>,
 ) -> (Maybe<B>, Option<NodeGuard>) {
@@ -221,7 +222,7 @@ fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
         unreachable!("the caller counts them");
     };
     let has_memory = inputs.memory.as_option().is_some();
-    let of_states = OfStates::none();
+    let final_state_grads = FinalStateGrads::none();
     let prepared = Backward::<B, N>::prepare::<C>(Recurrence(places), parents);
     let (output, hidden, memory) = match prepared.compute_bound().stateful() {
         OpsKind::Tracked(prepared) => {
@@ -229,17 +230,17 @@ fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
                 None => {
                     let (outputs, saved) = B::forward(&inputs);
                     let output = outputs.output.clone();
-                    (outputs, Saved::All(saved, output))
+                    (outputs, ForBackward::All(saved, output))
                 }
                 Some(steps) => {
                     let (outputs, saved) = segments::forward(&inputs, steps);
-                    (outputs, Saved::Boundaries(saved))
+                    (outputs, ForBackward::Boundaries(saved))
                 }
             };
             let state = State {
                 inputs,
                 saved,
-                of_states: of_states.clone(),
+                final_state_grads: final_state_grads.clone(),
             };
             let output = prepared.finish(state, outputs.output);
             (output, outputs.hidden, outputs.memory)
@@ -259,7 +260,7 @@ fn node<B: RecurrentKernels, C: CheckpointStrategy, const N: usize>(
         match prepared.compute_bound().stateful() {
             OpsKind::Tracked(prepared) => {
                 let (device, dtype) = (state.device(), state.dtype());
-                prepared.finish((of_states.clone(), device, dtype), state)
+                prepared.finish((final_state_grads.clone(), device, dtype), state)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(state),
         }

@@ -1,9 +1,9 @@
-//! The cells that kernels know, each described once.
+//! The cells that kernels support, each described once.
 
 use crate::gates::Gate;
 use crate::nonlinearity::{Nonlinearity, Real};
 
-/// A cell, as kernels see it: what each step computes, and by [`spec`](Self::spec) how its weights are packed.
+/// A cell as kernels take it: what each step computes and, in [`spec`](Self::spec), how its weights are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CellKind {
     /// The plain RNN.
@@ -19,11 +19,11 @@ pub enum CellKind {
 /// The options of a plain RNN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RnnKind {
-    /// What a step does to its sum.
+    /// The nonlinearity of the pre-activation.
     pub activation: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
-    /// Bound of the sums.
+    /// Bound of the pre-activations.
     pub clip_sums: Option<Real>,
 }
 
@@ -34,22 +34,22 @@ pub struct LstmKind {
     pub gate: Nonlinearity,
     /// Of the candidate.
     pub candidate: Nonlinearity,
-    /// Of the cell state that is shown.
+    /// Of the cell state, for the hidden state.
     pub shown: Nonlinearity,
     /// Bound of the cell state.
     pub clip: Option<Real>,
-    /// Bound of the sums.
+    /// Bound of the pre-activations.
     pub clip_sums: Option<Real>,
     /// Whether `f = 1 - i`; there is no forget gate then.
     pub coupled: bool,
     /// A gate that is always open.
     pub open: Option<Gate>,
-    /// Whether the gates see the cell state.
+    /// Whether the gates read the cell state.
     pub peepholes: bool,
 }
 
 impl LstmKind {
-    /// The LSTM as most have it, for which there are kernels of its own.
+    /// The usual LSTM, which has specialised kernels.
     pub const USUAL: Self = Self {
         gate: Nonlinearity::Sigmoid,
         candidate: Nonlinearity::Tanh,
@@ -65,7 +65,7 @@ impl LstmKind {
 /// The options of a GRU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GruKind {
-    /// Whether the reset gate works before the recurrent product.
+    /// Whether the reset gate is applied before the recurrent product.
     pub reset_first: bool,
     /// Of the reset and update gates.
     pub gate: Nonlinearity,
@@ -73,12 +73,12 @@ pub struct GruKind {
     pub candidate: Nonlinearity,
     /// Bound of the hidden state.
     pub clip: Option<Real>,
-    /// Bound of the sums.
+    /// Bound of the pre-activations.
     pub clip_sums: Option<Real>,
 }
 
 impl GruKind {
-    /// The GRU as most have it, for which there are kernels of its own.
+    /// The usual GRU, which has specialised kernels.
     pub const USUAL: Self = Self {
         reset_first: false,
         gate: Nonlinearity::Sigmoid,
@@ -95,25 +95,24 @@ pub struct SLstmKind {
     pub exponential_forget: bool,
 }
 
-/// What a step's nonlinearities see: `S` sums, the first `G_x` of which `x W` goes into, and the last `G_h` of
-/// which `h R` goes into. All lists are in the order of the sums.
+/// The pre-activations of a step, here called sums: there are `S` of them; `x W` is added to the first `G_x`, and `h R`
+/// to the last `G_h`. All lists are in the order of the sums.
 ///
-/// A GRU's candidate has two, since the reset gate works on one of them: its sums are `n_x, r, z, n_h`, and `n, r, z`
-/// where the reset gate comes first.
+/// A GRU's candidate has two, since the reset gate multiplies one of them: its sums are `n_x, r, z, n_h`, or `n, r, z`
+/// if the reset gate comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// Which gate in `W` goes into each of the first sums.
+    /// For each of the first sums, the gate of `W` that is added to it.
     pub input_gates: &'static [usize],
-    /// Which gate in `R` goes into each of the last sums.
+    /// For each of the last sums, the gate of `R` that is added to it.
     pub recurrent_gates: &'static [usize],
-    /// Which part of `b` goes into each sum.
+    /// For each sum, the part of `b` that is added to it.
     pub bias: &'static [usize],
     /// States beside the hidden one, `M`.
     pub memory: usize,
     /// Peepholes, `P`.
     pub peepholes: usize,
-    /// The gate in `R` that meets what the step makes of `h`, a GRU's `r ⊙ h`, by a second product, which goes into
-    /// the first sum.
+    /// The gate of `R` that a second product multiplies with a GRU's `r ⊙ h`; the result is added to the first sum.
     pub second: Option<usize>,
 }
 
@@ -123,7 +122,7 @@ impl Spec {
         self.bias.len()
     }
 
-    /// The first sum that `h R` goes into.
+    /// The first sum that `h R` is added to.
     pub const fn first_recurrent(&self) -> usize {
         self.sums() - self.recurrent_gates.len()
     }
@@ -133,12 +132,12 @@ impl Spec {
         self.recurrent_gates.len() + self.second.is_some() as usize
     }
 
-    /// Whether `x W` and `h R` go into the same sums.
+    /// Whether `x W` and `h R` are added to the same sums.
     pub const fn together(&self) -> bool {
         self.input_gates.len() == self.sums() && self.recurrent_gates.len() == self.sums()
     }
 
-    /// A cell with `G` gates, all of which are sums of both products.
+    /// A cell with `G` gates, each of which is a sum of both products.
     const fn plain(gates: &'static [usize], memory: usize, peepholes: usize) -> Self {
         Self {
             input_gates: gates,

@@ -1,14 +1,14 @@
-//! Whole sequences as one operation, where the backend has kernels for it, and by the
-//! [reference](crate::reference) everywhere else.
+//! Whole sequences as one operation if the backend has kernels for it, and as the step-by-step loop of
+//! [`reference`](crate::reference) otherwise.
 //!
 //! The operation has handwritten backpropagation through time and is one autodiff node, with a small one
 //! for each final state.
 
-// NdArray is deprecated upstream and still supported here; the macro names it in all it generates.
+// NdArray is deprecated upstream and still supported here; the macro names it in everything it generates.
 #![allow(deprecated)]
 
 mod autodiff;
-// Only kernels ask all that is said of a cell.
+// Without a backend's feature nothing reads some of a cell's description.
 #[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
 mod cell;
 mod packed;
@@ -29,8 +29,8 @@ use burn::tensor::Shape;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A recurrence as an operation that Burn dispatches to the backend of its tensors. Callers ask
-/// [`tensor`] for it, which knows the backends that have kernels.
+/// A recurrence as an operation that Burn dispatches to the backend of its tensors. Callers go through
+/// [`tensor`], which knows the backends that have kernels.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
@@ -39,15 +39,15 @@ use std::sync::Arc;
     Fusion: cfg(feature = "wgpu")
 )]
 pub trait RecurrentBackend: Backend {
-    /// The hidden states of all steps, aligned with the input, `[B, T, H]`, and after the last step read the
-    /// hidden state, `[B, H]`, and the others, `[B, M·H]`. A cell without others gives the hidden state twice.
+    /// Returns the hidden states of all steps, aligned with the input, `[B, T, H]`, the final hidden state, `[B, H]`,
+    /// and the other final states, `[B, M·H]`. A cell without others returns the hidden state twice.
     #[fusion(meta = output_specs)]
     fn recurrence(
         #[extension_type] inputs: Inputs<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
-/// What [`RecurrentBackend::recurrence`] gives, before it is run.
+/// The shapes of what [`RecurrentBackend::recurrence`] returns, before it is run.
 #[cfg(feature = "wgpu")]
 fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec) {
     let [batch, time, _] = inputs.input.shape.dims();
@@ -63,14 +63,14 @@ fn output_specs(inputs: &InputsMetadata) -> (TensorSpec, TensorSpec, TensorSpec)
 
 /// A backend with kernels: the recurrence as autodiff needs it.
 pub trait RecurrentKernels: RecurrentBackend {
-    /// What the backward pass needs, beside inputs and output.
+    /// What is saved for backward, beside inputs and output.
     type Saved: Clone + Debug + Send + 'static;
 
-    /// As [`RecurrentBackend::recurrence`], and what is saved for backward.
+    /// As [`RecurrentBackend::recurrence`]; also returns what is saved for backward.
     fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved);
 
-    /// The gradients with respect to `inputs`, from those with respect to what [`forward`](Self::forward)
-    /// gave; `output` are its hidden states of all steps.
+    /// The gradients with respect to `inputs`, from the upstream gradients; `output` are the hidden states of all steps
+    /// that [`forward`](Self::forward) returned. `wanted` says which inputs need a gradient; the others may be `None`.
     fn backward(
         inputs: &Inputs<Self>,
         output: &FloatTensor<Self>,
@@ -80,27 +80,26 @@ pub trait RecurrentKernels: RecurrentBackend {
     ) -> Each<Option<FloatTensor<Self>>>;
 }
 
-/// Something for each tensor among [`Inputs`]: a gradient, or whether it is wanted. What isn't wanted may be
-/// missing.
+/// One value for each differentiable tensor of [`Inputs`]: its gradient, or whether it needs one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Each<T> {
-    /// Of `x`.
+    /// For `x`.
     pub input: T,
-    /// Of `W`.
+    /// For `W`.
     pub input_weight: T,
-    /// Of `b`.
+    /// For `b`.
     pub bias: T,
-    /// Of `R`.
+    /// For `R`.
     pub recurrent_weight: T,
-    /// Of the peepholes.
+    /// For the peepholes.
     pub peepholes: T,
-    /// Of the first hidden state.
+    /// For the initial hidden state.
     pub hidden: T,
-    /// Of the other first states.
+    /// For the other initial states.
     pub memory: T,
 }
 
-/// What a recurrence gives; see [`RecurrentBackend::recurrence`].
+/// What a recurrence returns; see [`RecurrentBackend::recurrence`].
 #[derive(Clone, Debug)]
 pub struct Outputs<B: Backend> {
     /// The hidden states of all steps, `[B, T, H]`.
@@ -112,29 +111,29 @@ pub struct Outputs<B: Backend> {
 }
 
 impl<B: Backend> Outputs<B> {
-    /// As [`RecurrentBackend::recurrence`] gives them.
+    /// As [`RecurrentBackend::recurrence`] returns them.
     pub(crate) fn into_tuple(self) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
         let memory = self.memory.unwrap_or_else(|| self.hidden.clone());
         (self.output, self.hidden, memory)
     }
 }
 
-/// The gradients of [`Outputs`].
+/// The upstream gradients, with respect to each of [`Outputs`]; `Nothing` if the loss doesn't depend on it.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "wgpu"))]
 pub struct Upstream<B: Backend> {
-    /// Of the hidden states of all steps, `[B, T, H]`.
+    /// With respect to the hidden states of all steps, `[B, T, H]`.
     #[extension_type]
     pub output: Maybe<B>,
-    /// Of the final hidden state, `[B, H]`.
+    /// With respect to the final hidden state, `[B, H]`.
     #[extension_type]
     pub hidden: Maybe<B>,
-    /// Of the other final states, `[B, M·H]`.
+    /// With respect to the other final states, `[B, M·H]`.
     #[extension_type]
     pub memory: Maybe<B>,
 }
 
-/// A tensor, if there is one: a gradient that the loss sees, or what not every cell has.
+/// An optional tensor, as Burn's extension macro can map it.
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "wgpu"))]
 pub enum Maybe<B: Backend> {
@@ -168,8 +167,8 @@ impl<B: Backend> From<Option<FloatTensor<B>>> for Maybe<B> {
     }
 }
 
-/// What a recurrence reads. [`CellKind::spec`] says how many gates are packed in `W` (`G_x`), in `R` (`G_h`) and
-/// in `b` (`S`), and how many states (`M`) the cell has beside the hidden one.
+/// What a recurrence reads. [`CellKind::spec`] has the number of gates packed in `W` (`G_x`), in `R` (`G_h`) and
+/// in `b` (`S`), and of states beside the hidden one (`M`).
 #[derive(Clone, Debug, ExtensionType)]
 #[extension_type(fusion: cfg(feature = "wgpu"))]
 pub struct Inputs<B: Backend> {
@@ -181,7 +180,7 @@ pub struct Inputs<B: Backend> {
     pub bias: FloatTensor<B>,
     /// `R`, `[H, G_h·H]`
     pub recurrent_weight: FloatTensor<B>,
-    /// Weights of the memory that the gates see, `[P·H]`.
+    /// Peephole weights, by which gates read the cell state, `[P·H]`.
     #[extension_type]
     pub peepholes: Maybe<B>,
     /// `h` before the first step, `[B, H]`.
@@ -189,22 +188,21 @@ pub struct Inputs<B: Backend> {
     /// The other states before the first step, side by side, `[B, M·H]`: an LSTM's `c`.
     #[extension_type]
     pub memory: Maybe<B>,
-    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`: a dropout mask, without gradient.
+    /// The recurrent dropout mask by which `h` is multiplied before the product with `R`, `[B, H]`, without gradient.
     #[extension_type]
     pub mask: Maybe<B>,
-    /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, `h` first: zoneout, without
-    /// gradient.
+    /// The share of a step's change that each state takes, `[B, T, (1 + M)·H]`, `h` first: zoneout, without gradient.
     #[extension_type]
     pub change: Maybe<B>,
     /// The cell.
     pub cell: CellKind,
     /// Whether the steps are read from the last to the first.
     pub reverse: bool,
-    /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). A row that
-    /// has none keeps its states, and their gradients pass it.
+    /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). The states of a row without
+    /// any pass unchanged, and so do their gradients.
     pub lengths: RowLengths,
-    /// Steps of a segment, if autodiff is to save the states between segments and to recompute the rest;
-    /// [`Recompute::NEVER`](crate::Recompute) if it must not. If the layer doesn't say, the device does.
+    /// Steps of a segment, if autodiff should save only the states between segments and recompute the rest;
+    /// [`Recompute::NEVER`](crate::Recompute) if it must not; `None` if the device decides.
     pub segment: Option<usize>,
 }
 

@@ -1,9 +1,8 @@
-//! Rows with gaps, or with several sequences in them, as sequences without.
+//! Packing: rows with gaps, or with several sequences in them, become rows of one sequence without gaps.
 //!
-//! Sequences that don't cross each other need not be read one after another: each becomes a row of its own, so
-//! that kernels need to know nothing but lengths, and have more rows at a time and fewer steps. The longest come
-//! first, where the CPU's kernels skip the padding of the others; those that would be more padding than steps
-//! get a batch of their own.
+//! Each sequence of a row becomes a row of its own, so that kernels need nothing but lengths, and have more rows and
+//! fewer steps. Rows are sorted by length, longest first, which lets the CPU kernels skip the padding; sequences
+//! that would be more than half padding get a batch of their own.
 
 use crate::mask::{Rows, Sequence, indices};
 use burn::tensor::{Device, Int, Tensor};
@@ -41,7 +40,7 @@ pub(super) fn run(
         }
         false => states.clone(),
     };
-    // Where each step's output lies, and the final state of each row's last sequence.
+    // The index of each step's output, and that of the final state of each row's last sequence.
     let mut output_of = vec![None; batch * time];
     let mut state_of = vec![(0, 0); batch];
     let (mut outputs, mut finals) = (vec![], vec![]);
@@ -49,7 +48,7 @@ pub(super) fn run(
     let mut zero = None;
     for group in groups(&sequences, batch * time) {
         let longest = group[0].1.steps.len();
-        // One more step, which nobody has, is where a skipped step's zero is taken from.
+        // One more step, which no row has, is the zero of skipped steps.
         let width = longest + usize::from(zero.is_none() && rows.skips());
         if width > longest {
             zero = Some(longest);
@@ -90,7 +89,7 @@ pub(super) fn run(
         outputs_before += group.len() * width;
         finals_before += group.len();
     }
-    // A row without steps keeps its state.
+    // The state of a row without steps is unchanged.
     for (_, sequence) in sequences
         .iter()
         .filter(|(_, sequence)| sequence.steps.is_empty())

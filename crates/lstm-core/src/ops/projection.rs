@@ -1,22 +1,22 @@
 //! A projected hidden state, `h = r Q`, by the kernels of the cell without one.
 //!
-//! What the gates see of it, `h R = r Q R`, is what they would see of `r` with the recurrent weights `Q R`, `[H, G·H]`.
-//! So kernels walk over `r`, and all of it is projected at once at the end. A step's product grows, by H / P; but it
-//! stays the only one, after which threads meet once: measured on two AVX-512 cores with P = H / 2, the layer takes a
-//! fifth of the reference loop's time at B,T,I,H = 32,100,128,256, and a seventh at 64,100,2,128. The first hidden state
-//! is given as `h`, of which there may be no `r`: it goes into the sums of the first step by the way of the input, with
-//! `R` below `W`.
+//! The gates' recurrent product is `h R = r (Q R)`, so that kernels compute `r` with the recurrent weights `Q R`, `[H, G·H]`,
+//! and all of `r` is projected in one product at the end. A step's product grows by H / P, but it
+//! stays the only one, with one barrier between threads: measured on two AVX-512 cores with P = H / 2, the layer takes a
+//! fifth of the fallback's time at B,T,I,H = 32,100,128,256, and a seventh at 64,100,2,128. The initial hidden state
+//! is given as `h`, for which there may be no `r`: it is added to the pre-activations of the first step as part of the
+//! input, with `R` below `W`.
 
 use super::RowLengths;
 use crate::cell::Kernel;
 use burn::tensor::{Tensor, TensorData};
 
-/// Whether `Q R` costs no more than what is multiplied with it over `steps` steps of `batch` rows.
+/// Whether computing `Q R` costs no more than the products with it over `steps` steps of `batch` rows.
 pub(super) fn is_worth_it(kernel: &Kernel, [batch, steps]: [usize; 2]) -> bool {
     (kernel.projection.as_ref()).is_none_or(|projection| batch * steps >= projection.dims()[1])
 }
 
-/// The kernel whose hidden state isn't projected yet: with `[W; R]` and `Q R` as weights.
+/// The kernel description before projection, with `[W; R]` and `Q R` as weights.
 pub(super) fn folded(kernel: Kernel) -> Kernel {
     let Some(projection) = &kernel.projection else {
         return kernel;
@@ -29,7 +29,7 @@ pub(super) fn folded(kernel: Kernel) -> Kernel {
     }
 }
 
-/// The input of a folded kernel, `[B, T, I + P]`: beside `x` the first hidden state, in the step that is read first.
+/// The input of that kernel, `[B, T, I + P]`: `x` and, in the step that is read first, the initial hidden state.
 pub(super) fn with_first(
     input: Tensor<3>,
     first: &Tensor<2>,
@@ -50,7 +50,7 @@ pub(super) fn with_first(
     Tensor::cat(vec![input, first], 2)
 }
 
-/// `h` of all steps, `[B, T, P]`, and the last one, `[B, P]`, of `r`; rows without a step keep the first.
+/// `h` of all steps, `[B, T, P]`, and the final one, `[B, P]`, from `r`; for rows without a step, the initial one.
 pub(super) fn projected(
     [output, hidden]: [Tensor<3>; 2],
     first: Tensor<2>,

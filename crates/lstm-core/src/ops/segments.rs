@@ -1,8 +1,8 @@
-//! A recurrence in segments, which keeps the states between them and recomputes the rest; see
+//! A recurrence in segments, which saves only the states between them for backward and recomputes the rest; see
 //! [`Recompute`](crate::Recompute).
 //!
-//! Nothing here knows a kernel: a segment is a recurrence of its own, whose first states are the last ones of
-//! the segment before, and the gradients of the one are those of the other.
+//! Nothing here knows a kernel: a segment is a recurrence of its own, whose initial states are the final ones of
+//! the segment before, and so are their gradients.
 
 use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, Upstream};
 use crate::mask::lengths_in;
@@ -14,7 +14,7 @@ use std::ops::Range;
 /// The hidden state, and the others if the cell has any.
 type States<B> = (FloatTensor<B>, Maybe<B>);
 
-/// What is kept for the way back.
+/// What is saved for backward.
 #[derive(Clone, Debug)]
 pub(super) struct Boundaries<B: Backend> {
     /// Steps of a segment.
@@ -55,7 +55,7 @@ pub(super) fn forward<B: RecurrentKernels>(
     (outputs, boundaries)
 }
 
-/// As [`RecurrentKernels::backward`], from what [`forward`] kept.
+/// As [`RecurrentKernels::backward`], from what [`forward`] saved.
 pub(super) fn backward<B: RecurrentKernels>(
     inputs: &Inputs<B>,
     boundaries: Boundaries<B>,
@@ -79,7 +79,7 @@ pub(super) fn backward<B: RecurrentKernels>(
             hidden: all.hidden.take().into(),
             memory: all.memory.take().into(),
         };
-        // The segment before needs the gradients of its last states, whoever else does.
+        // The segment before needs the gradients of its final states in any case.
         let wanted = Each {
             hidden: wanted.hidden || number > 0,
             memory: wanted.memory || number > 0,
@@ -120,7 +120,7 @@ pub(super) fn segments(
     })
 }
 
-/// What a segment reads, from the states before it.
+/// The inputs of a segment, with the states before it.
 fn inputs_of<B: Backend>(
     inputs: &Inputs<B>,
     segment: &Range<usize>,
@@ -138,9 +138,9 @@ fn inputs_of<B: Backend>(
     }
 }
 
-/// Room for a sequence, of another's type and on its device.
+/// A tensor for a sequence, of another's type and on its device.
 ///
-/// (Filled with a number: Flex' `float_empty` and `float_zeros` make bytes, and copy them to align them.)
+/// (`float_full`, since Flex' `float_empty` and `float_zeros` allocate bytes and then copy them for alignment.)
 fn room<B: Backend>(like: &FloatTensor<B>, shape: Shape) -> FloatTensor<B> {
     B::float_full(shape, 0.0.into(), &like.device(), like.dtype().into())
 }
@@ -150,7 +150,7 @@ fn part<B: Backend>(sequence: &FloatTensor<B>, segment: &Range<usize>) -> FloatT
     B::float_slice(sequence.clone(), &slices(&sequence.shape(), segment))
 }
 
-/// `[B, T, _]` with its steps `segment` replaced; in place, as nobody else has the sequence.
+/// `[B, T, _]` with its steps `segment` replaced, in place, since the sequence isn't shared.
 fn assign<B: Backend>(
     sequence: FloatTensor<B>,
     segment: &Range<usize>,

@@ -1,4 +1,4 @@
-//! From tensors to the fused operation and back, and the choice between it and the reference.
+//! From tensors to the kernels' operation and back, and the choice between it and the fallback.
 
 use super::segments::segments;
 use super::{Inputs, RecurrentBackend, RowLengths, packed, projection};
@@ -12,8 +12,8 @@ use burn::backend::Dispatch;
 use burn::nn::Dropout;
 use burn::tensor::{DType, Device, Tensor};
 
-/// Runs a cell over a sequence, and back: on kernels if there are any, in segments of so many steps if given;
-/// else by the reference loop. Shapes are those of [`reference::run`].
+/// Runs a cell over a sequence, on kernels if there are any (in segments of so many steps if given), and by
+/// [`reference::run`], whose shapes these are, otherwise.
 pub(crate) fn run<C: Cell>(
     operation: &str,
     cell: &C,
@@ -44,7 +44,7 @@ pub(crate) fn run<C: Cell>(
     (mask::pad(rows, output), state)
 }
 
-/// One step of rows `[B, I]`, on kernels if there are any: the state after it.
+/// One step of rows `[B, I]`, on kernels if there are any; returns the state after it.
 pub(crate) fn step<C: Cell>(
     operation: &str,
     cell: &C,
@@ -83,7 +83,7 @@ fn kernels_for<C: Cell>(
     let kernel = cell.kernel_for(state)?;
     check_types(operation, input, &kernel, &state.tensors());
     let [batch, time, _] = input.dims();
-    // Padding can double what is read of rows with gaps.
+    // Packing rows with gaps can double the padded size.
     let most = match reading.rows.is_some_and(|rows| rows.as_lengths().is_none()) {
         true => 2 * batch,
         false => batch,
@@ -102,7 +102,7 @@ struct Layer {
 }
 
 impl Layer {
-    /// All steps, at most so many at a time, between which the states are detached.
+    /// All steps, in windows of so many, between which the states are detached.
     fn in_windows(
         &self,
         input: Tensor<3>,
@@ -175,7 +175,7 @@ impl Layer {
         }
     }
 
-    /// The kernels on rows that begin with their valid steps, and the projection of what they give.
+    /// The kernels on rows that begin with their valid steps, and the projection of their output.
     fn kernels(
         &self,
         input: Tensor<3>,
@@ -238,8 +238,8 @@ impl Layer {
     }
 }
 
-/// How much of each step's change the states go along with under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
-/// training, else the same at all steps.
+/// The share of each step's change that the states take under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
+/// training, otherwise the same at all steps.
 fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor<3>> {
     let [batch, time, _] = input.dims();
     let drawn = match input.device().is_autodiff() {
@@ -247,14 +247,14 @@ fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor
         false => [1, 1, units],
     };
     let ones = Tensor::<3>::ones(drawn, (&input.device(), input.dtype()));
-    // Dropout scales what it lets through.
+    // Undoes dropout's scaling.
     let each = (zoneout.iter()).map(|keep| keep.forward(ones.clone()) * (1.0 - keep.prob));
     let change = side_by_side(each.collect())?;
     let [_, _, width] = change.dims();
     Some(change.expand([batch, time, width]))
 }
 
-/// Tensors `[…, H]` as one, `[…, count·H]`, if there are any.
+/// Tensors `[…, H]` concatenated to `[…, count·H]`, if there are any.
 fn side_by_side<const D: usize>(mut tensors: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     match tensors.len() {
         0 | 1 => tensors.pop(),
@@ -271,7 +271,7 @@ fn apart(states: Tensor<2>, count: usize) -> Vec<Tensor<2>> {
     }
 }
 
-/// Panics unless weights and states are of the input's type: kernels would take their numbers for others.
+/// Panics unless weights and states are of the input's type, which kernels rely on.
 #[track_caller]
 fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Tensor<2>]) {
     let check = |what, got| shape::check_type(operation, what, input.dtype(), got);
@@ -293,10 +293,10 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
     }
 }
 
-/// What the tensors of a state are called.
+/// The names of a state's tensors.
 const STATES: [&str; 2] = ["hidden state", "cell state"];
 
-/// Panics unless the states are where the input is.
+/// Panics unless the states are on the input's device.
 #[track_caller]
 fn check_devices(operation: &str, input: &Tensor<3>, states: &[Tensor<2>]) {
     for (k, state) in states.iter().enumerate() {
@@ -318,7 +318,7 @@ pub(crate) fn has_kernels_of(cell: &impl Cell, device: &Device) -> bool {
     })
 }
 
-/// Whether the device has kernels of this cell for the type and for so many rows, steps and units.
+/// Whether the device has kernels of this cell for the type and for these rows, steps and units.
 #[allow(unused_variables)] // What is asked depends on the backends there are.
 fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3]) -> bool {
     let fits = match device.clone().without_autodiff().as_dispatch() {

@@ -4,6 +4,7 @@
 
 mod activations;
 mod cells;
+mod configs;
 mod dropout;
 mod gradients;
 mod masks;

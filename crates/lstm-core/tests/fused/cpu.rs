@@ -75,10 +75,11 @@ fn instruction_sets() -> Vec<(&'static str, bool)> {
         [
             ("avx2", avx2),
             ("avx512", is_x86_feature_detected!("avx512f")),
+            ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
         ]
     };
     #[cfg(not(target_arch = "x86_64"))]
-    let wide = [("avx2", false), ("avx512", false)];
+    let wide = [("avx2", false), ("avx512", false), ("avx512bf16", false)];
     [("portable", true)].into_iter().chain(wide).collect()
 }
 

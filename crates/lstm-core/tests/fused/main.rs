@@ -6,6 +6,8 @@ mod cells;
 mod cpu;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../devices/pairs.rs"]
+mod pairs;
 #[path = "../random/mod.rs"]
 mod random;
 mod streams;

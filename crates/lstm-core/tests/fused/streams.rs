@@ -1,5 +1,5 @@
-//! A long stream in calls of a few steps: the numbers of one call. A call of few steps reads the weights where they
-//! lie, a long one packs them, and both add up in the same order.
+//! A long stream in calls of a few steps: the numbers of one call. A call of few steps reads the weights in place, a
+//! long one packs them, and both add in the same order.
 
 use crate::cells::{compare, cpu, read};
 use crate::random::uniform;

@@ -2,7 +2,7 @@
 the same with them.
 
 Run: python check_written.py written.safetensors
-The file: x [B,T,I], zero beyond a row's end, y [B,T,D*H], h and, of an LSTM, c [L*D,B,H], lengths [B]; and
+The file: x [B,T,I], zero at padded steps, y [B,T,D*H], h and, of an LSTM, c [L*D,B,H], lengths [B]; and
 the weights, PyTorch's as a state dict under "rnn.", or Keras', of layers on each other, under "layers/".
 """
 

@@ -183,7 +183,7 @@ fn pytorchs_tensors_come_back() {
     }
 }
 
-/// Keras repeats the output beyond a row's end, but for `Bidirectional`, where it is zero.
+/// In padded steps Keras repeats the output, except in `Bidirectional`, where it is zero.
 #[test]
 fn outputs_are_keras() {
     let weights = open("keras_gru.safetensors");

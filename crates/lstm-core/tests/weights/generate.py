@@ -183,7 +183,7 @@ def onnx_models(rng, expected):
 
 
 def padded_batch(rng):
-    """Sequences of different lengths, zero beyond, and what is to be learned: the mean of each feature."""
+    """Sequences of different lengths, zero beyond, and the target: the mean of each feature."""
     x = normal(rng, (B, T, I))
     for row, length in enumerate(LENGTHS):
         x[row, length:] = 0

@@ -32,7 +32,7 @@ def torch_models(rng, expected):
     }.items():
         model = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(2 * rnn.hidden_size, 2)})
         save_torch(model.state_dict(), OUT / f"{case}.safetensors")
-        x = normal(rng, (B, T, I))  # what is beyond a row's end is not read
+        x = normal(rng, (B, T, I))  # padded steps are not read
         with torch.no_grad():
             y, state = rnn(pack(torch.tensor(x), LENGTHS, batch_first=True, enforce_sorted=False))
             y, _ = pad(y, batch_first=True, total_length=T)

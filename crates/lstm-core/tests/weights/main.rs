@@ -1,5 +1,5 @@
 //! Weights that PyTorch, Keras and ONNX wrote (see generate.py and own_files.py): the same outputs as there, the same
-//! tensors on the way back, and errors that name what is wrong.
+//! tensors when exported, and errors that name what is wrong.
 
 mod again;
 mod edits;
@@ -203,8 +203,8 @@ fn trained_models_are_pytorchs() {
     assert_same_module(stack, back.unwrap());
 }
 
-/// Models with stacks, trained with masks: case, path, whether bidirectional. Keras repeats the output
-/// beyond a row's end, but for `Bidirectional`, where it is zero.
+/// Models with stacks, trained with masks: case, path, whether bidirectional. In padded steps Keras
+/// repeats the output, except in `Bidirectional`, where it is zero.
 const TRAINED_BY_KERAS: [(&str, &str, bool, Padding); 2] = [
     (
         "keras_trained_lstm",

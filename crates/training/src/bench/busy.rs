@@ -5,8 +5,8 @@
 //! that drifts does so for all. Medians say what is usual, 99th percentiles what a program must be ready for: with
 //! one thread a call waits for its core now and then, and with several it should not wait longer.
 
-use super::{Bench, Request, Shape, WARM_UP, clock, loss};
-use crate::report;
+use super::{Bench, BenchRequest, Shape, WARM_UP, clock, loss};
+use crate::text;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -25,14 +25,14 @@ const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a process that this program starts is to do.
 #[derive(Clone, Debug)]
-pub enum Role {
+pub enum BusyRole {
     /// Take a core's time until standard input ends.
     Spin,
     /// Time a layer.
     Time(Shape),
 }
 
-impl FromStr for Role {
+impl FromStr for BusyRole {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -52,16 +52,16 @@ struct Times {
 
 /// The times of a shape in one mode, as printed by `--json`.
 #[derive(Serialize)]
-struct Summary {
+struct BusyTiming {
     /// As given, `B,T,I,H`.
     shape: String,
     mode: &'static str,
     /// Threads, and whether the machine was busy; milliseconds.
-    states: Vec<State>,
+    states: Vec<BusyState>,
 }
 
 #[derive(Serialize)]
-struct State {
+struct BusyState {
     busy: bool,
     one_thread: bool,
     calls: usize,
@@ -71,10 +71,10 @@ struct State {
 }
 
 /// Does what a process was started for.
-pub fn play(role: &Role, request: &Request) -> Result<()> {
+pub fn play(role: &BusyRole, request: &BenchRequest) -> Result<()> {
     match role {
-        Role::Spin => match spin()? {},
-        Role::Time(shape) => report::print(&serde_json::to_string(&time(*shape, request)?)?),
+        BusyRole::Spin => match spin()? {},
+        BusyRole::Time(shape) => text::print(&serde_json::to_string(&time(*shape, request)?)?),
     }
 }
 
@@ -89,7 +89,7 @@ fn spin() -> Result<Infallible> {
     std::process::exit(0);
 }
 
-fn time(shape: Shape, request: &Request) -> Result<Times> {
+fn time(shape: Shape, request: &BenchRequest) -> Result<Times> {
     let bench = Bench::new(request)?;
     let device = &bench.chosen.device;
     let [x, x_training] = bench.inputs(shape);
@@ -146,7 +146,7 @@ pub fn run(shapes: &[Shape], json: bool) -> Result<()> {
                 };
                 times.sort_by(f64::total_cmp);
                 let calls = times.len();
-                State {
+                BusyState {
                     busy,
                     one_thread,
                     calls,
@@ -155,13 +155,13 @@ pub fn run(shapes: &[Shape], json: bool) -> Result<()> {
                     max_ms: times[calls - 1],
                 }
             };
-            let summary = Summary {
+            let summary = BusyTiming {
                 shape: shape.to_string(),
                 mode,
                 states: states.into_iter().zip(&mut times).map(state).collect(),
             };
             match json {
-                true => report::print(&serde_json::to_string(&summary)?)?,
+                true => text::print(&serde_json::to_string(&summary)?)?,
                 false => rows.push(summary.row()),
             }
         }
@@ -179,14 +179,14 @@ pub fn run(shapes: &[Shape], json: bool) -> Result<()> {
         "× median",
         "× 99 %",
     ];
-    report::print(&report::table(&header, rows))?;
-    report::print("Milliseconds: median (99th percentile). × is busy, all threads to one.")
+    text::print(&text::table(&header, rows))?;
+    text::print("Milliseconds: median (99th percentile). × is busy, all threads to one.")
 }
 
-impl Summary {
+impl BusyTiming {
     fn row(&self) -> Vec<String> {
         let mut row = vec![self.shape.clone(), self.mode.to_string()];
-        let times = |state: &State| format!("{:.2} ({:.1})", state.median_ms, state.p99_ms);
+        let times = |state: &BusyState| format!("{:.2} ({:.1})", state.median_ms, state.p99_ms);
         row.extend(self.states.iter().map(times));
         let [.., one, all] = &self.states[..] else {
             return row;

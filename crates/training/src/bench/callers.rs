@@ -5,7 +5,7 @@
 //! Calls in a second are to be the same however they come: who shares its cores badly has fewer.
 
 use super::{Bench, Shape, Subject, spread};
-use crate::report;
+use crate::text;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::num::NonZero;
@@ -107,5 +107,5 @@ pub fn table(timings: &[Vec<CallersTiming>]) -> String {
         row.push(format!("{:.2}", timing.of_best));
         row
     });
-    report::table(&header, rows.collect())
+    text::table(&header, rows.collect())
 }

@@ -1,6 +1,7 @@
 //! The data types that layers compute in, and which of them a device has.
 
-use crate::device::{Chosen, DeviceName};
+use crate::device::Chosen;
+use crate::names::DeviceName;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::FloatDType;
 use clap::ValueEnum;

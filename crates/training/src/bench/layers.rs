@@ -1,14 +1,11 @@
 //! What is timed: the layers of every cell and of both implementations, in functions of one form.
 
+use crate::learn::layers::{AnyLayer, CellVisitor, LayerOptions};
+use crate::names::CellName;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
-use lstm_core::{
-    Cell, Gate, GruCellConfig, LayerNormLstmCellConfig, LstmCellConfig, LstmWithoutGate,
-    LstmpCellConfig, PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RnnCellConfig,
-    SLstmCellConfig, Zoneout,
-};
-use serde::Serialize;
+use lstm_core::{Cell, Recurrent};
 
 /// Whose layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,49 +29,11 @@ impl Implementation {
     }
 }
 
-/// The cells that layers can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CellKind {
-    /// The LSTM
-    Lstm,
-    /// The plain recurrent cell
-    Rnn,
-    /// The GRU of PyTorch, with the reset gate after the recurrent product
-    Gru,
-    /// The GRU with the reset gate before the recurrent product
-    GruResetFirst,
-    /// The LSTM with exponential gates, of xLSTM
-    Slstm,
-    /// The LSTM with peepholes
-    PeepholeLstm,
-    /// The LSTM with input and forget gate coupled
-    CoupledLstm,
-    /// The LSTM whose forget gate is always open
-    LstmWithoutForgetGate,
-    /// The LSTM with a hidden state projected to half its size
-    Lstmp,
-    /// The LSTM with layer normalisation
-    LayerNormLstm,
-    /// The LSTM with zoneout, in training
-    ZoneoutLstm,
-    /// The LSTM with recurrent dropout, in training
-    RecurrentDropoutLstm,
-}
-
-impl CellKind {
-    /// As on the command line.
-    pub fn name(self) -> String {
-        let value = self.to_possible_value().expect("every cell can be named");
-        value.get_name().to_string()
-    }
-
-    /// Whether an implementation has layers of the cell.
-    pub fn is_in(self, implementation: Implementation) -> bool {
-        match implementation {
-            Implementation::LstmCore => true,
-            Implementation::BurnNn => matches!(self, Self::Lstm | Self::Rnn | Self::Gru),
-        }
+/// Whether an implementation has layers of a cell.
+pub fn is_in(cell: CellName, implementation: Implementation) -> bool {
+    match implementation {
+        Implementation::LstmCore => true,
+        Implementation::BurnNn => matches!(cell, CellName::Lstm | CellName::Rnn | CellName::Gru),
     }
 }
 
@@ -103,15 +62,10 @@ pub struct Layer {
     pub steps: Vec<(&'static str, Step)>,
 }
 
-/// Features of the projected hidden state of `H` units: half.
-pub fn projection(h: usize) -> usize {
-    h.div_ceil(2)
-}
-
 /// The layer of an implementation that has the cell.
 pub fn layer(
     implementation: Implementation,
-    kind: CellKind,
+    kind: CellName,
     sizes: [usize; 2],
     device: &Device,
 ) -> Layer {
@@ -121,32 +75,22 @@ pub fn layer(
     }
 }
 
-fn own(kind: CellKind, [i, h]: [usize; 2], device: &Device) -> Layer {
-    let lstm = LstmCellConfig::new(i, h);
-    let gru = GruCellConfig::new(i, h);
-    match kind {
-        CellKind::Lstm => of_cell(lstm.init(device), device),
-        CellKind::Rnn => of_cell(RnnCellConfig::new(i, h).init(device), device),
-        CellKind::Gru => of_cell(gru.init(device), device),
-        CellKind::GruResetFirst => of_cell(gru.with_reset_after(false).init(device), device),
-        CellKind::Slstm => of_cell(SLstmCellConfig::new(i, h).init(device), device),
-        CellKind::PeepholeLstm => of_cell(PeepholeLstmCellConfig::new(lstm).init(device), device),
-        CellKind::CoupledLstm => of_cell(lstm.with_input_forget(true).init(device), device),
-        CellKind::LstmWithoutForgetGate => of_cell(
-            LstmWithoutGate::new(lstm.init(device), Gate::Forget),
-            device,
-        ),
-        CellKind::Lstmp => of_cell(
-            LstmpCellConfig::new(lstm, projection(h)).init(device),
-            device,
-        ),
-        CellKind::LayerNormLstm => of_cell(LayerNormLstmCellConfig::new(lstm).init(device), device),
-        // Probabilities of the papers, for the hidden and the cell state.
-        CellKind::ZoneoutLstm => of_cell(Zoneout::new(lstm.init(device), &[0.05, 0.5]), device),
-        CellKind::RecurrentDropoutLstm => {
-            of_cell(RecurrentDropout::new(lstm.init(device), 0.25), device)
-        }
+/// Makes of a cell its layer.
+struct ToLayer<'a>(&'a Device);
+
+impl CellVisitor for ToLayer<'_> {
+    type Output = Layer;
+
+    fn visit<C: Cell<State: 'static> + Sync + 'static>(self, cell: &C) -> Layer {
+        of_cell(cell.clone(), self.0)
     }
+}
+
+fn own(cell: CellName, [i, h]: [usize; 2], device: &Device) -> Layer {
+    let layer = AnyLayer::new(cell, &LayerOptions::plain(i, h), device);
+    layer
+        .visit_cell(ToLayer(device))
+        .expect("it is a single layer")
 }
 
 /// `lstm-core`'s layer of a cell. `Lstm`, `Rnn` and `Gru` are this layer, by name or within.
@@ -168,18 +112,18 @@ where
 }
 
 /// `burn::nn`'s layer. It has no cells that could be called alone.
-fn burn_nn(kind: CellKind, [i, h]: [usize; 2], device: &Device) -> Layer {
+fn burn_nn(kind: CellName, [i, h]: [usize; 2], device: &Device) -> Layer {
     use burn::nn;
     match kind {
-        CellKind::Lstm => of_module(
+        CellName::Lstm => of_module(
             nn::LstmConfig::new(i, h, true).init(device),
             nn::Lstm::forward,
         ),
-        CellKind::Rnn => of_module(
+        CellName::Rnn => of_module(
             nn::RnnConfig::new(i, h, true).init(device),
             nn::Rnn::forward,
         ),
-        CellKind::Gru => of_module(
+        CellName::Gru => of_module(
             nn::gru::GruConfig::new(i, h, true).init(device),
             |layer: &nn::gru::Gru, x, state: Option<Tensor<2>>| {
                 let output = layer.forward(x, state);

@@ -8,10 +8,11 @@ mod layers;
 pub mod steps;
 
 pub use dtype::DataType;
-pub use layers::{CellKind, Implementation};
+pub use layers::Implementation;
 
-use crate::device::{self, Chosen, DeviceName};
-use crate::report;
+use crate::device::{self, Chosen};
+use crate::names::{CellName, DeviceName};
+use crate::text;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use layers::Layer;
@@ -79,13 +80,13 @@ pub fn shapes() -> Vec<Shape> {
 }
 
 /// What is to be timed.
-pub struct Request<'a> {
+pub struct BenchRequest<'a> {
     /// The sizes.
     pub shapes: &'a [Shape],
     /// The implementation to time alone; both, in turn, if `None`.
     pub implementation: Option<Implementation>,
     /// The cell.
-    pub cell: CellKind,
+    pub cell: CellName,
     /// The type of weights, inputs and outputs.
     pub dtype: DataType,
     /// Where.
@@ -98,12 +99,12 @@ pub struct Request<'a> {
 #[derive(Serialize)]
 struct Subject {
     r#impl: &'static str,
-    cell: CellKind,
+    cell: CellName,
     dtype: DataType,
     device: String,
     /// The adapter, of wgpu.
     #[serde(skip_serializing_if = "Option::is_none")]
-    adapter: Option<Adapter>,
+    adapter: Option<AdapterName>,
     /// `[B, T, I, H]`
     shape: [usize; 4],
     /// Whether the layer runs on `lstm-core`'s kernels there; `null` of what isn't its layer.
@@ -128,7 +129,7 @@ impl Subject {
 
 /// An adapter of wgpu, for the record.
 #[derive(Clone, Serialize)]
-struct Adapter {
+struct AdapterName {
     name: String,
     driver: Option<String>,
 }
@@ -150,19 +151,19 @@ pub struct Timing {
 
 /// The place where a request is served, and which implementations are timed there.
 pub struct Bench<'a> {
-    request: &'a Request<'a>,
+    request: &'a BenchRequest<'a>,
     implementations: Vec<Implementation>,
     chosen: Chosen,
-    adapter: Option<Adapter>,
+    adapter: Option<AdapterName>,
 }
 
 impl<'a> Bench<'a> {
     /// # Errors
     ///
     /// If the device, the type or the layers asked for aren't there.
-    fn new(request: &'a Request) -> Result<Self> {
+    fn new(request: &'a BenchRequest) -> Result<Self> {
         ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
-        let has = |implementation: &Implementation| request.cell.is_in(*implementation);
+        let has = |implementation: &Implementation| layers::is_in(request.cell, *implementation);
         let implementations: Vec<_> = match request.implementation {
             Some(one) => [one].into_iter().filter(has).collect(),
             None => Implementation::ALL.into_iter().filter(has).collect(),
@@ -171,11 +172,11 @@ impl<'a> Bench<'a> {
         ensure!(!implementations.is_empty(), "--impl burn-nn: {}", without());
         let mut chosen = device::choose(&request.device)?;
         request.dtype.configure(&mut chosen)?;
-        report::say(&chosen.why);
+        text::say(&chosen.why);
         if request.implementation.is_none() && implementations.len() < Implementation::ALL.len() {
-            report::say(&format!("{}: lstm-core's alone is timed", without()));
+            text::say(&format!("{}: lstm-core's alone is timed", without()));
         }
-        let adapter = chosen.adapter.as_ref().map(|name| Adapter {
+        let adapter = chosen.adapter.as_ref().map(|name| AdapterName {
             name: name.clone(),
             driver: device::driver(name),
         });
@@ -213,8 +214,8 @@ impl<'a> Bench<'a> {
         runs_on_kernels: Option<bool>,
     ) -> Subject {
         // The layer has kernels for the cell, but few steps with a projection go by the loop.
-        let by_loop = self.request.cell == CellKind::Lstmp
-            && shape.batch * shape.time < layers::projection(shape.hidden);
+        let by_loop = self.request.cell == CellName::Lstmp
+            && shape.batch * shape.time < CellName::Lstmp.d_output(shape.hidden);
         let runs_on_kernels = runs_on_kernels.map(|yes| yes && !by_loop);
         Subject {
             r#impl: implementation.name(),
@@ -232,7 +233,7 @@ impl<'a> Bench<'a> {
 ///
 /// `time` is what is timed: [`sequences`], [`steps::time`] or [`callers::time`].
 pub fn run<T>(
-    request: &Request,
+    request: &BenchRequest,
     time: impl Fn(&Bench, Shape) -> Result<Vec<T>>,
     mut each: impl FnMut(Vec<T>) -> Result<()>,
 ) -> Result<()> {
@@ -329,7 +330,7 @@ pub fn table(timings: &[Vec<Timing>]) -> String {
             row
         })
     });
-    report::table(header, rows.collect())
+    text::table(header, rows.collect())
 }
 
 #[cfg(test)]

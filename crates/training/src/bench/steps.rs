@@ -5,7 +5,7 @@
 
 use super::layers::StepInput;
 use super::{Bench, Shape, Subject, WARM_UP, clock, spread};
-use crate::report;
+use crate::text;
 use anyhow::{Result, ensure};
 use burn::tensor::{Distribution, Tensor};
 use serde::Serialize;
@@ -96,7 +96,7 @@ pub fn table(timings: &[Vec<StepTiming>]) -> String {
             row
         })
     });
-    report::table(
+    text::table(
         &["B,T,I,H", "impl", "call", "kernels", "step µs", ""],
         rows.collect(),
     )

@@ -1,13 +1,14 @@
 //! Diagnostic 1: held-out loss against updates.
 
-use super::figure::{Figure, GREY, colours, legend};
-use super::findings::{Arm, Findings};
-use super::picture::{Axis, Entry, Mark, Picture, Scale, short, whole};
+use super::figure::{Figure, colours, legend};
+use super::findings::{ArmFindings, Findings};
+use crate::draw::{Axis, Mark, Picture, SIZE, Scale};
+use crate::run::curves::{baselines, loss_name};
 use crate::stats::median;
-use crate::task::Goal;
+use crate::text::{at_gap, short, whole};
 use anyhow::Result;
 
-/// Up to so many looks at the held-out data, each has a dot; a single one would not be seen otherwise.
+/// Up to so many evaluations, each has a dot; a single one would not be seen otherwise.
 const FEW: usize = 12;
 
 /// The loss curves of all arms at a gap.
@@ -17,20 +18,16 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     };
     let task = run.task();
     let curves: Vec<_> = findings.arms.iter().map(|arm| curve(arm, gap)).collect();
-    let baselines = task.baselines();
+    let levels = task.baselines().into_iter().map(|one| one.score.loss);
     let chance = task.chance().loss;
     let updates = curves.iter().flatten().map(|point| point.update as f64);
     let losses = curves
         .iter()
         .flatten()
         .flat_map(|point| [point.low, point.high])
-        .chain(baselines.iter().map(|baseline| baseline.score.loss))
+        .chain(levels)
         // A diverged run would leave no room for the others.
         .filter(|loss| *loss < 10.0 * chance);
-    let loss_name = match task.goal() {
-        Goal::Class { .. } | Goal::Steps { .. } => "held-out cross-entropy, nats",
-        Goal::Value { .. } => "held-out mean squared error",
-    };
     // A run that is solved at once would be a speck beside one that never is.
     let ends = curves.iter().filter_map(|points| points.last());
     let ends: Vec<usize> = ends.map(|point| point.update).collect();
@@ -42,29 +39,13 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         true => Axis::over("updates", Scale::Log, updates, whole),
         false => Axis::over("updates", Scale::Linear, updates.chain([0.0]), whole),
     };
-    let y = Axis::over(loss_name, Scale::Log, losses, short);
-    let (start, end) = x.ends();
-    let mut marks = vec![];
+    let y = Axis::over(loss_name(&*task), Scale::Log, losses, short);
+    let (mut marks, levels) = baselines(&*task, x.ends());
     let mut entries = legend(findings);
-    for (k, baseline) in baselines.iter().enumerate() {
-        let colour = match k {
-            0 => GREY,
-            _ => plotters::style::RGBColor(170, 170, 170),
-        };
-        marks.push(Mark::Line {
-            points: vec![(start, baseline.score.loss), (end, baseline.score.loss)],
-            colour,
-            dashed: true,
-        });
-        entries.push(Entry {
-            text: baseline.name.to_string(),
-            colour,
-            dashed: true,
-        });
-    }
+    entries.extend(levels);
     for (points, colour) in curves.iter().zip(colours(findings)) {
-        let band = |point: &Point| (point.update as f64, point.low, point.high);
-        let finite = |point: &&Point| point.high.is_finite();
+        let band = |point: &CurvePoint| (point.update as f64, point.low, point.high);
+        let finite = |point: &&CurvePoint| point.high.is_finite();
         marks.push(Mark::Band {
             points: points.iter().filter(finite).map(band).collect(),
             colour,
@@ -93,6 +74,7 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         y,
         marks,
         legend: entries,
+        size: SIZE,
     };
     let ended: Vec<String> = findings
         .arms
@@ -135,24 +117,16 @@ pub fn words(findings: &Findings) -> String {
     )
 }
 
-/// A gap in a title.
-pub fn at_gap(gap: usize) -> String {
-    match gap {
-        0 => String::new(),
-        gap => format!(", gap {gap}"),
-    }
-}
-
 /// The runs of an arm after so many updates.
 #[derive(Debug, PartialEq)]
-struct Point {
+struct CurvePoint {
     update: usize,
     middle: f64,
     low: f64,
     high: f64,
 }
 
-fn curve(arm: &Arm, gap: usize) -> Vec<Point> {
+fn curve(arm: &ArmFindings, gap: usize) -> Vec<CurvePoint> {
     let runs: Vec<Vec<(usize, f64)>> = arm
         .at(gap)
         .map(|run| {
@@ -166,7 +140,7 @@ fn curve(arm: &Arm, gap: usize) -> Vec<Point> {
 }
 
 /// Median, least and largest at each update; a run that has ended keeps its last value.
-fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<Point> {
+fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<CurvePoint> {
     let mut updates: Vec<usize> = runs.iter().flatten().map(|point| point.0).collect();
     updates.sort_unstable();
     updates.dedup();
@@ -180,7 +154,7 @@ fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<Point> {
             true => f64::INFINITY,
             false => values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         };
-        Point {
+        CurvePoint {
             update,
             middle: median(&values).unwrap_or(f64::NAN),
             low: values.iter().copied().fold(f64::INFINITY, f64::min),
@@ -201,7 +175,7 @@ mod tests {
             vec![(100, 0.6), (200, 0.5), (300, 0.3)],
             vec![(100, 0.8), (200, 0.8), (300, 0.9)],
         ];
-        let point = |update, middle, low, high| Point {
+        let point = |update, middle, low, high| CurvePoint {
             update,
             middle,
             low,

@@ -1,8 +1,7 @@
 //! A picture of the report, and the colours of its lines.
 
 use super::findings::Findings;
-use super::picture::Entry;
-use crate::config::CellName;
+use crate::draw::LegendEntry;
 use plotters::style::RGBColor;
 
 /// A picture with what it says.
@@ -17,37 +16,15 @@ pub struct Figure {
     pub svg: String,
 }
 
-/// Of baselines.
-pub const GREY: RGBColor = RGBColor(128, 128, 128);
-
-/// A colour for each arm: warm ones for plain RNNs, cold ones for LSTMs, after Okabe & Ito (2008), whom the
-/// colour-blind can thank.
+/// A colour for each arm.
 pub fn colours(findings: &Findings) -> Vec<RGBColor> {
-    const WARM: [RGBColor; 4] = [
-        RGBColor(213, 94, 0),
-        RGBColor(230, 159, 0),
-        RGBColor(204, 121, 167),
-        RGBColor(150, 90, 60),
-    ];
-    const COLD: [RGBColor; 4] = [
-        RGBColor(0, 120, 190),
-        RGBColor(0, 158, 115),
-        RGBColor(86, 180, 233),
-        RGBColor(120, 100, 220),
-    ];
-    let (mut warm, mut cold) = (WARM.iter().cycle(), COLD.iter().cycle());
-    let arms = findings.arms.iter();
-    arms.filter_map(|arm| match arm.cell {
-        CellName::Rnn => warm.next().copied(),
-        CellName::Lstm => cold.next().copied(),
-    })
-    .collect()
+    crate::draw::colours(findings.arms.iter().map(|arm| arm.cell))
 }
 
 /// The legend's entries of all arms.
-pub fn legend(findings: &Findings) -> Vec<Entry> {
+pub fn legend(findings: &Findings) -> Vec<LegendEntry> {
     let arms = findings.arms.iter().zip(colours(findings));
-    arms.map(|(arm, colour)| Entry {
+    arms.map(|(arm, colour)| LegendEntry {
         text: arm.name.clone(),
         colour,
         dashed: false,

@@ -1,11 +1,12 @@
 //! What a report is about: the runs of a sweep, or those of `training train`, by arm.
 
-use crate::config::{CellName, Cells, Settings};
-use crate::metrics::Point;
-use crate::model::Model;
-use crate::rundir::RunDir;
+use crate::device;
+use crate::learn::{Model, metrics_file};
+use crate::names::{CellName, Cells, DeviceName};
+use crate::run::RunDir;
+use crate::settings::Settings;
 use crate::sweep::folder::{self, RunResult};
-use crate::sweep::plan::{Role, conditions};
+use crate::sweep::plan::Role;
 use crate::task::{Task, TaskName};
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
@@ -24,7 +25,7 @@ pub struct Findings {
     /// The task.
     pub task: TaskName,
     /// What is compared.
-    pub arms: Vec<Arm>,
+    pub arms: Vec<ArmFindings>,
     /// The gaps, ascending.
     pub gaps: Vec<usize>,
     /// Whether the learning rate was chosen on other seeds.
@@ -32,7 +33,7 @@ pub struct Findings {
 }
 
 /// One line of the comparison.
-pub struct Arm {
+pub struct ArmFindings {
     /// Its name.
     pub name: String,
     /// Its cell.
@@ -40,18 +41,18 @@ pub struct Arm {
     /// How it was trained, in words.
     pub conditions: String,
     /// The runs that are reported.
-    pub runs: Vec<Run>,
+    pub runs: Vec<Found>,
 }
 
 /// A run.
-pub struct Run {
+pub struct Found {
     /// What it found.
     pub result: RunResult,
     /// Its folder, which may not be there.
     folder: PathBuf,
 }
 
-impl Run {
+impl Found {
     /// The task as the run had it.
     pub fn task(&self) -> Arc<dyn Task> {
         let settings = &self.result.settings;
@@ -68,9 +69,9 @@ impl Run {
     }
 }
 
-impl Arm {
+impl ArmFindings {
     /// The runs at a gap.
-    pub fn at(&self, gap: usize) -> impl Iterator<Item = &Run> {
+    pub fn at(&self, gap: usize) -> impl Iterator<Item = &Found> {
         self.runs
             .iter()
             .filter(move |run| run.result.settings.gap == gap)
@@ -103,9 +104,9 @@ impl Findings {
         let mut arms = vec![];
         for arm in &plan.arms {
             let own = results.iter().filter(|run| run.arm == arm.name);
-            let runs: Vec<Run> = own
+            let runs: Vec<Found> = own
                 .filter(|run| run.role == Role::Reported)
-                .map(|run| Run {
+                .map(|run| Found {
                     folder: dir.join("runs").join(&run.id),
                     result: run.clone(),
                 })
@@ -119,17 +120,13 @@ impl Findings {
 
     fn of_run(dir: &Path) -> Result<Self> {
         let (run_dir, settings) = RunDir::open(dir)?;
-        let file = dir.join("metrics.jsonl");
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let points: Result<Vec<Point>, _> = text.lines().map(serde_json::from_str).collect();
-        let points = points.with_context(|| format!("cannot understand {}", file.display()))?;
+        let points = metrics_file::read(dir)?;
         let seconds = seconds(dir);
         let device = burn_device()?;
         let mut arms = vec![];
         for cell in settings.cell.list() {
             let own = points.iter().filter(|point| point.cell == *cell);
-            let own: Vec<Point> = own.cloned().collect();
+            let own: Vec<_> = own.cloned().collect();
             let (Some(last), Some(model)) = (
                 own.last().cloned(),
                 run_dir.read_model(*cell, &settings, &device)?,
@@ -141,8 +138,8 @@ impl Findings {
                 ..settings.clone()
             };
             let task = settings.task.with_gap(settings.gap);
-            let name = cell.name().to_uppercase();
-            let run = Run {
+            let name = cell.title().to_string();
+            let run = Found {
                 folder: dir.to_path_buf(),
                 result: RunResult {
                     id: name.clone(),
@@ -169,17 +166,17 @@ impl Findings {
             .with_context(|| format!("no cell of the run {} is trained yet", dir.display()))
     }
 
-    fn arm(name: &str, runs: Vec<Run>) -> Option<Arm> {
+    fn arm(name: &str, runs: Vec<Found>) -> Option<ArmFindings> {
         let settings = &runs.first()?.result.settings;
-        Some(Arm {
+        Some(ArmFindings {
             name: name.to_string(),
-            cell: settings.cell.list()[0],
-            conditions: conditions(settings),
+            cell: settings.cell.first(),
+            conditions: settings.conditions(),
             runs,
         })
     }
 
-    fn new(name: String, about: String, arms: Vec<Arm>, tuned: bool) -> Result<Self> {
+    fn new(name: String, about: String, arms: Vec<ArmFindings>, tuned: bool) -> Result<Self> {
         let runs = arms.iter().flat_map(|arm| &arm.runs);
         let mut gaps: Vec<usize> = runs.map(|run| run.result.settings.gap).collect();
         gaps.sort_unstable();
@@ -200,7 +197,7 @@ impl Findings {
     /// The gap whose trained models tell the arms apart best: the longest one that some arm solves on
     /// every seed; if none does, the shortest.
     pub fn telling_gap(&self) -> usize {
-        let all = |arm: &Arm, gap| {
+        let all = |arm: &ArmFindings, gap| {
             let (solved, runs) = arm.solved(gap);
             runs > 0 && solved == runs
         };
@@ -215,10 +212,10 @@ impl Findings {
 /// The CPU: a report looks into a few small models.
 pub fn burn_device() -> Result<Device> {
     let name = match cfg!(feature = "flex") {
-        true => crate::device::DeviceName::Flex,
-        false => crate::device::DeviceName::Auto,
+        true => DeviceName::Flex,
+        false => DeviceName::Auto,
     };
-    Ok(crate::device::choose(&name)?.device)
+    Ok(device::choose(&name)?.device)
 }
 
 /// What is read of a run's summary.
@@ -230,10 +227,10 @@ struct Seconds {
 
 fn seconds(dir: &Path) -> Vec<Seconds> {
     #[derive(Deserialize)]
-    struct Summary {
+    struct RunSeconds {
         runs: Vec<Seconds>,
     }
     // A run that was cut off has no summary, and its time is not known.
     let text = fs::read_to_string(dir.join("summary.json")).unwrap_or_default();
-    serde_json::from_str(&text).map_or(vec![], |summary: Summary| summary.runs)
+    serde_json::from_str(&text).map_or(vec![], |summary: RunSeconds| summary.runs)
 }

@@ -1,17 +1,16 @@
 //! Diagnostics 4 to 6: what the trained networks do. Gradients of the states, gates on one sequence,
 //! answers against targets, and other gaps than the one trained on.
 
-use super::curves::at_gap;
-use super::figure::{Figure, GREY, colours, legend};
-use super::findings::{Arm, Findings, Run, burn_device};
-use super::picture::{Axis, Entry, HeatMaps, Mark, Picture, Scale, percent, short, whole};
-use crate::config::CellName;
-use crate::data::HeldOut;
-use crate::inspect::{Look, look};
-use crate::model::Model;
+use super::figure::{Figure, colours, legend};
+use super::findings::{ArmFindings, Findings, Found, burn_device};
+use crate::data::{HeldOut, Target};
+use crate::draw::{Axis, GREY, HeatMaps, LegendEntry, Mark, Picture, SIZE, Scale};
+use crate::inspect::unroll::{Profile, profile};
+use crate::inspect::{Reading, read, strongest};
+use crate::learn::{Model, evaluate};
+use crate::names::CellName;
 use crate::task::{Goal, Metric};
-use crate::train::evaluate;
-use crate::unroll::{Profile, profile};
+use crate::text::{at_gap, percent, short, whole};
 use anyhow::Result;
 use burn::tensor::Device;
 use plotters::style::RGBColor;
@@ -25,7 +24,7 @@ fn models<'a>(
     findings: &'a Findings,
     gap: usize,
     device: &Device,
-) -> Result<Vec<(&'a Arm, &'a Run, RGBColor, Model)>> {
+) -> Result<Vec<(&'a ArmFindings, &'a Found, RGBColor, Model)>> {
     let mut models = vec![];
     for (arm, colour) in findings.arms.iter().zip(colours(findings)) {
         if let Some(run) = arm.at(gap).next()
@@ -48,9 +47,11 @@ pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
             continue;
         };
         let fresh = Model::new(arm.cell, settings, &device);
-        let before = profile(&fresh, batch.clone())?;
-        let after = profile(&trained, batch)?;
-        curves.push((colour, before, after));
+        // Of one layer in one direction; what is in others is not looked into.
+        if let Ok(before) = profile(&fresh, batch.clone()) {
+            let after = profile(&trained, batch)?;
+            curves.push((colour, before, after));
+        }
     }
     let mut figures = vec![];
     let hidden = |profile: &Profile| Some(profile.hidden.clone());
@@ -93,16 +94,16 @@ fn profile_figure(
     if marks.is_empty() {
         return Ok(None);
     }
-    let mut entries: Vec<Entry> = legend(findings)
+    let mut entries: Vec<LegendEntry> = legend(findings)
         .into_iter()
         .filter(|entry| {
-            let cell = |arm: &&Arm| arm.name == entry.text;
+            let cell = |arm: &&ArmFindings| arm.name == entry.text;
             let cell = findings.arms.iter().find(cell).map(|arm| arm.cell);
-            state == "h" || cell == Some(CellName::Lstm)
+            state == "h" || cell.is_some_and(CellName::has_memory)
         })
         .collect();
     for (text, dashed) in [("before training", true), ("after training", false)] {
-        entries.push(Entry {
+        entries.push(LegendEntry {
             text: text.to_string(),
             colour: GREY,
             dashed,
@@ -133,6 +134,7 @@ fn profile_figure(
         ),
         marks,
         legend: entries,
+        size: SIZE,
     };
     Ok(Some(Figure {
         file: format!("gradient-{state}"),
@@ -144,7 +146,7 @@ fn profile_figure(
              what happened there; that is the vanishing gradient. First seed of each arm; values below \
              1e-12 are drawn there. After training the loss of a network that solves the task is small, and \
              so are its gradients: compare the slopes, not the heights.{}",
-            match findings.arms.iter().any(Arm::is_truncated) {
+            match findings.arms.iter().any(ArmFindings::is_truncated) {
                 true =>
                     " Where backpropagation is truncated, the line falls to the bottom at the end of the \
                      window: what lies further back gets no gradient at all.",
@@ -158,6 +160,8 @@ fn profile_figure(
 /// The gates of an LSTM on one sequence, for the page's interactive picture: a character a value.
 #[derive(Serialize)]
 pub struct GateData {
+    #[serde(skip)]
+    file: String,
     name: String,
     steps: usize,
     units: usize,
@@ -173,6 +177,11 @@ pub struct GateData {
 }
 
 impl GateData {
+    /// Name of the files of its picture.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// Name of the arm.
     pub fn name(&self) -> &str {
         &self.name
@@ -190,9 +199,12 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
     let (mut figures, mut data) = (vec![], vec![]);
     for (arm, run, _, model) in models(findings, gap, &device)? {
         let task = run.task();
-        let Look {
+        let Ok(Reading {
             relevant, trace, ..
-        } = look(&model, &task, run.result.settings.seed, 0, &device)?;
+        }) = read(&model, &task, run.result.settings.seed, 0, &device)
+        else {
+            continue; // several layers or directions
+        };
         let Some(memory) = trace.memory else {
             continue;
         };
@@ -205,7 +217,7 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
         for value in cell.iter_mut().flatten() {
             *value /= largest;
         }
-        let order = crate::inspect::strongest(&cell, cell.len());
+        let order = strongest(&cell, cell.len());
         let sorted = |rows: &[Vec<f32>]| order.iter().map(|unit| rows[*unit].clone()).collect();
         let picture = HeatMaps {
             title: format!(
@@ -238,13 +250,13 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
             ],
             ticks: relevant.clone(),
         };
-        let number = data.len() + 1;
+        let file = format!("gates-{}", data.len() + 1);
         let result = match run.result.solved {
             true => "this run solved the task",
             false => "this run did not solve the task within its updates",
         };
         figures.push(Figure {
-            file: format!("gates-{number}"),
+            file: file.clone(),
             title: format!("What the gates do: {}", arm.name),
             words: format!(
                 "One held-out sequence, read from left to right; each row is a hidden unit, those that hold \
@@ -255,6 +267,7 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
             svg: picture.svg()?,
         });
         data.push(GateData {
+            file,
             name: arm.name.clone(),
             steps: task.length(),
             units: cell.len(),
@@ -294,7 +307,7 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
         let Some(batch) = held_out.first(SHOWN) else {
             continue;
         };
-        let crate::data::Target::Value(target) = batch.target else {
+        let Target::Value(target) = batch.target else {
             continue;
         };
         let answer = model.forward(batch.input).into_data();
@@ -324,6 +337,7 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
                 },
             ],
             legend: vec![],
+            size: SIZE,
         };
         figures.push(Figure {
             file: format!("answers-{}", figures.len() + 1),
@@ -405,23 +419,19 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         Metric::Accuracy => vec![(gap as f64, -0.05), (gap as f64, 1.05)],
         _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
     };
-    marks.push(Mark::Line {
-        points: vec![(start, chance), (end, chance)],
-        colour: GREY,
-        dashed: true,
-    });
+    marks.push(Mark::level((start, end), chance, GREY));
     marks.push(Mark::Line {
         points: bottom_and_top,
         colour: GREY,
         dashed: false,
     });
     let mut entries = legend(findings);
-    entries.push(Entry {
+    entries.push(LegendEntry {
         text: "chance".to_string(),
         colour: GREY,
         dashed: true,
     });
-    entries.push(Entry {
+    entries.push(LegendEntry {
         text: format!("trained at gap {gap}"),
         colour: GREY,
         dashed: false,
@@ -435,6 +445,7 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         y,
         marks,
         legend: entries,
+        size: SIZE,
     };
     Ok(Some(Figure {
         file: "other-gaps".to_string(),

@@ -1,9 +1,10 @@
 //! Diagnostics 2 and 3: how often the task is solved, and after how many updates, against the gap.
 
 use super::figure::{Figure, colours, legend, shift};
-use super::findings::{Arm, Findings};
-use super::picture::{Axis, Mark, Picture, Scale, percent, whole};
+use super::findings::{ArmFindings, Findings};
+use crate::draw::{Axis, Mark, Picture, SIZE, Scale};
 use crate::stats::{median_until_solved, wilson};
+use crate::text::{percent, whole};
 use anyhow::Result;
 
 /// Points are raised by so much of their sideways shift: less than one run in ten makes a difference.
@@ -44,6 +45,7 @@ pub fn rate(findings: &Findings) -> Result<Figure> {
         y: Axis::over("share of the runs", Scale::Linear, [0.0, 1.0], percent).between(-0.05, 1.05),
         marks,
         legend: legend(findings),
+        size: SIZE,
     };
     Ok(Figure {
         file: "success".to_string(),
@@ -103,6 +105,7 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
         y,
         marks,
         legend: legend(findings),
+        size: SIZE,
     };
     Ok(Figure {
         file: "updates".to_string(),
@@ -116,7 +119,7 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
     })
 }
 
-fn gaps(findings: &Findings, arm: &Arm) -> Vec<usize> {
+fn gaps(findings: &Findings, arm: &ArmFindings) -> Vec<usize> {
     let gaps = findings.gaps.iter().copied();
     gaps.filter(|gap| arm.at(*gap).next().is_some()).collect()
 }

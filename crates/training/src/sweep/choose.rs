@@ -51,13 +51,14 @@ impl Merit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Cells, Overrides, Settings};
+    use crate::names::CellName;
+    use crate::settings::{Overrides, Settings};
     use crate::sweep::plan::Role;
     use crate::task::Score;
 
     fn run(lr: f64, solved_after: Option<usize>, loss: f64) -> RunResult {
         let settings = Settings::resolve(Overrides {
-            cell: Some(Cells::Rnn),
+            cell: Some(CellName::Rnn.into()),
             lr: Some(lr),
             ..Overrides::default()
         })

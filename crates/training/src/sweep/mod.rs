@@ -6,69 +6,76 @@
 
 mod choose;
 pub mod folder;
-pub mod pace;
 pub mod plan;
 mod pool;
 mod progress;
 pub mod summary;
 pub mod worker;
 
-use crate::report;
-use anyhow::Result;
+use crate::names::DeviceName;
+use crate::text::{self, thousands};
+use anyhow::{Result, ensure};
 use burn::train::Interrupter;
 use choose::best_learning_rate;
-use folder::{RunResult, SweepDir};
-use pace::Paces;
+use folder::{RunResult, SweepDir, own_place};
 use plan::{Job, Plan};
 use progress::Progress;
-use std::path::{Path, PathBuf};
-use summary::Summary;
-use worker::Request;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use summary::SweepSummary;
+use worker::WorkerRequest;
 
 /// What to sweep and how.
 pub struct Sweep {
     /// The plan.
     pub plan: Plan,
-    /// The folder of the results; by the plan's name under `runs/` if `None`.
+    /// The folder of the results; of its own under `runs/` if `None`.
     pub out: Option<PathBuf>,
-    /// Worker processes at once.
-    pub workers: usize,
+    /// Worker processes at once; as many as there are cores on a CPU and one on a GPU if `None`.
+    pub workers: Option<usize>,
     /// Only say what would be done.
     pub dry_run: bool,
 }
 
 /// Runs the sweep, or what is left of it. `None` if it was interrupted or nothing was to be run.
-pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<Summary>> {
+pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<SweepSummary>> {
     let plan = &sweep.plan;
-    let own_place = Path::new("runs").join(&plan.name);
-    let path = sweep.out.as_deref().unwrap_or(&own_place);
-    report::say(&plan.words());
-    // Measured first: a plan that cannot run leaves no folder.
-    let Some(paces) = Paces::measure(plan, sweep.workers, interrupter)? else {
-        return Ok(None);
+    let tuning = plan.tuning_jobs()?;
+    let mut ahead = tuning.clone();
+    for arm in &plan.arms {
+        // Until a learning rate is chosen, any stands for it.
+        let first = plan.learning_rates(arm).first().copied();
+        for gap in &plan.gaps {
+            ahead.extend(plan.reported_jobs(arm, *gap, first)?);
+        }
+    }
+    let workers = workers(sweep.workers, &ahead)?;
+    let choice = match tuning.len() {
+        0 => String::new(),
+        runs => format!(" ({runs} of them to choose learning rates)"),
     };
-    report::say(&paces.words(plan, sweep.workers)?);
+    let updates = |jobs: &[Job]| jobs.iter().map(|job| job.settings.updates).sum::<usize>();
+    text::say(&format!(
+        "{}\n{} runs{choice}, at most {} updates, {workers} at a time",
+        plan.words(),
+        thousands(ahead.len()),
+        thousands(updates(&ahead)),
+    ));
     if sweep.dry_run {
         return Ok(None);
     }
-    let dir = SweepDir::open(path, plan)?;
+    let path = match &sweep.out {
+        Some(out) => out.clone(),
+        None => own_place(plan)?,
+    };
+    let dir = SweepDir::open(&path, plan)?;
     let mut runs = Runs {
         dir: &dir,
-        workers: sweep.workers,
+        workers,
         interrupter,
-        progress: Progress::new(plan.most_runs(), &paces, sweep.workers),
+        progress: Progress::new(ahead.len(), updates(&ahead)),
     };
 
-    // The arms with one learning rate need no choice; the time left counts them from the start.
-    let tuning = plan.tuning_jobs()?;
-    let mut guess = vec![];
-    for arm in &plan.arms {
-        let first = plan.learning_rates(arm).first().copied();
-        for gap in &plan.gaps {
-            guess.extend(plan.reported_jobs(arm, *gap, first)?);
-        }
-    }
-    runs.progress.ahead(&tuning, &guess);
     let Some(mut results) = runs.all(&tuning)? else {
         return Ok(None);
     };
@@ -89,7 +96,19 @@ pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<Summary>> 
     runs.progress.finish();
     results.extend(of_reported);
     dir.finish(&results)?;
-    Ok(Some(Summary::new(plan, &results, dir.path())))
+    Ok(Some(SweepSummary::new(plan, &results, dir.path())))
+}
+
+/// How many runs at a time: small ones keep a core busy each, but processes on one GPU only wait for each other.
+fn workers(given: Option<usize>, jobs: &[Job]) -> Result<usize> {
+    let on_cpu = |job: &Job| matches!(job.settings.device, DeviceName::Flex | DeviceName::Ndarray);
+    let workers = match given {
+        Some(workers) => workers,
+        None if jobs.iter().all(on_cpu) => available_parallelism().map_or(1, |cores| cores.get()),
+        None => 1,
+    };
+    ensure!(workers >= 1, "--workers must be at least 1, got {workers}");
+    Ok(workers)
 }
 
 /// What doing runs takes.
@@ -97,7 +116,7 @@ struct Runs<'a> {
     dir: &'a SweepDir,
     workers: usize,
     interrupter: &'a Interrupter,
-    progress: Progress<'a>,
+    progress: Progress,
 }
 
 impl Runs<'_> {
@@ -115,7 +134,7 @@ impl Runs<'_> {
         left.sort_by_key(|k| std::cmp::Reverse(jobs[*k].settings.gap));
         let requests: Vec<_> = left
             .iter()
-            .map(|k| Request::Run {
+            .map(|k| WorkerRequest {
                 job: jobs[*k].clone(),
                 folder: self.dir.run(&jobs[*k]),
             })
@@ -137,5 +156,26 @@ impl Runs<'_> {
             true => results.into_iter().collect(),
             false => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_gets_one_process_and_a_cpu_one_a_core() {
+        let jobs = |device: &str| {
+            let mut plan = Plan::preset("quick").unwrap();
+            plan.settings.device = Some(device.parse().unwrap());
+            plan.tuning_jobs().unwrap()
+        };
+        let cores = available_parallelism().map_or(1, |cores| cores.get());
+        assert_eq!(workers(None, &jobs("flex")).unwrap(), cores);
+        for gpu in ["wgpu", "wgpu:1", "auto", "remote:there:1"] {
+            assert_eq!(workers(None, &jobs(gpu)).unwrap(), 1, "{gpu}");
+        }
+        assert_eq!(workers(Some(3), &jobs("wgpu")).unwrap(), 3);
+        assert!(workers(Some(0), &jobs("flex")).is_err());
     }
 }

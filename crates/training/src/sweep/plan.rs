@@ -1,9 +1,9 @@
 //! What a sweep consists of: its arms, gaps, seeds and learning rates, and the runs that follow from
 //! them.
 
-use crate::cli::SweepArgs;
-use crate::config::{CellName, Cells, ForgetBias, Init, Optimizer, Overrides, Settings};
-use crate::device::DeviceName;
+use crate::files::write_json;
+use crate::names::{CellName, DeviceName};
+use crate::settings::{Overrides, Settings, check_version};
 use crate::task::TaskName;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// The plans that the program brings along: name and file.
-pub const PRESETS: [(&str, &str); 2] = [
+pub const PRESETS: [(&str, &str); 3] = [
     (
         "quick",
         include_str!("../../../../assets/sweeps/quick.toml"),
@@ -21,15 +21,22 @@ pub const PRESETS: [(&str, &str); 2] = [
         "ten-to-twenty",
         include_str!("../../../../assets/sweeps/ten-to-twenty.toml"),
     ),
+    (
+        "ablation",
+        include_str!("../../../../assets/sweeps/ablation.toml"),
+    ),
 ];
 
-/// Learning rates are chosen on this seed where a plan names none.
-const TUNING_SEED: u64 = 1001;
+/// The version of plans that this program writes and reads.
+pub const VERSION: u32 = 1;
 
 /// A sweep: every arm at every gap, on every seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Plan {
+    /// Version of the file.
+    #[serde(default)]
+    pub version: Option<u32>,
     /// Names the folder of the results.
     pub name: String,
     /// What the sweep is for, in a sentence.
@@ -62,7 +69,7 @@ pub struct Arm {
     /// What sets it apart from the other arms; `cell` at least.
     pub settings: Overrides,
     /// The learning rates to choose from, if not the plan's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learning_rates: Option<Vec<f64>>,
 }
 
@@ -77,7 +84,7 @@ pub enum Role {
 }
 
 /// One run of a sweep.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Name of its folder.
     pub id: String,
@@ -92,116 +99,72 @@ pub struct Job {
 impl Job {
     /// The cell.
     pub fn cell(&self) -> CellName {
-        self.settings.cell.list()[0]
+        self.settings.cell.first()
     }
 }
 
-fn tuning_seeds() -> Vec<u64> {
-    vec![TUNING_SEED]
+/// Learning rates are chosen on this seed where a plan names none.
+pub fn tuning_seeds() -> Vec<u64> {
+    vec![1001]
 }
 
 impl Plan {
-    /// The plan asked for on the command line, checked.
-    pub fn from_args(args: &SweepArgs) -> Result<Self> {
-        let mut plan = match (&args.plan, &args.preset) {
-            (Some(path), _) => Self::read(path)?,
-            (_, Some(name)) => Self::preset(name)?,
-            _ => Self::from_flags(args),
-        };
-        for (given, into) in [
-            (&args.seed, &mut plan.seeds),
-            (&args.tuning_seed, &mut plan.tuning_seeds),
-        ] {
-            if !given.is_empty() {
-                into.clone_from(given);
-            }
-        }
-        if !args.gap.is_empty() {
-            plan.gaps.clone_from(&args.gap);
-        }
-        let task = args.task.or(plan.settings.task);
-        if plan.gaps.is_empty() && task.is_some_and(|task| task.longest_gap().is_none()) {
-            plan.gaps = vec![0];
-        }
-        if !args.lr.is_empty() {
-            plan.learning_rates.clone_from(&args.lr);
-            for arm in &mut plan.arms {
-                arm.learning_rates = None;
-            }
-        }
-        plan.settings = Overrides {
-            task: args.task,
-            hidden: args.hidden,
-            updates: args.updates,
-            eval_every: args.eval_every,
-            batch: args.batch,
-            device: args.device.clone(),
-            ..Overrides::default()
-        }
-        .or(plan.settings);
-        plan.check()?;
-        Ok(plan)
-    }
-
-    fn read(path: &Path) -> Result<Self> {
+    /// Reads a TOML file, or the JSON file of a sweep's folder.
+    pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read the plan {}", path.display()))?;
-        Self::from_toml(&text)
-            .with_context(|| format!("cannot understand the plan {}", path.display()))
+        let plan = match path.extension().is_some_and(|kind| kind == "json") {
+            true => Self::from_json(&text),
+            false => Self::from_toml(&text),
+        };
+        plan.with_context(|| format!("cannot understand the plan {}", path.display()))
     }
 
     /// Reads TOML text.
     pub fn from_toml(text: &str) -> Result<Self> {
+        check_version(toml::from_str(text)?, VERSION)?;
         Ok(toml::from_str(text)?)
     }
 
-    fn preset(name: &str) -> Result<Self> {
+    /// Reads JSON text.
+    pub fn from_json(text: &str) -> Result<Self> {
+        check_version(serde_json::from_str(text)?, VERSION)?;
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Writes the plan into a sweep's folder.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let version = Some(VERSION);
+        write_json(
+            path,
+            &Self {
+                version,
+                ..self.clone()
+            },
+        )
+    }
+
+    /// Every run that the plan may ask for, whichever learning rates are chosen: two plans with the same runs are the
+    /// same sweep, however they are written.
+    pub fn meaning(&self) -> Result<Vec<Job>> {
+        let mut jobs = self.tuning_jobs()?;
+        for arm in &self.arms {
+            for gap in &self.gaps {
+                for lr in self.rates_or_default(arm) {
+                    jobs.extend(self.reported_jobs(arm, *gap, lr)?);
+                }
+            }
+        }
+        jobs.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(jobs)
+    }
+
+    /// A plan that comes with the program.
+    pub fn preset(name: &str) -> Result<Self> {
         let Some((_, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) else {
             bail!("there is no preset {name}");
         };
         Self::from_toml(text).with_context(|| format!("cannot understand the preset {name}"))
-    }
-
-    /// Every combination of the lists on the command line.
-    fn from_flags(args: &SweepArgs) -> Self {
-        let or = |given: &[CellName]| match given {
-            [] => vec![CellName::Rnn, CellName::Lstm],
-            given => given.to_vec(),
-        };
-        let mut arms = vec![];
-        for cell in or(&args.cell) {
-            for optimizer in options(&args.optimizer) {
-                for init in options(&args.init) {
-                    for clip in options(&args.clip) {
-                        let settings = Overrides {
-                            cell: Some(cell.into()),
-                            optimizer,
-                            init,
-                            clip,
-                            ..Overrides::default()
-                        };
-                        arms.extend(flag_arms(args, cell, settings));
-                    }
-                }
-            }
-        }
-        let task = args.task.unwrap_or(TaskName::FirstSymbol);
-        Self {
-            name: task.name().to_string(),
-            about: String::new(),
-            gaps: match task.longest_gap() {
-                Some(_) => vec![10, 20, 40, 80],
-                None => vec![],
-            },
-            seeds: vec![1, 2, 3],
-            tuning_seeds: tuning_seeds(),
-            learning_rates: vec![],
-            settings: Overrides {
-                task: Some(task),
-                ..Overrides::default()
-            },
-            arms,
-        }
     }
 
     /// What the sweep compares, in words.
@@ -263,8 +226,11 @@ impl Plan {
                 arm.name
             );
             ensure!(
-                matches!(arm.settings.cell, Some(Cells::Rnn | Cells::Lstm)),
-                "the arm {:?} must name one cell, rnn or lstm",
+                arm.settings
+                    .cell
+                    .as_ref()
+                    .is_some_and(|cells| cells.list().len() == 1),
+                "the arm {:?} must name one cell",
                 arm.name
             );
             let rates = self.learning_rates(arm);
@@ -280,7 +246,7 @@ impl Plan {
                 );
                 if let Some(seed) = self.seeds.iter().find(|s| self.tuning_seeds.contains(s)) {
                     bail!(
-                        "seed {seed} is reported and chosen on too: learning rates are to be chosen on \
+                        "seed {seed} is reported and chosen on too: learning rates must be chosen on \
                          other seeds than those reported"
                     );
                 }
@@ -392,58 +358,8 @@ impl Plan {
     }
 }
 
-/// The arms of one cell from the flags.
-fn flag_arms(args: &SweepArgs, cell: CellName, settings: Overrides) -> Vec<Arm> {
-    let mut words = vec![];
-    if args.init.len() > 1 {
-        words.extend(settings.init.map(|init| init.name().to_string()));
-    }
-    if args.optimizer.len() > 1 {
-        words.extend(settings.optimizer.map(|one| one.title().to_string()));
-    }
-    if args.clip.len() > 1 {
-        words.extend(settings.clip.map(|clip| match clip {
-            0.0 => "no clipping".to_string(),
-            clip => format!("clip {clip}"),
-        }));
-    }
-    let arm = |settings, first: String| Arm {
-        name: [&[first], &words[..]].concat().join(", "),
-        settings,
-        learning_rates: None,
-    };
-    match cell {
-        CellName::Rnn => {
-            let mut arms = vec![arm(settings.clone(), "RNN".to_string())];
-            if args.matched_rnn {
-                let settings = Overrides {
-                    match_parameters: Some(true),
-                    ..settings
-                };
-                arms.push(arm(settings, "RNN, LSTM's size".to_string()));
-            }
-            arms
-        }
-        CellName::Lstm => options(&args.forget_bias)
-            .into_iter()
-            .map(|bias| {
-                let first = match bias {
-                    None => "LSTM".to_string(),
-                    Some(ForgetBias::Value(bias)) => format!("LSTM, forget bias {bias}"),
-                    Some(ForgetBias::Chrono) => "LSTM, chrono".to_string(),
-                };
-                let settings = Overrides {
-                    forget_bias: bias,
-                    ..settings.clone()
-                };
-                arm(settings, first)
-            })
-            .collect(),
-    }
-}
-
 /// The values, or `None` alone if there are none.
-fn options<T: Clone>(values: &[T]) -> Vec<Option<T>> {
+pub fn options<T: Clone>(values: &[T]) -> Vec<Option<T>> {
     match values {
         [] => vec![None],
         values => values.iter().cloned().map(Some).collect(),
@@ -462,231 +378,45 @@ fn unique<T: std::hash::Hash + Eq>(mut values: impl Iterator<Item = T>) -> bool 
     values.all(|value| seen.insert(value))
 }
 
-impl From<CellName> for Cells {
-    fn from(cell: CellName) -> Self {
-        match cell {
-            CellName::Rnn => Cells::Rnn,
-            CellName::Lstm => Cells::Lstm,
-        }
-    }
-}
-
-/// How an arm was trained, in words: everything a claim about it depends on but the learning rate.
-pub fn conditions(settings: &Settings) -> String {
-    let cell = match (settings.cell.list()[0], settings.forget_bias) {
-        (CellName::Rnn, _) => "plain tanh RNN".to_string(),
-        (CellName::Lstm, ForgetBias::Value(bias)) => format!("LSTM (forget bias {bias})"),
-        (CellName::Lstm, ForgetBias::Chrono) => "LSTM (chrono initialisation)".to_string(),
-    };
-    let clip = match settings.clip {
-        0.0 => "no clipping".to_string(),
-        clip => format!("global gradient norm clipped to {clip}"),
-    };
-    let init = match settings.init {
-        Init::Orthogonal => "Glorot input and orthogonal recurrent weights",
-        Init::Glorot => "Glorot weights",
-        Init::Gaussian => "weights N(0, 0.1²)",
-    };
-    let optimizer = match settings.optimizer {
-        Optimizer::Sgd => "SGD without momentum",
-        other => other.title(),
-    };
-    let truncated = match settings.truncate {
-        None => String::new(),
-        Some(window) => format!("backpropagation truncated to {window} steps, "),
-    };
-    format!(
-        "{cell}, {} hidden units, {init}, {optimizer}, batches of {}, {clip}, {truncated}at most {} updates",
-        settings.hidden_of(settings.cell.list()[0]),
-        settings.batch,
-        crate::report::thousands(settings.updates),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
-    use crate::model::Model;
-    use burn::module::Module;
-    use burn::tensor::Device;
-    use clap::Parser;
 
-    fn plan(arguments: &[&str]) -> Result<Plan> {
-        let arguments = [&["training", "sweep"], arguments].concat();
-        let Some(Command::Sweep(args)) = Cli::parse_from(arguments).command else {
-            panic!("not a sweep");
-        };
-        Plan::from_args(&args)
-    }
-
+    /// A plan of the version before devices and strategies were settings, and one of the version after.
     #[test]
-    fn presets_are_sound_and_survive_a_file() {
-        for (name, _) in PRESETS {
-            let plan = plan(&["--preset", name]).unwrap();
-            assert_eq!(plan.name, name);
-            let json = serde_json::to_string(&plan).unwrap();
-            let read: Plan = serde_json::from_str(&json).unwrap();
-            assert_eq!(serde_json::to_string(&read).unwrap(), json);
-        }
-        let plan = plan(&[
-            "--preset",
-            "ten-to-twenty",
-            "--gap",
-            "5,6",
-            "--updates",
-            "7",
-        ])
-        .unwrap();
-        assert_eq!((plan.arms.len(), &plan.gaps[..]), (7, &[5, 6][..]));
-        assert!(
-            plan.tuning_jobs()
-                .unwrap()
-                .iter()
-                .all(|job| job.settings.updates == 7)
+    fn plans_are_the_same_if_they_ask_for_the_same_runs() {
+        let shipped = "../../../../assets/sweeps/quick-2026-11-24/plan.json";
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/sweep")
+            .join(shipped);
+        let (old, new) = (Plan::read(&file).unwrap(), Plan::preset("quick").unwrap());
+        assert_eq!(old.meaning().unwrap(), new.meaning().unwrap());
+        let null = "\"device\": null";
+        let text = fs::read_to_string(&file).unwrap();
+        let between = text.replace(
+            null,
+            &format!("{null}, \"devices\": null, \"strategy\": null"),
         );
+        assert_ne!(between, text);
+        let between = Plan::from_json(&between).unwrap();
+        assert_eq!(between.meaning().unwrap(), new.meaning().unwrap());
+
+        // What is said and in which order doesn't count, nor whether a default is written out.
+        let mut other = new.clone();
+        other.about.clear();
+        other.arms.reverse();
+        other.settings.seed = None;
+        other.settings.eval_every = Some(50);
+        assert_eq!(other.meaning().unwrap(), new.meaning().unwrap());
+        other.settings.hidden = Some(51);
+        assert_ne!(other.meaning().unwrap(), new.meaning().unwrap());
     }
 
     #[test]
-    fn every_combination_is_run_once() {
-        let plan = plan(&[
-            "--init",
-            "gaussian,orthogonal",
-            "--clip",
-            "0,1",
-            "--forget-bias",
-            "0,1,chrono",
-            "--gap",
-            "3,4",
-            "--seed",
-            "1,2,3",
-            "--tuning-seed",
-            "7,8",
-            "--lr",
-            "0.1,0.2",
-        ])
-        .unwrap();
-        // 2 inits × 2 clips × (1 RNN + 3 LSTM)
-        assert_eq!(plan.arms.len(), 16);
-        let mut ids = HashSet::new();
-        for job in plan.tuning_jobs().unwrap() {
-            assert!(job.settings.seed >= 7);
-            assert!(ids.insert(job.id));
-        }
-        for arm in &plan.arms {
-            for gap in &plan.gaps {
-                for job in plan.reported_jobs(arm, *gap, Some(0.1)).unwrap() {
-                    assert_eq!((job.settings.gap, job.settings.lr), (*gap, 0.1));
-                    assert!(ids.insert(job.id));
-                }
-            }
-        }
-        assert_eq!(ids.len(), 16 * 2 * (2 * 2 + 3));
-        assert_eq!(ids.len(), plan.most_runs());
-        let names: Vec<_> = plan.arms.iter().map(|arm| arm.name.as_str()).collect();
-        assert_eq!(names[0], "RNN, gaussian, no clipping");
-        assert_eq!(names[6], "LSTM, chrono, gaussian, no clipping");
-    }
-
-    #[test]
-    fn one_learning_rate_needs_no_choice() {
-        let plan = plan(&["--lr", "0.1"]).unwrap();
-        assert!(plan.tuning_jobs().unwrap().is_empty());
-        assert_eq!(plan.most_runs(), 2 * 4 * 3);
-    }
-
-    #[test]
-    fn a_matched_rnn_is_as_large_as_the_lstm() {
-        let plan = plan(&["--matched-rnn", "--hidden", "50"]).unwrap();
-        let sizes: Vec<usize> = plan
-            .arms
-            .iter()
-            .map(|arm| {
-                let job = plan.reported_jobs(arm, 10, None).unwrap().remove(0);
-                Model::new(job.cell(), &job.settings, &Device::flex()).num_params()
-            })
-            .collect();
-        let [rnn, matched, lstm] = sizes[..] else {
-            panic!("{sizes:?}");
-        };
-        assert!(3 * rnn < lstm, "{sizes:?}");
-        assert!(matched.abs_diff(lstm) < lstm / 50, "{sizes:?}");
-    }
-
-    #[test]
-    fn the_plans_that_are_shipped_are_sound() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/sweeps");
-        let mut found = 0;
-        for folder in [folder.clone(), folder.join("published")] {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.extension().is_some_and(|kind| kind == "toml") {
-                    let text = path.to_str().unwrap();
-                    plan(&["--plan", text]).unwrap_or_else(|error| panic!("{text}: {error:#}"));
-                    found += 1;
-                }
-            }
-        }
-        assert!(found > PRESETS.len());
-    }
-
-    #[test]
-    fn tasks_without_a_gap_need_none() {
-        let plan = plan(&["--task", "digits-rows", "--cell", "lstm"]).unwrap();
-        assert_eq!((&plan.gaps[..], plan.most_runs()), (&[0][..], 3));
-        let job = &plan.reported_jobs(&plan.arms[0], 0, None).unwrap()[0];
-        assert_eq!(job.settings.gap, 0);
-        assert!(!plan.words().contains("gaps"));
-    }
-
-    #[test]
-    fn plans_that_make_no_sense_are_refused() {
-        for (arguments, error) in [
-            (&["--gap", "3,3"][..], "a gap is named twice"),
-            (&["--seed", "1,1"], "a seed is named twice"),
-            (&["--lr", "0.1,0.1"], "a learning rate is named twice"),
-            (
-                &["--lr", "0.1,0.2", "--tuning-seed", "3"],
-                "seed 3 is reported and chosen on",
-            ),
-            (&["--gap", "0"], "at gap 0"),
-            (&["--task", "digits-rows", "--gap", "5"], "at gap 5"),
-            (
-                &["--plan", "/nowhere.toml"],
-                "cannot read the plan /nowhere.toml",
-            ),
-        ] {
-            let message = format!("{:#}", plan(arguments).unwrap_err());
-            assert!(message.contains(error), "{message}");
-        }
-        let file = |text: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("plan.toml");
-            fs::write(&path, text).unwrap();
-            format!(
-                "{:#}",
-                plan(&["--plan", path.to_str().unwrap()]).unwrap_err()
-            )
-        };
-        let start = "name = 'a'\ngaps = [3]\nseeds = [1]\n";
-        for (text, error) in [
-            ("arms = []", "the plan has no arms"),
-            (
-                "arms = [{ name = 'x', settings = {} }]",
-                "must name one cell",
-            ),
-            (
-                "arms = [{ name = 'x', settings = { cell = 'both' } }]",
-                "must name one cell",
-            ),
-            (
-                "arms = [{ name = 'x', settings = { cel = 'rnn' } }]",
-                "unknown field `cel`",
-            ),
-            ("gasp = 3", "unknown field `gasp`"),
-        ] {
-            let message = file(&format!("{start}{text}"));
-            assert!(message.contains(error), "{message}");
-        }
+    fn a_plan_of_another_version_is_refused() {
+        let error = Plan::from_toml("version = 2\ndepth = 3")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("its version is 2"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Worker processes, as many at once as there are cores to use.
 
-use super::worker::Request;
+use super::worker::WorkerRequest;
 use anyhow::{Context, Result, anyhow};
 use burn::train::Interrupter;
 use std::fs::File;
@@ -20,7 +20,7 @@ use std::time::Duration;
 ///
 /// If a worker fails or `answered` does; the others are stopped.
 pub fn run(
-    requests: &[Request],
+    requests: &[WorkerRequest],
     workers: usize,
     interrupter: &Interrupter,
     mut answered: impl FnMut(usize, &str) -> Result<()>,
@@ -67,9 +67,9 @@ pub fn run(
 }
 
 /// One worker's answer, or `None` if it was stopped.
-fn ask(request: &Request, stop: impl Fn() -> bool) -> Result<Option<String>> {
-    /// How often to look whether a worker has ended: a small part of the shortest run.
-    const LOOK: Duration = Duration::from_millis(5);
+fn ask(request: &WorkerRequest, stop: impl Fn() -> bool) -> Result<Option<String>> {
+    /// How often a worker is asked whether it has ended: a small part of the shortest run.
+    const PAUSE: Duration = Duration::from_millis(5);
     // Into files, not pipes: nobody has to empty them while the worker runs.
     let (mut output, mut messages) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -96,24 +96,21 @@ fn ask(request: &Request, stop: impl Fn() -> bool) -> Result<Option<String>> {
         if let Some(status) = worker.0.try_wait()? {
             break status;
         }
-        thread::sleep(LOOK);
+        thread::sleep(PAUSE);
     };
     let (output, messages) = (read(&mut output)?, read(&mut messages)?);
     if status.success() {
         return Ok(Some(output));
     }
     // A Ctrl-C in the terminal reaches the worker too, maybe before it is noticed here.
-    thread::sleep(20 * LOOK);
+    thread::sleep(20 * PAUSE);
     if stop() {
         return Ok(None);
     }
-    let name = match request {
-        Request::Run { job, .. } => format!("the run {}", job.id),
-        Request::Pace(_) => "a run to measure the time".to_string(),
-    };
+    let name = &request.job.id;
     let messages = messages.trim();
     let why = messages.strip_prefix("error: ").unwrap_or(messages);
-    Err(anyhow!("{name} failed ({status}): {why}"))
+    Err(anyhow!("the run {name} failed ({status}): {why}"))
 }
 
 fn read(file: &mut File) -> Result<String> {

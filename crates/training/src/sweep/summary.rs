@@ -1,21 +1,21 @@
 //! What a sweep found, in numbers: for programs, and as a table for people.
 
 use super::folder::RunResult;
-use super::plan::{Plan, Role, conditions};
-use crate::report::{table, thousands};
+use super::plan::{Plan, Role};
 use crate::stats::{median_until_solved, wilson};
+use crate::text::{table, thousands};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// The results of a sweep, as printed by `--json`.
 #[derive(Serialize)]
-pub struct Summary {
+pub struct SweepSummary {
     /// Name of the plan.
     pub plan: String,
     /// Name of the task.
     pub task: &'static str,
     /// An entry for each arm at each gap that has results.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<Tally>,
     /// The folder of the sweep.
     pub dir: PathBuf,
     /// How each arm was trained, in words.
@@ -29,7 +29,7 @@ pub struct Summary {
 
 /// One arm at one gap.
 #[derive(Clone, Serialize)]
-pub struct Cell {
+pub struct Tally {
     /// Name of the arm.
     pub arm: String,
     /// The gap.
@@ -59,7 +59,7 @@ pub struct Cell {
 }
 
 /// The reported runs of each arm at each gap, in the plan's order.
-pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
+pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Tally> {
     let mut cells = vec![];
     for arm in &plan.arms {
         let mut gaps = plan.gaps.clone();
@@ -79,7 +79,7 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
                 .filter(|run| run.solved)
                 .map(|run| run.updates)
                 .collect();
-            cells.push(Cell {
+            cells.push(Tally {
                 arm: arm.name.clone(),
                 gap,
                 length: task.length(),
@@ -98,13 +98,13 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Cell> {
     cells
 }
 
-impl Summary {
+impl SweepSummary {
     /// The summary of what has been run.
     pub fn new(plan: &Plan, results: &[RunResult], dir: &Path) -> Self {
         let of_arm = |name: &str| results.iter().find(|run| run.arm == name);
         let conditions = plan.arms.iter().filter_map(|arm| {
             let first = of_arm(&arm.name)?;
-            Some((arm.name.clone(), conditions(&first.settings)))
+            Some((arm.name.clone(), first.settings.conditions()))
         });
         let mut gaps = plan.gaps.clone();
         gaps.sort_unstable();
@@ -141,7 +141,7 @@ impl Summary {
                     .cells
                     .iter()
                     .find(|cell| cell.arm == *arm && cell.gap == *gap);
-                row.push(cell.map_or_else(String::new, Cell::words));
+                row.push(cell.map_or_else(String::new, Tally::words));
             }
             row
         });
@@ -167,7 +167,7 @@ impl Summary {
     }
 }
 
-impl Cell {
+impl Tally {
     fn words(&self) -> String {
         let Self { solved, runs, .. } = self;
         match self.median_updates {

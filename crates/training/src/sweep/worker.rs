@@ -6,18 +6,16 @@
 
 use super::folder::RunResult;
 use super::plan::Job;
-use crate::checkpoint::Finished;
-use crate::config::{CellName, Settings};
-use crate::data::HeldOut;
 use crate::device;
-use crate::failure::NotFinite;
-use crate::metrics::Point;
-use crate::metrics_file::Prefix;
-use crate::model::Model;
-use crate::progress::Bars;
-use crate::rundir::RunDir;
+use crate::learn::checkpoint::Finished;
+use crate::learn::metrics_file;
+use crate::learn::progress::Bars;
+use crate::learn::{Fitted, Model, NotFinite, Prefix, Training, fit};
+use crate::names::CellName;
+use crate::run::RunDir;
+use crate::settings::Settings;
 use crate::task::Score;
-use crate::train::{Fitted, Training, evaluate, fit};
+use crate::text;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::train::Interrupter;
@@ -25,42 +23,25 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-/// What a worker is asked for, a line of JSON on its standard input; it answers with one on its standard
-/// output.
+/// What a worker is asked for, a line of JSON on its standard input: do a run into a folder. It answers with a
+/// [`RunResult`] on its standard output.
 #[derive(Serialize, Deserialize)]
-pub enum Request {
-    /// Do a run into a folder; the answer is a [`RunResult`].
-    Run {
-        /// The run.
-        job: Job,
-        /// Its folder.
-        folder: PathBuf,
-    },
-    /// Measure how long updates take; the answer is a [`Pace`].
-    Pace(Settings),
-}
-
-/// How fast a network trains.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Pace {
-    /// Seconds of an update.
-    pub update: f64,
-    /// Seconds of a look at the held-out data.
-    pub look: f64,
+pub struct WorkerRequest {
+    /// The run.
+    pub job: Job,
+    /// Its folder.
+    pub folder: PathBuf,
 }
 
 /// Answers one request.
 pub fn main() -> Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    let request = serde_json::from_str(&line).context("cannot understand the request")?;
+    let WorkerRequest { job, folder } =
+        serde_json::from_str(&line).context("cannot understand the request")?;
     end_with_the_sweep();
-    crate::report::print(&match request {
-        Request::Run { job, folder } => serde_json::to_string(&run(&job, &folder)?)?,
-        Request::Pace(settings) => serde_json::to_string(&pace(&settings)?)?,
-    })
+    text::print(&serde_json::to_string(&run(&job, &folder)?)?)
 }
 
 /// The sweep holds the other end of standard input: when that is closed, the sweep is gone, whatever
@@ -99,7 +80,11 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
                 },
                 seconds: 0.0,
             };
-            (Model::new(cell, settings, &device), looks(&dir)?, end)
+            (
+                Model::undrawn(cell, settings, &device),
+                metrics_file::read(dir.path())?,
+                end,
+            )
         }
     };
     let diverged = end.score.loss.is_nan();
@@ -123,22 +108,13 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
     Ok(result)
 }
 
-/// The looks at the held-out data before a run diverged.
-fn looks(dir: &RunDir) -> Result<Vec<Point>> {
-    let file = dir.path().join("metrics.jsonl");
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let points: Result<_, _> = text.lines().map(serde_json::from_str).collect();
-    points.with_context(|| format!("cannot understand {}", file.display()))
-}
-
 fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
     let chosen = device::choose(&settings.device)?;
     let fitted = fit(Training {
         cell,
         settings,
         devices: std::slice::from_ref(&chosen),
-        dir,
+        dir: dir.path(),
         finished: &[],
         metrics: dir.metrics(Prefix::default())?,
         from: None,
@@ -150,37 +126,4 @@ fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
         bail!("interrupted");
     }
     Ok(fitted)
-}
-
-/// Trains for longer and longer until the time says something.
-fn pace(settings: &Settings) -> Result<Pace> {
-    /// Shorter ones are mostly a run's start and the machine's moods.
-    const LONG: f64 = 0.3;
-    let cell = settings.cell.list()[0];
-    let device = device::choose(&settings.device)?.device;
-    let held_out = HeldOut::new(settings.task.with_gap(settings.gap), settings.seed, &device);
-    let mut updates = 16;
-    loop {
-        let folder = tempfile::tempdir()?;
-        let settings = Settings {
-            updates,
-            eval_every: updates, // one look, at the end
-            lr: 1e-9,            // it is no matter for the time, and nothing diverges
-            checkpoint_every: updates,
-            ..settings.clone()
-        };
-        let dir = RunDir::create(Some(folder.path()), &settings)?;
-        let fitted = fit_in(cell, &settings, &dir)?;
-        let start = Instant::now();
-        evaluate(&fitted.model, &held_out)?;
-        let look = start.elapsed().as_secs_f64();
-        let updating = fitted.result.seconds - look;
-        if updating > LONG || updates > 10_000 {
-            return Ok(Pace {
-                update: updating.max(1e-6) / updates as f64,
-                look,
-            });
-        }
-        updates *= 4;
-    }
 }

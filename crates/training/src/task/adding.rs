@@ -13,9 +13,27 @@
 //! Source: Arjovsky, Shah & Bengio 2016, *Unitary evolution recurrent neural networks*; in another form
 //! Hochreiter & Schmidhuber 1997, *Long short-term memory*, task 4.
 
-use super::{Baseline, Goal, Score, Task};
+use super::rule::{Baseline, Defaults, Entry, Goal, HS97, Published, Score, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use std::sync::Arc;
+
+/// The task of this file.
+pub const TASKS: &[Entry] = &[Entry {
+    name: "adding",
+    help: "Add two marked numbers, the first of them at least GAP steps before the end",
+    with_gap: |gap| Arc::new(Adding { gap }),
+    longest_gap: Some(100_000),
+    defaults: Defaults {
+        gap: 50,
+        ..Defaults::ADAM
+    },
+    published: &[Published {
+        network: "LSTM, the task in their own form",
+        result: "T = 100, 500, 1000 solved after 74,000, 209,000, 853,000 sequences",
+        source: HS97,
+    }],
+}];
 
 /// Features of a step: the number and the mark.
 const FEATURES: usize = 2;
@@ -25,16 +43,9 @@ const VARIANCE: f64 = 1.0 / 12.0;
 const TOLERANCE: f64 = 0.1;
 
 /// Add two marked numbers.
-#[derive(Clone, Copy, Debug)]
-pub struct Adding {
+#[derive(Clone, Copy)]
+struct Adding {
     gap: usize,
-}
-
-impl Adding {
-    /// The task at a gap of at least 1.
-    pub fn new(gap: usize) -> Self {
-        Self { gap }
-    }
 }
 
 impl Task for Adding {
@@ -126,7 +137,7 @@ mod tests {
 
     #[test]
     fn one_mark_in_each_half_and_the_target_is_the_sum() {
-        let task = Adding::new(10);
+        let task = Adding { gap: 10 };
         let (mut first, mut second) = (vec![], vec![]);
         for (input, target) in draw(&task, 5_000) {
             assert_eq!(input.len(), 20 * FEATURES);
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn numbers_are_uniform() {
-        let draws = draw(&Adding::new(10), 1_000);
+        let draws = draw(&Adding { gap: 10 }, 1_000);
         let numbers: Vec<f32> = draws
             .iter()
             .flat_map(|(input, _)| input.chunks(FEATURES).map(|step| step[0]))
@@ -163,7 +174,7 @@ mod tests {
 
     #[test]
     fn baselines_come_out_as_computed() {
-        let task = Adding::new(10);
+        let task = Adding { gap: 10 };
         let draws = draw(&task, 40_000);
         let mse = |answer: &dyn Fn(&[f32]) -> f32| {
             let errors = draws

@@ -14,9 +14,39 @@
 //! Hochreiter & Schmidhuber 1997. It shows the LSTM's limits: theirs did not beat the baseline at long
 //! `T`; with chrono initialisation Tallec & Ollivier 2018, *Can recurrent neural networks warp time?*, do.
 
-use super::{Goal, Metric, Score, Task};
+use super::rule::{Defaults, Entry, Goal, Metric, Published, Score, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use std::sync::Arc;
+
+/// The task of this file.
+pub const TASKS: &[Entry] = &[Entry {
+    name: "copy",
+    help: "Repeat ten symbols GAP blanks later",
+    with_gap: |gap| Arc::new(CopySymbols { gap }),
+    longest_gap: Some(10_000),
+    defaults: Defaults {
+        gap: 10,
+        hidden: 128,
+        updates: 12_000,
+        batch: 32,
+        lr: 5e-3,
+        forget_bias: 3.0,
+        ..Defaults::ADAM
+    },
+    published: &[
+        Published {
+            network: "LSTM",
+            result: "does not beat the baseline at long T",
+            source: "Arjovsky, Shah & Bengio 2016, Unitary evolution recurrent neural networks",
+        },
+        Published {
+            network: "LSTM with chrono initialisation",
+            result: "beats the baseline at T = 500 and 2000",
+            source: "Tallec & Ollivier 2018, Can recurrent neural networks warp time?",
+        },
+    ],
+}];
 
 /// Symbols to be repeated, in all.
 const MARKS: usize = 8;
@@ -32,16 +62,9 @@ const ANSWERS: usize = MARKS + 1;
 const COPIED: usize = 10;
 
 /// Repeat ten symbols, each `gap` + 10 steps after it was read.
-#[derive(Clone, Copy, Debug)]
-pub struct CopySymbols {
+#[derive(Clone, Copy)]
+struct CopySymbols {
     gap: usize,
-}
-
-impl CopySymbols {
-    /// The task with `gap` (at least 1) steps from the last symbol to the marker.
-    pub fn new(gap: usize) -> Self {
-        Self { gap }
-    }
 }
 
 impl Task for CopySymbols {
@@ -112,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_answer_repeats_the_symbols_at_the_end() {
-        let task = CopySymbols::new(5);
+        let task = CopySymbols { gap: 5 };
         assert_eq!(task.length(), 25);
         let draws = draw_all(&task, 5_000);
         let mut counts = [0; MARKS];
@@ -135,14 +158,14 @@ mod tests {
 
     #[test]
     fn a_gap_of_one_has_no_blanks_before_the_marker() {
-        let (input, _) = draw_all(&CopySymbols::new(1), 1).remove(0);
+        let (input, _) = draw_all(&CopySymbols { gap: 1 }, 1).remove(0);
         let input: Vec<usize> = input.chunks(SYMBOLS).map(one_hot).collect();
         assert_eq!((input.len(), input[10], input[11]), (21, MARKER, BLANK));
     }
 
     #[test]
     fn the_baseline_is_what_who_forgets_the_symbols_scores() {
-        let task = CopySymbols::new(5);
+        let task = CopySymbols { gap: 5 };
         let draws = draw_all(&task, 2_000);
         let (mut loss, mut hits) = (0.0, 0);
         for (_, target) in &draws {

@@ -11,9 +11,23 @@
 //! with gradient descent is difficult*, and task 2 of Hochreiter & Schmidhuber 1997, *Long short-term
 //! memory*, in the plainest form.
 
-use super::{Goal, Score, Task};
+use super::rule::{Defaults, Entry, Goal, RTRL, Score, TEXTBOOK, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use std::sync::Arc;
+
+/// The task of this file.
+pub const TASKS: &[Entry] = &[Entry {
+    name: "first-symbol",
+    help: "Recall the first symbol after GAP random ones",
+    with_gap: |gap| Arc::new(FirstSymbol { gap }),
+    longest_gap: Some(100_000),
+    defaults: Defaults {
+        gap: 80,
+        ..Defaults::SGD
+    },
+    published: &[TEXTBOOK, RTRL],
+}];
 
 /// Symbols that are labels: A, B.
 const CLASSES: usize = 2;
@@ -21,16 +35,9 @@ const CLASSES: usize = 2;
 const SYMBOLS: usize = 6;
 
 /// Recall the first symbol after `gap` random ones.
-#[derive(Clone, Copy, Debug)]
-pub struct FirstSymbol {
+#[derive(Clone, Copy)]
+struct FirstSymbol {
     gap: usize,
-}
-
-impl FirstSymbol {
-    /// The task at a gap of at least 1.
-    pub fn new(gap: usize) -> Self {
-        Self { gap }
-    }
 }
 
 impl Task for FirstSymbol {
@@ -89,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_label_is_the_first_symbol_and_balanced() {
-        let draws = draw(&FirstSymbol::new(9), 20_000);
+        let draws = draw(&FirstSymbol { gap: 9 }, 20_000);
         for (input, target) in &draws {
             assert_eq!(one_hot(&input[..SYMBOLS]), *target as usize);
         }
@@ -99,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_rest_are_distractors_of_equal_frequency() {
-        let draws = draw(&FirstSymbol::new(9), 5_000);
+        let draws = draw(&FirstSymbol { gap: 9 }, 5_000);
         let mut counts = [0; SYMBOLS];
         for (input, _) in &draws {
             assert_eq!(input.len(), 10 * SYMBOLS);
@@ -115,7 +122,7 @@ mod tests {
 
     #[test]
     fn chance_is_what_constant_answers_score() {
-        let task = FirstSymbol::new(3);
+        let task = FirstSymbol { gap: 3 };
         let draws = draw(&task, 20_000);
         let a = draws.iter().filter(|(_, target)| *target == 0.0).count();
         assert_share("always A", a, draws.len(), task.chance().accuracy);

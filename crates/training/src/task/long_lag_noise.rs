@@ -13,25 +13,44 @@
 //! Source: task 2b of Hochreiter & Schmidhuber 1997, *Long short-term memory*. They ask for the next
 //! symbol at every step, of which only the last can be predicted; here only the last is scored.
 
-use super::{Goal, Score, Task};
+use super::rule::{Defaults, Entry, Goal, HS97, Published, RTRL, Score, TEXTBOOK, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+use std::sync::Arc;
+
+/// The task of this file.
+pub const TASKS: &[Entry] = &[Entry {
+    name: "long-lag-noise",
+    help: "Recall the first symbol after GAP random ones of an alphabet as large as the sequence is long",
+    with_gap: |gap| Arc::new(LongLagNoise { gap }),
+    longest_gap: Some(500),
+    defaults: Defaults {
+        gap: 99,
+        updates: 5_000,
+        forget_bias: 5.0,
+        ..Defaults::SGD
+    },
+    published: &[
+        TEXTBOOK,
+        RTRL,
+        Published {
+            network: "LSTM",
+            result: "task 2b, p = 100: always solved, after 5,680 sequences; RTRL and BPTT: none at p of 10 or more",
+            source: HS97,
+        },
+    ],
+}];
 
 /// Symbols that count: x, y.
 const MARKS: usize = 2;
 
 /// Recall the first symbol after `gap` random ones out of as many.
-#[derive(Clone, Copy, Debug)]
-pub struct LongLagNoise {
+#[derive(Clone, Copy)]
+struct LongLagNoise {
     gap: usize,
 }
 
 impl LongLagNoise {
-    /// The task at a gap of at least 1.
-    pub fn new(gap: usize) -> Self {
-        Self { gap }
-    }
-
     /// `p + 1`.
     fn symbols(&self) -> usize {
         MARKS + self.gap
@@ -96,7 +115,7 @@ mod tests {
 
     #[test]
     fn sequences_follow_the_rule() {
-        let task = LongLagNoise::new(9); // p = 10
+        let task = LongLagNoise { gap: 9 }; // p = 10
         assert_eq!((task.length(), task.d_input()), (10, 11));
         let draws = draw(&task, 10_000);
         let mut counts = [0; 11];
@@ -116,7 +135,7 @@ mod tests {
 
     #[test]
     fn chance_is_what_constant_answers_score() {
-        let task = LongLagNoise::new(4);
+        let task = LongLagNoise { gap: 4 };
         let draws = draw(&task, 20_000);
         let always_x = draws.iter().filter(|(_, target)| *target == 0.0).count();
         assert_share("always x", always_x, draws.len(), task.chance().accuracy);

@@ -21,10 +21,57 @@
 //! 6b, whose positions in sequences of 100 to 110 steps are the parts above; they have two symbols more,
 //! which start and end the sequence.
 
-use super::{Baseline, Goal, Score, Task};
+use super::rule::{Baseline, Defaults, Entry, Goal, HS97, Published, Score, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use std::ops::Range;
+use std::sync::Arc;
+
+const PMB13: &str =
+    "Pascanu, Mikolov & Bengio 2013, On the difficulty of training recurrent neural networks";
+
+/// The tasks of this file.
+pub const TASKS: &[Entry] = &[
+    Entry {
+        name: "temporal-order",
+        help: "Tell the order of two symbols, the later of them at least GAP steps before the end",
+        with_gap: |gap| Arc::new(TemporalOrder::new(TWO, gap)),
+        longest_gap: Some(100_000),
+        defaults: Defaults::SGD,
+        published: &[
+            Published {
+                network: "tanh RNN of 50 units, weights N(0, 0.1), SGD with learning rate 0.01, batches of 20, at most 5 M updates, 5 seeds",
+                result: "success rate 1 to T ≈ 35, 0.4 at 45, 0 at 50",
+                source: PMB13,
+            },
+            Published {
+                network: "the same with the gradient norm clipped to 1",
+                result: "success rate 1 at T = 50, 0 at 100",
+                source: PMB13,
+            },
+            Published {
+                network: "the same with clipping and their regulariser",
+                result: "success rate 1 to T = 250",
+                source: PMB13,
+            },
+        ],
+    },
+    Entry {
+        name: "temporal-order-8",
+        help: "Tell the order of three symbols, the last of them at least GAP steps before the end",
+        with_gap: |gap| Arc::new(TemporalOrder::new(THREE, gap)),
+        longest_gap: Some(100_000),
+        defaults: Defaults {
+            updates: 10_000,
+            ..Defaults::SGD
+        },
+        published: &[Published {
+            network: "LSTM",
+            result: "task 6b, 8 classes: always solved, after 571,100 sequences",
+            source: HS97,
+        }],
+    },
+];
 
 /// Symbols that count: X, Y.
 const MARKS: usize = 2;
@@ -37,23 +84,14 @@ const TWO: Parts = &[10..20, 50..60];
 const THREE: Parts = &[10..20, 33..43, 66..76];
 
 /// Tell the order of two or three symbols.
-#[derive(Clone, Copy, Debug)]
-pub struct TemporalOrder {
+#[derive(Clone, Copy)]
+struct TemporalOrder {
     parts: Parts,
     length: usize,
 }
 
 impl TemporalOrder {
-    /// The task with two symbols, at a gap of at least 1 between the second one and the last step.
-    pub fn of_two(gap: usize) -> Self {
-        Self::new(TWO, gap)
-    }
-
-    /// The task with three symbols, at a gap of at least 1 between the third one and the last step.
-    pub fn of_three(gap: usize) -> Self {
-        Self::new(THREE, gap)
-    }
-
+    /// The task with symbols in these parts, at a gap of at least 1 between the last one and the last step.
     fn new(parts: Parts, gap: usize) -> Self {
         // From T = 10 on, all parts hold at least one position.
         let lengths = (10..).map(|length| Self { parts, length });
@@ -224,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_class_is_the_order_of_the_relevant_steps_and_balanced() {
-        for task in [TemporalOrder::of_two(10), TemporalOrder::of_three(10)] {
+        for task in [TemporalOrder::new(TWO, 10), TemporalOrder::new(THREE, 10)] {
             let draws = draw(&task, 20_000);
             let mut counts = vec![0; task.classes()];
             for (input, target) in &draws {
@@ -243,7 +281,7 @@ mod tests {
 
     #[test]
     fn baselines_come_out_as_computed() {
-        for task in [TemporalOrder::of_two(10), TemporalOrder::of_three(10)] {
+        for task in [TemporalOrder::new(TWO, 10), TemporalOrder::new(THREE, 10)] {
             let draws = draw(&task, 20_000);
             let constant = draws.iter().filter(|(_, target)| *target == 0.0).count();
             assert_share("always X", constant, draws.len(), task.chance().accuracy);

@@ -14,10 +14,32 @@
 //! number. They ask for 1 or 0 and train on squared error; here it is two classes and cross-entropy.
 //! This is the easy one, as they say themselves: guessing weights at random solves it too.
 
-use super::{Goal, Score, Task};
+use super::rule::{Defaults, Entry, Goal, HS97, Published, Score, TEXTBOOK, Task};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
+use std::sync::Arc;
+
+/// The task of this file.
+pub const TASKS: &[Entry] = &[Entry {
+    name: "two-sequence",
+    help: "Tell the sign of the first number, GAP to 1.1 GAP noisy ones before the end",
+    with_gap: |gap| Arc::new(TwoSequence { gap }),
+    longest_gap: Some(100_000),
+    defaults: Defaults {
+        gap: 80,
+        updates: 10_000,
+        ..Defaults::SGD
+    },
+    published: &[
+        TEXTBOOK,
+        Published {
+            network: "LSTM",
+            result: "task 3a, T = 100, N = 1: solved after 58,000 to 64,000 sequences; T = 1000, N = 3: 447,000 to 452,000",
+            source: HS97,
+        },
+    ],
+}];
 
 /// The signs: plus, minus.
 const CLASSES: usize = 2;
@@ -25,17 +47,12 @@ const CLASSES: usize = 2;
 const VARIANCE: f32 = 0.2;
 
 /// Tell the sign of the first number after `gap` or more noisy ones.
-#[derive(Clone, Copy, Debug)]
-pub struct TwoSequence {
+#[derive(Clone, Copy)]
+struct TwoSequence {
     gap: usize,
 }
 
 impl TwoSequence {
-    /// The task at a gap of at least 1.
-    pub fn new(gap: usize) -> Self {
-        Self { gap }
-    }
-
     /// `T`.
     fn shortest(&self) -> usize {
         self.gap + 1
@@ -106,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_first_number_is_the_class_and_nothing_follows_the_end() {
-        let task = TwoSequence::new(39);
+        let task = TwoSequence { gap: 39 };
         let draws = draw_all(&task, 20_000);
         let (mut plus, mut lengths) = (0, [0; 5]);
         for (input, target) in &draws {
@@ -126,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_noise_is_normal_with_variance_one_fifth() {
-        let task = TwoSequence::new(39);
+        let task = TwoSequence { gap: 39 };
         let draws = draw_all(&task, 2_000);
         let noise = draws.iter().flat_map(|(input, target)| {
             let (length, _) = scored(target);
@@ -150,7 +167,7 @@ mod tests {
 
     #[test]
     fn chance_is_what_constant_answers_score() {
-        let task = TwoSequence::new(1);
+        let task = TwoSequence { gap: 1 };
         assert_eq!(task.length(), 2);
         let draws = draw_all(&task, 20_000);
         let always_plus = draws.iter().filter(|(_, target)| scored(target).1 == 0);

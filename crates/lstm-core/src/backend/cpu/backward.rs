@@ -10,6 +10,7 @@ use super::cores::Taken;
 use super::element::{Element, add};
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
+use super::pairs::{self, Rounded};
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::simd::Number;
 use super::team::{BLOCK, Member, Plan, Work};
@@ -90,6 +91,8 @@ struct Walk<'a, E: Element> {
     seen_gradient: Shared<'a, E::Number>,
     /// Of each team: the gradients of the gates' sums of a chunk, in panels.
     sums: &'a [Shared<'a, E::Number>],
+    /// The same rounded, in words of [`pairs`], if they are multiplied so.
+    sum_pairs: &'a [Shared<'a, E::Number>],
     /// Of each team: the gradients with respect to the weights, in panels of the blocks.
     weights: &'a [Shared<'a, E::Number>],
     blocks: &'a [WeightBlock<'a>],
@@ -135,7 +138,8 @@ impl<E: Element> Recurrence<'_, E> {
         } = sizes;
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
-        let panels = Panels::new::<E::Number>(&plan, hidden, spec.sums(), self.simd, in_place);
+        let panels = Panels::new::<E::Number>(&plan, hidden, spec.sums(), self.simd, in_place)
+            .in_pairs(self.pairs());
         let hidden_panels = Panels::new::<E::Number>(&plan, hidden, 1, self.simd, in_place);
         let input_panels: Vec<_> =
             columns::<E::Number>(0..padded(input), PANEL_VECTORS, self.simd).collect();
@@ -157,6 +161,8 @@ impl<E: Element> Recurrence<'_, E> {
             rows.map(|rows| Buffer::room(size(rows))).collect()
         };
         let mut sums = each_team(&|rows| panels.len(chunk_rows(rows, time)));
+        let words = usize::from(panels.pairs);
+        let mut sum_pairs = each_team(&|rows| words * panels.len(chunk_rows(rows, time)) / 2);
         let blocks = WeightBlock::of(spec, sizes);
         let of_a_unit: usize = blocks.iter().map(WeightBlock::of_a_unit).sum();
         let packed_weights = packs * panels.padded() * of_a_unit * usize::from(wanted.weights);
@@ -190,6 +196,9 @@ impl<E: Element> Recurrence<'_, E> {
                         memory_gradient: memory_gradient.share(),
                         seen_gradient: seen_gradient.share(),
                         sums: &sums.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
+                        sum_pairs: &(sum_pairs.iter_mut())
+                            .map(Buffer::share)
+                            .collect::<Vec<_>>(),
                         weights: &weights.iter_mut().map(Buffer::share).collect::<Vec<_>>(),
                         blocks: &blocks,
                         of_a_unit,
@@ -233,7 +242,7 @@ fn steps_of_chunk(rows: usize, time: usize) -> usize {
 /// Some rows, and steps that follow each other.
 struct Chunk {
     rows: Range<usize>,
-    /// The steps, by the order in which they are read. On the way back the last comes first.
+    /// The steps, in reading order. The backward pass begins with the last.
     steps: Range<usize>,
 }
 
@@ -255,6 +264,9 @@ impl Chunk {
 struct Scratch<N> {
     /// The rows `[x, 1, h]` of a chunk.
     read: Buffer<N>,
+    /// The same, and the gradients of the sums of a panel, two rows in one of [`pairs`], if they are multiplied so.
+    read_pairs: Buffer<N>,
+    sum_pairs: Buffer<N>,
     /// The gradient of the input of a chunk.
     input: Buffer<N>,
     /// The left factor of a product with the gradients of the sums, a part a panel.
@@ -300,7 +312,7 @@ impl<E: Element> Work for Walk<'_, E> {
         let width = self.recurrence.spec.recurrent_width();
         if let Some(panel) = task.checked_sub(self.hidden_panels.units.len()) {
             let columns = self.input_panels[panel].clone();
-            let depth = input_gates.len() * self.panels.padded();
+            let depth = input_gates.len() * self.panels.depth(self.panels.padded());
             // SAFETY: no other thread has this panel.
             let packed = unsafe { self.input.write(columns.start * depth..columns.end * depth) };
             let width = input_gates.len();
@@ -310,7 +322,7 @@ impl<E: Element> Work for Walk<'_, E> {
         }
         // SAFETY: no other thread has this panel.
         let packed = unsafe {
-            let depth = recurrent_gates.len() * self.panels.padded();
+            let depth = recurrent_gates.len() * self.panels.depth(self.panels.padded());
             self.recurrent.write(self.hidden_panels.range(task, depth))
         };
         let units = self.hidden_panels.units[task].clone();
@@ -318,7 +330,8 @@ impl<E: Element> Work for Walk<'_, E> {
         self.panels
             .pack_transposed(recurrent_gates, width, recurrent, units.clone(), packed);
         if let Some((gate, second, _)) = &self.second {
-            let range = self.hidden_panels.range(task, self.panels.padded());
+            let depth = self.panels.depth(self.panels.padded());
+            let range = self.hidden_panels.range(task, depth);
             // SAFETY: as above.
             let packed = unsafe { second.write(range) };
             self.panels
@@ -355,8 +368,14 @@ impl<E: Element> Work for Walk<'_, E> {
         let sizes = recurrence.sizes;
         let time = sizes.time;
         let chunk = chunk_rows(member.rows().len(), time);
+        let words = chunk.div_ceil(2) * usize::from(self.panels.pairs);
+        let widest = (0..self.panels.units.len())
+            .map(|panel| self.panels.width(panel))
+            .max();
         let mut scratch = Scratch {
             read: Buffer::room(chunk * self.read_depth()),
+            read_pairs: Buffer::room(words * self.read_depth()),
+            sum_pairs: Buffer::room(words * widest.unwrap_or_default()),
             input: Buffer::room(chunk * padded(sizes.input)),
             left: vec![],
         };
@@ -507,6 +526,7 @@ impl<E: Element> Walk<'_, E> {
                     recurrence.cell.step_back(simd, of_step(panel));
                 }
                 self.clear_filling(member, first..first + rows.len(), 0);
+                self.round_sums(member, first..first + rows.len());
             }
             member.meet()?;
             if let Some((gate, weights, result)) = &self.second {
@@ -523,6 +543,7 @@ impl<E: Element> Walk<'_, E> {
                     }
                     // (Others may still read the first sum's.)
                     self.clear_filling(member, first..first + rows.len(), 1);
+                    self.round_sums(member, first..first + rows.len());
                 }
                 member.meet()?;
             }
@@ -616,7 +637,7 @@ impl<E: Element> Walk<'_, E> {
             Some(_) => 0..1,
             None => spec.first_recurrent()..spec.sums(),
         };
-        let depth = sums.len() * self.panels.padded();
+        let depth = sums.len() * self.panels.depth(self.panels.padded());
         self.left(member, first, sums, left);
         for panel in member.panels(self.hidden_panels) {
             let units = &self.hidden_panels.units[panel];
@@ -629,6 +650,7 @@ impl<E: Element> Walk<'_, E> {
                         panel: back.weights.at(units.start * depth),
                         vectors: units.len() / simd.lanes::<E::Number>(),
                         panel_row: None,
+                        pairs: self.panels.pairs,
                         rows: count,
                         result: result.at(0, units.start),
                         result_row: result.row,
@@ -714,6 +736,28 @@ impl<E: Element> Walk<'_, E> {
         }
     }
 
+    /// Rounds the gradients of the sums of some rows of a chunk, if they are multiplied in pairs.
+    ///
+    /// # Safety
+    ///
+    /// As [`clear_filling`](Self::clear_filling).
+    unsafe fn round_sums(&self, member: &Member, rows: Range<usize>) {
+        if !self.panels.pairs {
+            return;
+        }
+        let team = member.team();
+        for panel in member.panels(self.panels) {
+            let start = self.panels.start(panel, self.room(member));
+            let width = self.panels.width(panel);
+            let range = start + rows.start * width..start + rows.end * width;
+            // SAFETY: the caller's promise; `step_back` has written the rows.
+            unsafe {
+                let words = self.sum_pairs[team].write(range.start / 2..range.end / 2);
+                pairs::of_row::<E>(self.recurrence.simd, self.sums[team].read(range), words);
+            }
+        }
+    }
+
     /// Puts the upstream gradient of the step read as number `k`, if there are such a step and such a
     /// gradient, where the gradient of the hidden state is; returns how what else comes to it starts.
     /// `after` is the step that the walk comes from: in rows that have none there the gradient passes, and of a
@@ -789,17 +833,23 @@ impl<E: Element> Walk<'_, E> {
 
     /// The gradients with respect to some sums of a chunk, from row `row` on.
     fn left(&self, member: &Member, row: usize, of: Range<usize>, left: &mut Vec<Left<E::Number>>) {
-        let sums = &self.sums[member.team()];
+        let sums = match self.panels.pairs {
+            true => &self.sum_pairs[member.team()],
+            false => &self.sums[member.team()],
+        };
         let room = self.room(member);
         left.clear();
         left.extend((0..self.panels.units.len()).map(|panel| {
             let width = self.panels.width(panel);
             let units = self.panels.units[panel].len();
             Left {
-                first: sums.at(self.panels.start(panel, room) + row * width + of.start * units),
-                row: width,
+                first: {
+                    let start = self.panels.start(panel, room) + row * width + of.start * units;
+                    sums.at(self.panels.depth(start))
+                },
+                row: self.panels.depth(width),
                 column: 1,
-                depth: of.len() * units,
+                depth: self.panels.depth(of.len() * units),
                 into: Into::All,
             }
         }));
@@ -854,20 +904,37 @@ impl<E: Element> Walk<'_, E> {
             return self.weights_in_place(member, read, chunk.len());
         }
         let room = self.room(member);
+        let pairs = self.panels.pairs;
+        let read = match pairs {
+            // SAFETY: it is this thread's.
+            true => unsafe { self.in_pairs(read, depth, &mut scratch.read_pairs) },
+            false => read,
+        };
         for panel in member.panels(self.panels) {
             let width = self.panels.width(panel);
             let units = &self.panels.units[panel];
+            let start = self.panels.start(panel, room);
+            let sums = match pairs {
+                // SAFETY: the scratch is this thread's, and the sums of the chunk are written.
+                true => unsafe {
+                    let sums = self.sums[member.team()].read(start..start + chunk.len() * width);
+                    self.in_pairs(sums, width, &mut scratch.sum_pairs).as_ptr()
+                },
+                false => self.sums[member.team()].at(start),
+            };
             let mut result = units.start * self.of_a_unit;
             for block in self.blocks {
                 let left = Left {
                     first: read[block.rows.start..].as_ptr(),
                     row: 1,
                     column: depth,
-                    depth: chunk.len(),
+                    depth: match pairs {
+                        true => chunk.len().div_ceil(2),
+                        false => chunk.len(),
+                    },
                     into: Into::All,
                 };
                 let result_row = block.sums.len() * units.len();
-                let sums = self.panels.start(panel, room) + block.sums.start * units.len();
                 // SAFETY: all are as large as said; no other thread has this panel of this team.
                 unsafe {
                     Product {
@@ -876,9 +943,10 @@ impl<E: Element> Walk<'_, E> {
                             false => Start::There,
                         },
                         left: &[left],
-                        panel: self.sums[member.team()].at(sums),
+                        panel: sums.add(block.sums.start * units.len()),
                         vectors: result_row / recurrence.simd.lanes::<E::Number>(),
                         panel_row: (result_row < width).then_some(width),
+                        pairs,
                         rows: block.rows.len(),
                         result: self.weights[member.team()].at(result),
                         result_row,
@@ -888,6 +956,31 @@ impl<E: Element> Walk<'_, E> {
                 result += block.of_a_unit() * units.len();
             }
         }
+    }
+
+    /// Rows of `width` numbers, rounded, two in one.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else may have `room`.
+    unsafe fn in_pairs<'b>(
+        &self,
+        rows: &[E::Number],
+        width: usize,
+        room: &'b mut Buffer<E::Number>,
+    ) -> &'b mut [E::Number] {
+        let count = (rows.len() / width).div_ceil(2);
+        // SAFETY: the caller's promise; the rows are written below.
+        let words = unsafe { room.share().write(0..count * width) };
+        for (words, two) in words.chunks_exact_mut(width).zip(rows.chunks(2 * width)) {
+            let (first, second) = two.split_at(width);
+            self.recurrence.simd.run_pairs(Rounded {
+                first,
+                second,
+                words,
+            });
+        }
+        words
     }
 
     /// The input's gradient from a chunk, of the member's share of its rows and steps.
@@ -901,7 +994,7 @@ impl<E: Element> Walk<'_, E> {
         let mine = member.share(chunk.len());
         let gates = recurrence.spec.input_gates.len();
         self.left(member, mine.start, 0..gates, &mut scratch.left);
-        let depth = gates * self.panels.padded();
+        let depth = gates * self.panels.depth(self.panels.padded());
         if self.in_place {
             let result = Rows {
                 first: scratch.input.share().at(0),
@@ -925,6 +1018,7 @@ impl<E: Element> Walk<'_, E> {
                     panel: self.input.at(columns.start * depth),
                     vectors: columns.len() / recurrence.simd.lanes::<E::Number>(),
                     panel_row: None,
+                    pairs: self.panels.pairs,
                     rows: mine.len(),
                     result: scratch.input.share().at(columns.start),
                     result_row: padded(input),

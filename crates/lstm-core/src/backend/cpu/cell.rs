@@ -1,8 +1,8 @@
-//! What a cell does between two products, for some rows and the units of one panel.
+//! The pointwise part of a step, for some rows and the units of one panel.
 //!
 //! [`Pointwise`] is all that differs between cells: functions of vectors, of one row and a few neighbouring units.
-//! The loop over rows and units, with all loads, stores and `unsafe`, stands here once, and so are the
-//! types through which the walks over a sequence call it.
+//! The loop over rows and units, with all loads, stores and `unsafe`, exists once, here, and so do the
+//! types through which the loops over a sequence call it.
 
 use super::Sizes;
 use super::memory::Shared;
@@ -12,12 +12,12 @@ use super::weights::padded;
 use std::array::from_fn;
 use std::ops::Range;
 
-/// The pointwise part of a cell with `S` sums, `M` states beside the hidden one, `K` numbers saved for backward
+/// The pointwise part of a cell with `S` pre-activations (sums), `M` states beside the hidden one, `K` numbers saved for backward
 /// and `P` peepholes; see [`Spec`](crate::ops::Spec).
 pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const P: usize>:
     Copy + Send + Sync
 {
-    /// Whether the hidden state goes into the next one directly, beside its product with `R`.
+    /// Whether the next hidden state depends on the previous one directly, beside its product with `R`.
     const DIRECT: bool = false;
 
     /// From the sums and the states before the step: the states after it, and what is saved for backward.
@@ -64,7 +64,7 @@ pub(super) struct States<V, const M: usize> {
 /// What was saved of a step.
 #[derive(Clone, Copy)]
 pub(super) struct Saved<V, const M: usize, const K: usize> {
-    /// What the forward pass gave to be saved.
+    /// The numbers that the forward pass returned for saving.
     pub numbers: [V; K],
     /// The states beside the hidden one before the step.
     pub before: [V; M],
@@ -79,7 +79,7 @@ pub(super) struct Gradients<V, const S: usize, const M: usize, const P: usize> {
     pub peepholes: [V; P],
 }
 
-/// A cell, as the walks over a sequence see it.
+/// A cell, as the loops over a sequence call it.
 pub(crate) trait Cell<N: Number>: Send + Sync {
     /// Numbers that are saved for backward, for each unit in each step.
     fn saved(&self) -> usize;
@@ -101,7 +101,7 @@ pub(crate) trait Cell<N: Number>: Send + Sync {
     /// As [`Cell::step`].
     unsafe fn between(&self, simd: Simd, step: Step<N>);
 
-    /// Its gradient on the way back; see [`StepBack::second`].
+    /// Its gradient in the backward pass; see [`StepBack::second`].
     ///
     /// # Safety
     ///
@@ -497,7 +497,7 @@ impl<N: Number> Change<N> {
     }
 }
 
-/// The rows that take part in a step: those that haven't ended.
+/// The rows for which a step is valid, not padding.
 #[derive(Clone, Copy)]
 pub(crate) struct Active<'a> {
     /// The lengths of the rows, if any is shorter than the sequence.
@@ -515,8 +515,8 @@ impl Active<'_> {
         self.lengths.is_none_or(|lengths| self.t < lengths[row])
     }
 
-    /// Those among `rows` rows up to the last one that takes part: all work there is, where the longest rows
-    /// come first.
+    /// The number of rows, of the first `rows`, up to the last that takes part. If rows are sorted by length, longest
+    /// first, that is all the work.
     pub fn rows(self, rows: usize) -> usize {
         let last = (0..rows).rev().find(|row| self.has(*row));
         last.map_or(0, |last| last + 1)
@@ -549,17 +549,17 @@ pub(crate) struct Step<'a, N> {
     pub state: usize,
     /// Read: the peepholes, a row each, from unit 0 on.
     pub peepholes: Rows<N>,
-    /// What a second product reads and gives, if there is one.
+    /// The operand and result of a second product, if there is one.
     pub second: Option<Second<N>>,
-    /// Read: what the change of the states is multiplied with, if anything.
+    /// Read: the factor of the change of the states, if any.
     pub change: Option<Change<N>>,
-    /// Written: what is to be kept, if anything.
+    /// Written: what is saved for backward, if anything.
     pub kept: Option<KeptStep<N>>,
-    /// The rows that have a step; nothing is written of the others but, perhaps, `hidden`.
+    /// The rows for which the step is valid; of the others at most `hidden` is written.
     pub active: Active<'a>,
 }
 
-/// What a step of some units reads and writes on the way back.
+/// What a step of some units reads and writes in the backward pass.
 pub(crate) struct StepBack<'a, N> {
     /// Rows.
     pub rows: usize,
@@ -567,11 +567,11 @@ pub(crate) struct StepBack<'a, N> {
     pub units: Range<usize>,
     /// Read: the gradient with respect to what a second product reads, from unit 0 on, if there is one.
     pub second: Option<Rows<N>>,
-    /// Read: what the change of the states was multiplied with, if anything.
+    /// Read: the factor of the change of the states, if any.
     pub change: Option<Change<N>>,
-    /// Read: what was kept of this step.
+    /// Read: what was saved of this step.
     pub kept: KeptStep<N>,
-    /// Read: what was kept of the step before, unless this is the first of all, or of a row.
+    /// Read: what was saved of the step before, unless this is the first of all, or of a row.
     pub before: Option<KeptStep<N>>,
     /// Read: the other states before the first step, from unit 0 of the first on.
     pub memory: Rows<N>,
@@ -588,12 +588,12 @@ pub(crate) struct StepBack<'a, N> {
     pub peephole_gradient: Rows<N>,
     /// Written: the gradients with respect to the sums, `[rows, S · units]`.
     pub sums: Rows<N>,
-    /// The rows that have a step; of the others the sums' gradients are zero.
+    /// The rows for which the step is valid; of the others the sums' gradients are zero.
     pub active: Active<'a>,
 }
 
-/// What is kept for the way back: `[T, blocks, B, K, BLOCK]`, so that what a thread writes in a step
-/// lies together.
+/// What is saved for backward: `[T, blocks, B, K, BLOCK]`, so that what a thread writes in a step
+/// is contiguous.
 #[derive(Clone, Copy)]
 pub(super) struct Kept<'a, N> {
     numbers: Shared<'a, N>,
@@ -601,7 +601,7 @@ pub(super) struct Kept<'a, N> {
     each: usize,
 }
 
-/// What is kept of one step, from some row on.
+/// What is saved of one step, from some row on.
 #[derive(Clone, Copy)]
 pub(crate) struct KeptStep<N> {
     first: *mut N,
@@ -623,7 +623,7 @@ impl<'a, N: Number> Kept<'a, N> {
         }
     }
 
-    /// What is kept of time step `t`, from row `row` on.
+    /// What is saved of time step `t`, from row `row` on.
     pub fn step(&self, t: usize, row: usize) -> KeptStep<N> {
         let row_size = self.each * BLOCK;
         let block = self.sizes.batch * row_size;
@@ -637,11 +637,11 @@ impl<'a, N: Number> Kept<'a, N> {
 }
 
 impl<N> KeptStep<N> {
-    /// Where number `number` of unit `unit` in row `row` lies; those of the block's other units follow.
+    /// The address of number `number` of unit `unit` in row `row`; those of the block's other units follow.
     ///
     /// # Safety
     ///
-    /// Unit and row must be there.
+    /// Unit and row must exist.
     #[inline(always)]
     pub unsafe fn at(self, row: usize, number: usize, unit: usize) -> *mut N {
         let place = unit / BLOCK * self.block + row * self.row + number * BLOCK + unit % BLOCK;

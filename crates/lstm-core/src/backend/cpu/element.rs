@@ -10,8 +10,7 @@
 //! steps. Those are read from the output, rounded as the caller sees it, by the gradient of `R` alone: they are factors
 //! of its terms, and it is rounded to the same type in the end.
 //!
-//! (AVX-512 BF16 multiplies pairs of bfloat16 without widening them. No machine with it was at hand to measure on, so
-//! it isn't done.)
+//! Where a processor multiplies [`pairs`](super::pairs) of bfloat16, they aren't widened.
 
 use super::simd::{Kernel, Number, Simd, Vector};
 use super::team::BLOCK;
@@ -21,6 +20,9 @@ use burn::tensor::{bf16, f16};
 pub trait Element: Copy + Default + Send + Sync + 'static {
     /// What kernels compute with.
     type Number: Number;
+
+    /// Whether there are instructions for [`pairs`](super::pairs) of them.
+    const PAIRS: bool = false;
 
     /// Reads [`LANES`](Vector::LANES) of them.
     ///
@@ -132,9 +134,10 @@ wide!(f64);
 
 /// Half precision, by a vector's functions.
 macro_rules! half {
-    ($type:ty, $load:ident, $store:ident) => {
+    ($type:ty, $load:ident, $store:ident, $pairs:literal) => {
         impl Element for $type {
             type Number = f32;
+            const PAIRS: bool = $pairs;
 
             #[inline(always)]
             unsafe fn load<V: Vector<Number = f32>>(from: *const Self) -> V {
@@ -155,8 +158,8 @@ macro_rules! half {
     };
 }
 
-half!(f16, load_f16, store_f16);
-half!(bf16, load_bf16, store_bf16);
+half!(f16, load_f16, store_f16, false);
+half!(bf16, load_bf16, store_bf16, true);
 
 /// See [`Element::read`].
 struct Widen<'a, E: Element>(&'a [E], &'a mut [E::Number]);

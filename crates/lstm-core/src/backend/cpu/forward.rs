@@ -5,6 +5,7 @@ use super::cores::Taken;
 use super::element::Element;
 use super::in_place::InPlace;
 use super::memory::{Buffer, Shared, written};
+use super::pairs;
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
 use super::team::{Member, Plan, Work};
 use super::weights::{Panels, padded};
@@ -22,7 +23,7 @@ pub(crate) struct Forward<E: Element> {
     pub hidden: Vec<E::Number>,
     /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<E::Number>,
-    /// What the way back needs, if it is to be kept; see [`Kept`].
+    /// What is saved for backward, if anything; see [`Kept`].
     pub kept: Buffer<E::Number>,
 }
 
@@ -38,6 +39,8 @@ struct Walk<'a, E: Element> {
     hidden: [Shared<'a, E::Number>; 2],
     /// What `R` sees of it: the same, or where there is a mask, masked.
     seen: [Shared<'a, E::Number>; 2],
+    /// The same rounded, in words of [`pairs`], `[B, padded H / 2]` each, if they are multiplied so.
+    seen_pairs: Option<[Shared<'a, E::Number>; 2]>,
     /// The weights of a second product, in panels of one gate, and what it reads and gives, `[B, padded H]` each.
     second: Option<SecondProduct<'a, E::Number>>,
     /// The other states, `[B, M, padded H]`.
@@ -60,7 +63,7 @@ struct SecondProduct<'a, N> {
 }
 
 impl<E: Element> Recurrence<'_, E> {
-    /// All steps, one after the other; `keep` what the way back needs.
+    /// All steps in order; with `keep`, numbers are saved for backward.
     pub fn forward(&self, keep: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();
@@ -80,7 +83,9 @@ impl<E: Element> Recurrence<'_, E> {
         } = self.sizes;
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
-        let panels = Panels::new::<E::Number>(&plan, hidden, self.spec.sums(), self.simd, in_place);
+        let sums = self.spec.sums();
+        let panels = Panels::new::<E::Number>(&plan, hidden, sums, self.simd, in_place)
+            .in_pairs(self.pairs());
         let kept_size = Kept::<E::Number>::size(self.saved(), self.sizes) * usize::from(keep);
         let mut kept = Buffer::room(kept_size);
         let mut packed = Buffer::room(packs * panels.packed_len(&self.spec, self.sizes));
@@ -90,6 +95,8 @@ impl<E: Element> Recurrence<'_, E> {
         let peepholes = with_filling(self.peepholes, hidden);
         let masked = batch * usize::from(!self.mask.is_empty());
         let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
+        let words = batch * padded(hidden) / 2 * usize::from(panels.pairs);
+        let mut seen_pairs = [(); 2].map(|()| Buffer::zeros(words));
         let second_panels = Panels::new::<E::Number>(&plan, hidden, 1, self.simd, in_place);
         let of_second = usize::from(self.spec.second.is_some()) * padded(hidden);
         let mut second_packed = Buffer::room(packs * hidden * of_second);
@@ -109,6 +116,7 @@ impl<E: Element> Recurrence<'_, E> {
                         0 => hidden_states,
                         _ => seen.each_mut().map(Buffer::share),
                     },
+                    seen_pairs: (panels.pairs).then(|| seen_pairs.each_mut().map(Buffer::share)),
                     second: self.spec.second.map(|gate| SecondProduct {
                         gate,
                         panels: &second_panels,
@@ -266,6 +274,7 @@ impl<E: Element> Walk<'_, E> {
                             panel: second.packed.at(second.panels.start(panel, hidden)),
                             vectors: units.len() / recurrence.simd.lanes::<E::Number>(),
                             panel_row: None,
+                            pairs: false,
                             rows: count,
                             result: product.first,
                             result_row: product.row,
@@ -333,12 +342,32 @@ impl<E: Element> Walk<'_, E> {
         }
     }
 
-    /// The input of some rows in the step read as number `k`, in `room` if it must be widened.
+    /// The input of some rows in the step read as number `k`, in `room` if it must be widened; in words if they are
+    /// multiplied so.
     fn input(&self, rows: &Range<usize>, k: usize, room: &mut Vec<E::Number>) -> Rows<E::Number> {
         let Recurrence {
             input, sizes, simd, ..
         } = *self.recurrence;
         let t = sizes.step(k);
+        if self.panels.pairs {
+            if sizes.input % 2 == 0 && input.row % 2 == 0 {
+                return Rows {
+                    first: input.at(rows.start, t).cast_mut().cast(),
+                    row: input.row / 2,
+                };
+            }
+            let width = sizes.input.div_ceil(2);
+            room.clear();
+            room.resize(rows.len() * width, Default::default());
+            for (row, room) in rows.clone().zip(room.chunks_exact_mut(width)) {
+                let words = pairs::halves::<E>(room);
+                words[..sizes.input].copy_from_slice(&input.of(row, t)[..sizes.input]);
+            }
+            return Rows {
+                first: room.as_mut_ptr(),
+                row: width,
+            };
+        }
         if let Some(numbers) = E::as_numbers(input.of(rows.start, t)) {
             return Rows {
                 first: numbers.as_ptr().cast_mut(),
@@ -374,6 +403,10 @@ impl<E: Element> Walk<'_, E> {
             (false, Some(_)) => [Into::All, Into::Last],
         };
         let input = self.input(rows, k, input);
+        let (hidden, depth, row) = match self.seen_pairs {
+            Some(pairs) => (pairs[k % 2], sizes.hidden.div_ceil(2), padded / 2),
+            None => (self.seen[k % 2], sizes.hidden, padded),
+        };
         for panel in panels {
             let width = self.panels.width(panel);
             for start in rows.clone().step_by(SUMS) {
@@ -385,14 +418,17 @@ impl<E: Element> Walk<'_, E> {
                     first: input.first.wrapping_add((start - rows.start) * input.row),
                     row: input.row,
                     column: 1,
-                    depth: sizes.input,
+                    depth: match self.panels.pairs {
+                        true => sizes.input.div_ceil(2),
+                        false => sizes.input,
+                    },
                     into: into_x,
                 };
                 let h = Left {
-                    first: self.seen[k % 2].at(start * padded),
-                    row: padded,
+                    first: hidden.at(start * row),
+                    row,
                     column: 1,
-                    depth: sizes.hidden,
+                    depth,
                     into: into_h,
                 };
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in
@@ -409,6 +445,7 @@ impl<E: Element> Walk<'_, E> {
                                 panel: bias.add(width),
                                 vectors: width / recurrence.simd.lanes::<E::Number>(),
                                 panel_row: None,
+                                pairs: self.panels.pairs,
                                 rows: step.rows,
                                 result: step.sums.first,
                                 result_row: step.sums.row,
@@ -446,7 +483,7 @@ impl<E: Element> Walk<'_, E> {
                         .write(units.clone())
                         .copy_from_slice(before.read(units));
                 }
-                self.mask(real.clone(), row, (k + 1) % 2);
+                self.show(real.clone(), row, (k + 1) % 2);
             }
         }
     }
@@ -465,7 +502,7 @@ impl<E: Element> Walk<'_, E> {
                 &self.memory,
                 rows.clone(),
             );
-            rows.for_each(|row| self.mask(0..hidden, row, 0));
+            rows.for_each(|row| self.show(0..hidden, row, 0));
         }
     }
 
@@ -482,12 +519,13 @@ impl<E: Element> Walk<'_, E> {
         })
     }
 
-    /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask.
+    /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask, and rounds it if it is multiplied
+    /// in pairs.
     ///
     /// # Safety
     ///
     /// No other thread may have this row and these units.
-    unsafe fn mask(&self, real: Range<usize>, row: usize, turn: usize) {
+    unsafe fn show(&self, real: Range<usize>, row: usize, turn: usize) {
         let hidden = self.recurrence.sizes.hidden;
         if let Some(mask) = self.recurrence.mask_of(row) {
             let start = row * padded(hidden);
@@ -499,8 +537,17 @@ impl<E: Element> Walk<'_, E> {
                     self.hidden[turn].read(units),
                 )
             };
-            for ((seen, h), mask) in seen.iter_mut().zip(h).zip(&mask[real]) {
+            for ((seen, h), mask) in seen.iter_mut().zip(h).zip(&mask[real.clone()]) {
                 *seen = *h * *mask;
+            }
+        }
+        if let Some(pairs) = self.seen_pairs {
+            let start = row * padded(hidden);
+            let units = start + real.start..start + real.end;
+            // SAFETY: as above; units of a thread fill whole words.
+            unsafe {
+                let words = pairs[turn].write(units.start / 2..units.end.div_ceil(2));
+                pairs::of_row::<E>(self.recurrence.simd, self.seen[turn].read(units), words);
             }
         }
     }

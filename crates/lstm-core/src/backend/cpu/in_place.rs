@@ -1,7 +1,7 @@
-//! Few rows, few steps: the weights are read where they lie.
+//! Few rows, few steps: the weights are read in place, without packing.
 //!
-//! Packing costs about as much as a few passes over the weights. Where there are fewer, in a single step, all that
-//! counts is that each weight is read once and in the order in which it lies. The sums are added up in the order of the
+//! Packing costs about as much as a few passes over the weights. With fewer passes, as in a single step, the cost is
+//! that of reading each weight once and in memory order. The sums are added in the order of the
 //! packed product and have the same bits; the gradients differ from those by packed weights in rounding.
 
 use super::Recurrence;
@@ -13,7 +13,7 @@ use super::team::BLOCK;
 use std::array::from_fn;
 use std::ops::Range;
 
-/// Rows of a batch that go through the weights together.
+/// Rows of a batch that share one pass over the weights.
 const TOGETHER: usize = 4;
 
 impl<E: Element> Recurrence<'_, E> {
@@ -38,7 +38,7 @@ impl<E: Element> Recurrence<'_, E> {
     }
 }
 
-/// The weights of neighbouring units. Their sums, and the gradients of those, lie in rows `[S, units]`.
+/// The weights of neighbouring units. Their sums, and the gradients of those, are rows `[S, units]`.
 pub(super) struct InPlace<'a, E: Element> {
     pub recurrence: &'a Recurrence<'a, E>,
     /// The units, those that fill the last block included.
@@ -51,7 +51,7 @@ impl<E: Element> InPlace<'_, E> {
         self.units.end.min(self.recurrence.sizes.hidden) - self.units.start
     }
 
-    /// Where these units of some gates lie in a matrix, and their sums, the first of which is number `sum`.
+    /// The columns of these units of some gates in a matrix, and their sums, the first of which is number `sum`.
     fn windows(&self, gates: &[usize], sum: usize) -> Vec<Window> {
         let windows = gates.iter().zip(sum..).map(|(gate, sum)| Window {
             column: gate * self.recurrence.sizes.hidden + self.units.start,

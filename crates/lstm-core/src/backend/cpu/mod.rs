@@ -1,11 +1,11 @@
-//! CPU kernels: a whole sequence at once, forwards and back.
+//! CPU kernels: the forward and backward pass of a whole sequence at once.
 //!
-//! A step computes the gates' sums `z V`, with `z = [1, x, h]` and the weights below each other,
-//! `V = [b; W; R]`, panel by panel, and hands each panel to the cell's nonlinearities while it is in
-//! the innermost cache. So nothing but the states, and what the way back needs, is ever written to
-//! memory. [`weights`] says how the weights lie, [`in_place`] when they stay where they are, [`product`] how they are
-//! multiplied, [`team`] how threads share the work, [`element`] how other types than float32 are read and written,
-//! [`forward`] and [`backward`] walk over the sequence.
+//! A step computes the gate pre-activations ("sums") `z V`, with `z = [1, x, h]` and the weights stacked,
+//! `V = [b; W; R]`, panel by panel, and applies the cell's nonlinearities to each panel while it is in
+//! the innermost cache. So only the states, and what is saved for backward, are written to
+//! memory. [`weights`] has the layout of packed weights, [`in_place`] the case without packing, [`product`] the matrix
+//! product, [`team`] the division among threads, [`element`] types other than float32, and
+//! [`forward`] and [`backward`] the loops over the sequence.
 
 mod backward;
 mod cell;
@@ -18,6 +18,7 @@ mod lstm;
 mod math;
 mod memory;
 mod nonlinearity;
+mod pairs;
 mod pool;
 mod product;
 mod rnn;
@@ -154,6 +155,11 @@ impl<E: Element> Recurrence<'_, E> {
     /// A plan for at most `threads` threads.
     fn plan(&self, threads: usize) -> Plan {
         Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())
+    }
+
+    /// Whether numbers are multiplied in [`pairs`].
+    fn pairs(&self) -> bool {
+        E::PAIRS && self.simd.has_pairs() && !self.in_place()
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.

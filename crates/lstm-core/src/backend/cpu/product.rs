@@ -69,6 +69,8 @@ pub(super) struct Product<'a, N> {
     pub vectors: usize,
     /// Distance in memory of a row of the panel from the one before; `None` if it is the width.
     pub panel_row: Option<usize>,
+    /// Whether both factors are words of [`pairs`](super::pairs).
+    pub pairs: bool,
     /// Rows of the left factor and of the result.
     pub rows: usize,
     /// The first number of the result.
@@ -122,22 +124,25 @@ impl<N: Number> Tile<'_, N> {
             (false, None) => PLAIN,
         };
         macro_rules! sizes {
-            ($($rows:literal)*) => {
+            ($run:ident, $pairs:literal: $($rows:literal)*) => {
                 match (rows, vectors, form) {
-                    $(($rows, 1, PLAIN) => simd.run(Sized::<_, $rows, 1, PLAIN>(self)),
-                    ($rows, 2, PLAIN) => simd.run(Sized::<_, $rows, 2, PLAIN>(self)),
-                    ($rows, 3, PLAIN) => simd.run(Sized::<_, $rows, 3, PLAIN>(self)),
-                    ($rows, 4, PLAIN) => simd.run(Sized::<_, $rows, 4, PLAIN>(self)),
-                    ($rows, 3, SPLIT) => simd.run(Sized::<_, $rows, 3, SPLIT>(self)),
-                    ($rows, 4, SPLIT) => simd.run(Sized::<_, $rows, 4, SPLIT>(self)),
-                    ($rows, 1, STRIDED) => simd.run(Sized::<_, $rows, 1, STRIDED>(self)),
-                    ($rows, 2, STRIDED) => simd.run(Sized::<_, $rows, 2, STRIDED>(self)),
-                    ($rows, 3, STRIDED) => simd.run(Sized::<_, $rows, 3, STRIDED>(self)),)*
+                    $(($rows, 1, PLAIN) => simd.$run(Sized::<_, $rows, 1, PLAIN, $pairs>(self)),
+                    ($rows, 2, PLAIN) => simd.$run(Sized::<_, $rows, 2, PLAIN, $pairs>(self)),
+                    ($rows, 3, PLAIN) => simd.$run(Sized::<_, $rows, 3, PLAIN, $pairs>(self)),
+                    ($rows, 4, PLAIN) => simd.$run(Sized::<_, $rows, 4, PLAIN, $pairs>(self)),
+                    ($rows, 3, SPLIT) => simd.$run(Sized::<_, $rows, 3, SPLIT, $pairs>(self)),
+                    ($rows, 4, SPLIT) => simd.$run(Sized::<_, $rows, 4, SPLIT, $pairs>(self)),
+                    ($rows, 1, STRIDED) => simd.$run(Sized::<_, $rows, 1, STRIDED, $pairs>(self)),
+                    ($rows, 2, STRIDED) => simd.$run(Sized::<_, $rows, 2, STRIDED, $pairs>(self)),
+                    ($rows, 3, STRIDED) => simd.$run(Sized::<_, $rows, 3, STRIDED, $pairs>(self)),)*
                     _ => unreachable!("tiles are no larger"),
                 }
             };
         }
-        sizes!(1 2 3 4 5 6);
+        match self.product.pairs {
+            false => sizes!(run, false: 1 2 3 4 5 6),
+            true => sizes!(run_pairs, true: 1 2 3 4 5 6),
+        }
     }
 }
 
@@ -148,8 +153,8 @@ const SPLIT: u8 = 1;
 /// The panel's rows lie apart.
 const STRIDED: u8 = 2;
 
-/// A tile of `R` rows and `N` vectors of `X`, of a product of form `F`.
-struct Sized<'a, X, const R: usize, const N: usize, const F: u8>(Tile<'a, X>);
+/// A tile of `R` rows and `N` vectors of `X`, of a product of form `F`, of pairs if `P`.
+struct Sized<'a, X, const R: usize, const N: usize, const F: u8, const P: bool>(Tile<'a, X>);
 
 /// Adds the product of a part's rows from `row` on and `C` vectors of a panel to the vectors `O..O + C` of a tile,
 /// and returns where the panel ends.
@@ -159,7 +164,14 @@ struct Sized<'a, X, const R: usize, const N: usize, const F: u8>(Tile<'a, X>);
 /// As [`Product::run`].
 #[inline(always)]
 #[allow(clippy::needless_range_loop)] // The indices run over registers and memory alike.
-unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize, const C: usize>(
+unsafe fn add_product<
+    V: Vector,
+    const R: usize,
+    const N: usize,
+    const O: usize,
+    const C: usize,
+    const P: bool,
+>(
     sums: &mut [[V; N]; R],
     left: &Left<V::Number>,
     row: usize,
@@ -171,9 +183,13 @@ unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize,
     for _ in 0..left.depth {
         let right: [V; C] = std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
         for r in 0..R {
-            let factor = V::fill(unsafe { *column.add(r * left.row) });
+            // (Words of bfloat16 lie where those do.)
+            let factor = V::fill(unsafe { column.add(r * left.row).read_unaligned() });
             for n in 0..C {
-                sums[r][O + n] = factor.mul_add(right[n], sums[r][O + n]);
+                sums[r][O + n] = match P {
+                    true => factor.add_pairs(right[n], sums[r][O + n]),
+                    false => factor.mul_add(right[n], sums[r][O + n]),
+                };
             }
         }
         unsafe {
@@ -184,7 +200,9 @@ unsafe fn add_product<V: Vector, const R: usize, const N: usize, const O: usize,
     panel
 }
 
-impl<X: Number, const R: usize, const N: usize, const F: u8> Kernel for Sized<'_, X, R, N, F> {
+impl<X: Number, const R: usize, const N: usize, const F: u8, const P: bool> Kernel
+    for Sized<'_, X, R, N, F, P>
+{
     type Number = X;
     type Output = ();
 
@@ -216,13 +234,13 @@ impl<X: Number, const R: usize, const N: usize, const F: u8> Kernel for Sized<'_
         for left in product.left {
             panel = unsafe {
                 if F != SPLIT || left.into == Into::All {
-                    add_product::<V, R, N, 0, N>(&mut sums, left, row, panel, panel_row)
+                    add_product::<V, R, N, 0, N, P>(&mut sums, left, row, panel, panel_row)
                 } else if N == 3 {
-                    add_product::<V, R, N, 1, 2>(&mut sums, left, row, panel, 2 * V::LANES)
+                    add_product::<V, R, N, 1, 2, P>(&mut sums, left, row, panel, 2 * V::LANES)
                 } else if left.into == Into::First {
-                    add_product::<V, R, N, 0, 3>(&mut sums, left, row, panel, 3 * V::LANES)
+                    add_product::<V, R, N, 0, 3, P>(&mut sums, left, row, panel, 3 * V::LANES)
                 } else {
-                    add_product::<V, R, N, 1, 3>(&mut sums, left, row, panel, 3 * V::LANES)
+                    add_product::<V, R, N, 1, 3, P>(&mut sums, left, row, panel, 3 * V::LANES)
                 }
             };
         }

@@ -178,11 +178,26 @@ pub trait Vector:
     /// 0 where `sign` is at most 0, else `self`: also where `sign` is NaN, as in Burn.
     fn where_positive(self, sign: Self) -> Self;
 
+    /// In every lane, `self` and `second` rounded to bfloat16, side by side; see [`pairs`](super::pairs). Only for the
+    /// vectors of [`Simd::run_pairs`].
+    #[inline(always)]
+    fn pair(self, second: Self) -> Self {
+        let _ = second;
+        unreachable!("these vectors have no pairs")
+    }
+
+    /// `sum` and, in every lane, the products of two pairs. Only for the vectors of [`Simd::run_pairs`].
+    #[inline(always)]
+    fn add_pairs(self, factors: Self, sum: Self) -> Self {
+        let _ = (factors, sum);
+        unreachable!("these vectors have no pairs")
+    }
+
     /// A function's value, by a call out of line.
     fn call<F: Function>(function: F, x: Self) -> (Self, Self);
 }
 
-/// A function that is too long to stand wherever it is used. Its body is to be inlined, as a [`Kernel`]'s.
+/// A function that is too long to be inlined wherever it is used. Its body must be inlined into it, as a [`Kernel`]'s.
 pub trait Function {
     /// Two values of it.
     fn of<V: Vector>(self, x: V) -> (V, V);
@@ -212,6 +227,9 @@ pub(crate) enum Simd {
     /// 512 bits wide.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 512 bits wide, with products of [`pairs`](super::pairs) of bfloat16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
 }
 
 impl Simd {
@@ -229,13 +247,16 @@ impl Simd {
             }
             if is_x86_feature_detected!("avx512f") {
                 available.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512bf16") {
+                    available.push(Self::Avx512Bf16);
+                }
             }
         }
         available
     }
 
     /// The widest that this processor has, or the one that the environment variable
-    /// `LSTM_CORE_SIMD` names, for tests: `portable`, `avx2` or `avx512`.
+    /// `LSTM_CORE_SIMD` names, for tests: `portable`, `avx2`, `avx512` or `avx512bf16`.
     ///
     /// # Panics
     ///
@@ -263,7 +284,7 @@ impl Simd {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => N::Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => N::Avx512::LANES,
+            Self::Avx512 | Self::Avx512Bf16 => N::Avx512::LANES,
         }
     }
 
@@ -276,8 +297,16 @@ impl Simd {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => 3,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => 6,
+            Self::Avx512 | Self::Avx512Bf16 => 6,
         }
+    }
+
+    /// Whether there are products of [`pairs`](super::pairs).
+    pub fn has_pairs(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Self::Avx512Bf16;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 
     /// Runs a kernel.
@@ -292,7 +321,24 @@ impl Simd {
             Self::Avx2 => unsafe { x86::avx2(kernel) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { x86::avx512(kernel) },
+            Self::Avx512 | Self::Avx512Bf16 => unsafe { x86::avx512(kernel) },
+        }
+    }
+
+    /// Runs a kernel over vectors that have [`pairs`](super::pairs).
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub(super) fn run_pairs<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            // SAFETY: as of `run`.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => unsafe { x86::avx512_bf16(kernel) },
+            _ => {
+                drop(kernel);
+                unreachable!("{self:?} has no pairs")
+            }
         }
     }
 }
@@ -415,6 +461,11 @@ mod x86 {
 
     #[target_feature(enable = "avx512f")]
     pub fn avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<<K::Number as Number>::Avx512>()
+    }
+
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub fn avx512_bf16<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<<K::Number as Number>::Avx512>()
     }
 
@@ -640,6 +691,27 @@ mod x86 {
                 let rounded = _mm512_mask_mov_epi32(rounded, nan, quiet);
                 _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
             }
+        }
+
+        #[inline(always)]
+        fn pair(self, second: Self) -> Self {
+            // SAFETY: only `avx512_bf16` runs this, and all bits are numbers of both types.
+            Self(unsafe {
+                let [low, high] = [self, second].map(|numbers| {
+                    let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(numbers.0));
+                    _mm512_cvtepu16_epi32(rounded)
+                });
+                _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32::<16>(high)))
+            })
+        }
+
+        #[inline(always)]
+        fn add_pairs(self, factors: Self, sum: Self) -> Self {
+            // SAFETY: as above.
+            Self(unsafe {
+                let [first, second] = [self, factors].map(|pairs| std::mem::transmute(pairs.0));
+                _mm512_dpbf16_ps(sum.0, first, second)
+            })
         }
     });
 

@@ -1,6 +1,6 @@
-//! Threads that work on one recurrence: who does what, and how they meet.
+//! Threads that work on one recurrence: how the work is divided, and the barrier of each step.
 //!
-//! Rows of a batch don't know of each other, so *teams* of threads share the rows and never meet. Within
+//! Rows of a batch are independent, so *teams* of threads share the rows and never meet. Within
 //! a team, the members share the hidden units; each has its own slice of the weights, which then fits its
 //! cache better, and all meet once in a step, since every unit reads the hidden state of all.
 //!
@@ -21,9 +21,9 @@
 //! Before, all members waited at each step for whichever had no core: with nine other programs on two cores, 3 s for
 //! a call that takes 3 ms with one thread.
 //!
-//! Which thread does what changes no number. Only the cut into teams and units can: the products of the way back
-//! add up in that order. So that cut is made by the sizes and the number of threads that there may be, not by how
-//! many are at hand; forward, where it changes nothing, by the latter.
+//! Which thread does what changes no number. Only the division into teams and units can, since the products of the
+//! backward pass are summed in that order. So it depends on the sizes and the largest number of threads, not on how
+//! many are free; in the forward pass, where it changes no number, on the latter.
 
 use super::cores::{Taken, Ties};
 use super::pool::{self, Job};
@@ -37,8 +37,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Hidden units come in blocks of this many, which is a multiple of every vector's lanes; behind the last
-/// unit a block is filled up with units whose weights are zero.
+/// Hidden units come in blocks of this many, a multiple of every vector's lanes; the last block is padded with units
+/// whose weights are zero.
 pub(super) const BLOCK: usize = 16;
 
 /// Who does what.
@@ -225,7 +225,7 @@ struct Call {
     broken: AtomicBool,
 }
 
-// SAFETY: `Work` is to be shared by threads.
+// SAFETY: `work` points to a `Work`, which is `Sync`; the other fields are `Send` and `Sync` themselves.
 unsafe impl Send for Call {}
 // SAFETY: as above.
 unsafe impl Sync for Call {}
@@ -297,8 +297,8 @@ impl Call {
         tasks
     }
 
-    /// Does something, by who may use [`work`](Self::work). A panic is kept for who calls; after one nothing more is
-    /// done.
+    /// Runs something, on a thread that may use [`work`](Self::work). A panic is stored for the caller, and nothing runs
+    /// after it.
     fn guarded(&self, work: impl FnOnce(&dyn Work)) {
         if self.broken.load(Ordering::Relaxed) {
             return;

@@ -10,6 +10,7 @@
 use super::Sizes;
 use super::element::{Element, add};
 use super::memory::Shared;
+use super::pairs;
 use super::product::{PANEL_VECTORS, evenly};
 use super::simd::{Number, Simd};
 use super::team::{BLOCK, Plan};
@@ -32,6 +33,8 @@ pub(super) struct Panels {
     gates: usize,
     hidden: usize,
     simd: Simd,
+    /// Whether two rows of a matrix are one of [`pairs`].
+    pub pairs: bool,
     /// The units of each panel, those that fill the last block included.
     pub units: Vec<Range<usize>>,
     /// The panels of each member of a team.
@@ -62,9 +65,15 @@ impl Panels {
             gates,
             hidden,
             simd,
+            pairs: false,
             units,
             of_members,
         }
+    }
+
+    /// With two rows of a matrix in one of [`pairs`], if asked.
+    pub fn in_pairs(self, pairs: bool) -> Self {
+        Self { pairs, ..self }
     }
 
     /// The units and those that fill the last block.
@@ -95,12 +104,12 @@ impl Panels {
 
     /// The numbers of all panels of [`Weights`].
     pub fn packed_len(&self, spec: &Spec, sizes: Sizes) -> usize {
-        self.padded() * packed_of_a_unit(spec, sizes)
+        self.padded() * self.packed_of_a_unit(spec, sizes)
     }
 
     /// The numbers of a panel of [`Weights`].
     pub fn packed_range(&self, spec: &Spec, sizes: Sizes, panel: usize) -> Range<usize> {
-        let of_a_unit = packed_of_a_unit(spec, sizes);
+        let of_a_unit = self.packed_of_a_unit(spec, sizes);
         let units = &self.units[panel];
         units.start * of_a_unit..units.end * of_a_unit
     }
@@ -144,8 +153,48 @@ impl Panels {
         let (input, recurrent) = (spec.input_gates, spec.recurrent_gates);
         let width = spec.recurrent_width();
         let rest = self.pack_rows(weights.bias, spec.bias, spec.sums(), panel, packed);
-        let rest = self.pack_rows(weights.input, input, input.len(), panel, rest);
-        self.pack_rows(weights.recurrent, recurrent, width, panel, rest);
+        if self.pairs {
+            let rest = self.pack_pairs(weights.input, input, input.len(), panel, rest);
+            self.pack_pairs(weights.recurrent, recurrent, width, panel, rest);
+        } else {
+            let rest = self.pack_rows(weights.input, input, input.len(), panel, rest);
+            self.pack_rows(weights.recurrent, recurrent, width, panel, rest);
+        }
+    }
+
+    /// As [`pack_rows`](Self::pack_rows), two rows at a time.
+    fn pack_pairs<'a, E: Element>(
+        &self,
+        matrix: &[E],
+        gates: &[usize],
+        width: usize,
+        panel: usize,
+        packed: &'a mut [E::Number],
+    ) -> &'a mut [E::Number] {
+        let (units, real) = (&self.units[panel], self.real(panel));
+        let row = width * self.hidden;
+        let words = gates.len() * units.len();
+        let (rows, rest) = packed.split_at_mut((matrix.len() / row).div_ceil(2) * words);
+        for (words, two) in rows.chunks_exact_mut(words).zip(matrix.chunks(2 * row)) {
+            let (first, second) = two.split_at(row);
+            for (words, gate) in words.chunks_exact_mut(units.len()).zip(gates) {
+                let start = gate * self.hidden;
+                let columns = start + real.start..start + real.end;
+                let second = second.get(columns.clone()).unwrap_or_default();
+                pairs::of_rows(&first[columns], second, words);
+            }
+        }
+        rest
+    }
+
+    /// The numbers of a panel of [`Weights`] for each unit.
+    fn packed_of_a_unit(&self, spec: &Spec, sizes: Sizes) -> usize {
+        let (input, recurrent) = (spec.input_gates.len(), spec.recurrent_gates.len());
+        let rows = |count: usize| match self.pairs {
+            true => count.div_ceil(2),
+            false => count,
+        };
+        spec.sums() + rows(sizes.input) * input + rows(sizes.hidden) * recurrent
     }
 
     /// The rows `rows` of a matrix `[_, width·H]`, transposed: the columns of a panel whose rows are in the
@@ -166,11 +215,18 @@ impl Panels {
         let mut room = vec![];
         for panel in 0..self.units.len() {
             let (units, real) = (&self.units[panel], self.real(panel));
-            let start = gates.len() * units.start * columns;
+            let start = gates.len() * self.depth(units.start) * columns;
             for (place, gate) in gates.iter().enumerate() {
-                let packed = &mut packed[start + place * units.len() * columns..];
+                let packed = &mut packed[start + place * self.depth(units.len()) * columns..];
                 for (column, row) in rows.clone().enumerate() {
                     let source = &matrix[row * width + gate * self.hidden..];
+                    if self.pairs {
+                        let halves = pairs::halves::<E>(packed);
+                        for (k, value) in source[real.clone()].iter().enumerate() {
+                            halves[2 * (k / 2 * columns + column) + k % 2] = *value;
+                        }
+                        continue;
+                    }
                     let source = E::numbers(self.simd, &source[real.clone()], &mut room);
                     for (k, value) in source.iter().enumerate() {
                         packed[k * columns + column] = *value;
@@ -210,17 +266,16 @@ impl Panels {
         }
     }
 
+    /// Rows of a transposed panel for `units` units that fill whole blocks.
+    pub fn depth(&self, units: usize) -> usize {
+        units >> usize::from(self.pairs)
+    }
+
     /// The units of a panel without those that fill the last block.
     pub fn real(&self, panel: usize) -> Range<usize> {
         let units = &self.units[panel];
         units.start.min(self.hidden)..units.end.min(self.hidden)
     }
-}
-
-/// The numbers of a panel of [`Weights`] for each unit.
-fn packed_of_a_unit(spec: &Spec, sizes: Sizes) -> usize {
-    let (input, recurrent) = (spec.input_gates.len(), spec.recurrent_gates.len());
-    spec.sums() + sizes.input * input + sizes.hidden * recurrent
 }
 
 /// Rows of `[x, 1, h]`, behind which there may be what a second product reads, and the sums whose gradients are multiplied with them for those of the weights.

@@ -1,4 +1,4 @@
-//! Files in a zip archive, as much of each as is asked for.
+//! Files in a zip archive, read in part where that is enough.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use zip::read::ZipFile;
 use zip::{CompressionMethod, ZipArchive, ZipReadOptions};
 
-/// Most that deflate makes of a byte.
+/// Largest ratio of deflate's compression.
 const MAX_INFLATION: u64 = 1032;
 
 pub(super) struct Archive {
@@ -34,7 +34,7 @@ impl Archive {
         names.collect()
     }
 
-    /// The bytes of a file, unless what the archive says of it can't be.
+    /// The bytes of a file, unless the sizes in the archive are impossible.
     pub fn size(&self, name: &str) -> Option<usize> {
         let mut zip = self.zip();
         let index = zip.index_for_name(name)?;
@@ -51,7 +51,7 @@ impl Archive {
             .filter(|_| file.size() <= most)
     }
 
-    /// So many bytes of a file from `start` on, or those that there are. Where that is all of it, and the archive
+    /// So many bytes of a file from `start` on, or as many as there are. If that is all of it, and the archive
     /// has a checksum, it is checked.
     pub fn read(&self, name: &str, start: usize, count: usize) -> io::Result<Vec<u8>> {
         let mut zip = self.zip();

@@ -1,4 +1,4 @@
-//! TorchScript after `torch.jit.freeze`: weights are constants by number, and the code tells which layer is called with which.
+//! TorchScript after `torch.jit.freeze`: weights are numbered constants, and the code shows which layer is called with which.
 //!
 //! A call is a line such as `torch.lstm(input, [h, c], self_rnn__flat_weights, True, 2, 0., False, True, True)`, whose list of
 //! weights is in it or assigned before; a cell's is `torch.lstm_cell(input, [h, c], CONSTANTS.c0, CONSTANTS.c1, …)`.
@@ -12,10 +12,10 @@ use std::sync::Arc;
 /// The functions that layers call; cells call those with `_cell` after the name.
 const FUNCTIONS: [&str; 4] = ["lstm", "gru", "rnn_tanh", "rnn_relu"];
 
-/// Most calls of a function that are looked at.
+/// Most calls of a function that are read.
 const MAX_CALLS: usize = 200;
 
-/// Gives the constants that recurrent layers are called with the names that they had.
+/// Restores the names of the constants that recurrent layers are called with.
 pub(super) fn name_constants(weights: &mut Weights, code: &str) {
     if !code.contains("CONSTANTS.c") {
         return;
@@ -154,7 +154,7 @@ fn activation(function: &str) -> Vec<Activations> {
     }]
 }
 
-/// Gives constants their names, under which they are besides: a constant may be that of several layers.
+/// Adds names of constants beside their own: a constant may be shared by several layers.
 fn rename(weights: &mut Weights, numbers: &[usize], to: Vec<String>, stated: &Arc<Stated>) {
     for (number, name) in numbers.iter().zip(to) {
         if let Some(mut entry) = weights.tensors.get(&format!("constants.{number}")).cloned() {

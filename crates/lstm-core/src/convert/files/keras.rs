@@ -1,10 +1,10 @@
-//! Keras' files of all generations: read.
+//! Reader of Keras' files of all versions.
 //!
 //! - `.keras` archives, zipped or as a folder: `config.json`, `metadata.json` and `model.weights.h5`;
 //! - HDF5: `save_weights` of Keras 1 to 3, and whole models (`model_config` is an attribute there);
-//! - the index of sharded weights, `.weights.json`, whose HDF5 files lie beside it.
+//! - the index of sharded weights, `.weights.json`, whose HDF5 files are beside it.
 //!
-//! Which it is, the file's first bytes say. A model's own configuration states the options of its layers, see
+//! The kind is recognised by the file's first bytes. A model's own configuration has the options of its layers, see
 //! [`config`].
 
 mod archive;
@@ -33,7 +33,7 @@ struct Parts {
 
 impl Weights {
     /// Reads a file of Keras: a `.keras` archive, zipped or as a folder, the HDF5 files of Keras 1, 2 and 3, of a
-    /// whole model or of its weights, or the index of sharded weights, `.weights.json`. What it is, its content says.
+    /// whole model or of its weights, or the index of sharded weights, `.weights.json`. The kind is recognised by content.
     ///
     /// A tensor's name is its path in the file, as in `layers/lstm/cell/vars/0` or `lstm_1/lstm_1/kernel:0`. The
     /// model's own configuration, where the file has it, states the options of the layers that
@@ -103,7 +103,7 @@ fn without_nan(text: &[u8]) -> Vec<u8> {
     result
 }
 
-/// The files that `weight_map` names, which lie beside the index, together.
+/// The tensors of all files that `weight_map` names, which are beside the index.
 fn read_shards(path: &Path, bytes: &[u8]) -> Result<Parts, WeightError> {
     let refused = |message: String| format_error(path, "Keras sharded weights", message);
     let index = json(path, bytes)?;

@@ -1,4 +1,4 @@
-//! Files of weights, a format a file; each is a cargo feature. What a file is, its content says.
+//! Files of weights, each format in a file and a cargo feature of its own. A file's format is recognised by its content.
 
 #[cfg(feature = "pytorch")]
 mod archive;
@@ -63,7 +63,7 @@ pub(super) enum Container {
 }
 
 impl Kind {
-    /// What it is, the feature that reads it, and what to do where there is none.
+    /// What it is, the feature that reads it, and what to do if there is none.
     fn about(self) -> (&'static str, Option<&'static str>, &'static str) {
         let read = |what, feature| (what, Some(feature), "`Weights::read` reads it");
         match self {
@@ -88,10 +88,10 @@ impl Kind {
     }
 }
 
-/// As much of a file's start as tells what it is.
+/// As much of a file's start as is needed to recognise it.
 const START: u64 = 4096;
 
-/// What the file is, if that is known.
+/// The file's kind, if it is recognised.
 pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -145,7 +145,7 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
 }
 
 /// Whether this may be a pickle of protocol 0 or 1, which have no magic number: a mark and what may follow it, an empty
-/// collection that is remembered, or a class by its module.
+/// collection that is memoised, or a class by its module.
 fn is_text_pickle(start: &[u8]) -> bool {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.".contains(byte);
     match start {
@@ -246,7 +246,7 @@ fn zip_kind(_: &Path) -> Kind {
 }
 
 impl Weights {
-    /// Reads a file of any format that a feature is on for; its content tells which it is, not its name.
+    /// Reads a file of any format whose feature is on; the format is recognised by content, not by name.
     ///
     /// | file | feature |
     /// | --- | --- |
@@ -256,11 +256,11 @@ impl Weights {
     /// | Keras' `.keras`, zipped or as a folder, `.h5` and `.hdf5` of Keras 1 to 3, `.weights.json` | `keras` |
     /// | ONNX models, with files beside them | `onnx` |
     ///
-    /// No pickle is run: it is read as a list of what it would make.
+    /// Nothing in a pickle is run.
     ///
     /// # Errors
     ///
-    /// If the file can't be read, is garbled, or is of another kind; the error says which and what to do.
+    /// If the file can't be read, is corrupt, or is of another kind; the error says which and what to do.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
         #[cfg(feature = "keras")]

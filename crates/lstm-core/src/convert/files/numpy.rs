@@ -1,4 +1,4 @@
-//! NumPy's `.npy` and `.npz`, and its arrays in pickles: read.
+//! Reader of NumPy's `.npy` and `.npz`, and of arrays in pickles.
 
 use super::archive::Archive;
 use super::pickle::{Pickle, Value};
@@ -13,16 +13,16 @@ use std::sync::Arc;
 /// As the errors name it.
 const FORMAT: &str = "NumPy";
 
-/// What an array is called that has no name.
+/// The name of an array without one.
 pub(super) const NAMELESS: &str = "array";
 
 impl Weights {
-    /// Reads a `.npy` or an `.npz` file, compressed or not. The arrays of an `.npz` have their names there; the one of a
-    /// `.npy` is called `array`, or, if it is a dictionary of arrays (`numpy.save(…, state_dict)`), they are by its keys.
+    /// Reads a `.npy` or an `.npz` file, compressed or not. The arrays of an `.npz` have names; the one of a
+    /// `.npy` is named `array`, or, if it is a dictionary of arrays (`numpy.save(…, state_dict)`), they have its keys.
     ///
     /// # Errors
     ///
-    /// If the file can't be read or is none. Arrays of types that weights don't have are [skipped](Self::skipped).
+    /// If the file can't be read or is of another format. Arrays of types that weights don't have are [skipped](Self::skipped).
     pub fn read_numpy(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
         check_kind(path, FORMAT, |kind| matches!(kind, Kind::Npy | Kind::Npz))?;
@@ -111,7 +111,7 @@ const MAX_HEADER: usize = 1 << 16;
 /// Most bytes of an array of objects.
 const MAX_OBJECTS: usize = 1 << 30;
 
-/// What a `.npy` says of its array.
+/// The header of a `.npy`.
 struct Header {
     /// `None` for an array of objects.
     stored: Option<(Stored, bool)>,

@@ -1,9 +1,9 @@
-//! Pickles as what they list, of which nothing is run.
+//! Pickles read as data: nothing in them is run.
 //!
-//! A pickle is a program for a machine with a stack, whose calls make Python's objects. Here the machine builds the tree
-//! of calls and leaves them uncalled: what a name such as `torch._utils._rebuild_tensor_v2` means is up to the reader of
-//! the tree. Values that occur several times are nodes that are referred to several times, so that a pickle takes memory in
-//! proportion to its length, whatever it repeats; text and bytes are left where they are in the file.
+//! A pickle is a program for a stack machine, whose calls make Python's objects. This machine builds a tree of the calls
+//! and executes none: what a name such as `torch._utils._rebuild_tensor_v2` means is up to the reader of
+//! the tree. Values that occur several times are shared nodes, so that memory is proportional to the pickle's length,
+//! and text and bytes are references into the file.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Most values of one pickle, which bounds what a tree of one-byte instructions costs.
 const MAX_NODES: usize = 1 << 23;
 
-/// A value: small ones by themselves, others by their number among a pickle's nodes.
+/// A value: small ones inline, others by their index among a pickle's nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value {
     None,
@@ -23,7 +23,7 @@ pub(super) enum Value {
     Node(usize),
 }
 
-/// Text or bytes: a part of the file, or decoded.
+/// Text or bytes: a range of the file, or decoded.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
     At(Range<usize>),
@@ -671,7 +671,7 @@ impl Machine<'_> {
                 0x95 => {
                     self.take(8)?;
                 }
-                // Extensions by number, and buffers that are kept elsewhere.
+                // Extensions by number, and out-of-band buffers.
                 0x82 => {
                     self.take(1)?;
                     self.push_node(Node::Other)?;

@@ -1,9 +1,9 @@
-//! What `torch.save` and `torch.jit.save` write, and pickles of NumPy arrays: read.
+//! Reader of files of `torch.save` and `torch.jit.save`, and of pickles of NumPy arrays.
 //!
-//! The pickle is read as a tree of calls of which none is made (`pickle.rs`); here those calls are known that make tensors,
-//! arrays, dictionaries and modules. Everything else, an optimizer, a vocabulary, is an object of an unknown class: its name is
-//! kept, its attributes are looked through for tensors, and that is all. (burn's `pytorch-reader` refuses a file in which an
-//! unknown object holds a tensor. It still reads the one container that was old before there were such files, tar.)
+//! The pickle is read as a tree of calls, none of which is executed (`pickle.rs`). This module interprets those that make
+//! tensors, arrays, dictionaries and modules. Anything else, such as an optimizer or a vocabulary, is an object of an unknown
+//! class, of which only the name and the tensors in its attributes are read. (burn's `pytorch-reader` rejects files in which
+//! an unknown object holds a tensor. It is used for the oldest container, tar.)
 
 use super::archive::Archive;
 use super::frozen;
@@ -34,24 +34,23 @@ const MAX_PICKLES: usize = 1000;
 /// Deepest nesting that is followed.
 const MAX_DEPTH: usize = 100;
 
-/// Most characters of all names that are made and entries that are looked at: a small pickle may name one value any number of
-/// times.
+/// Most characters of all names and entries that are visited: a small pickle may name one value any number of times.
 const MAX_NAMES: usize = 256 << 20;
 
 /// Most tensors of a file.
 const MAX_TENSORS: usize = 1 << 20;
 
 impl Weights {
-    /// Reads what `torch.save` has written, of any version: a state dict, or a dictionary, an object or a module that
-    /// holds some; what `torch.jit.save` has written; and other pickles of tensors or of NumPy arrays. Nested dictionaries'
-    /// keys are joined by dots, as in `model.rnn.weight_ih_l0`, and lists' indices likewise.
+    /// Reads a file of `torch.save`, of any version: a state dict, or a dictionary, an object or a module that
+    /// holds some; a file of `torch.jit.save`; or another pickle of tensors or of NumPy arrays. The keys of nested
+    /// dictionaries and the indices of lists are joined by dots, as in `model.rnn.weight_ih_l0`.
     ///
-    /// Nothing of a pickle is run. Objects that are no tensors are [skipped](Self::skipped), though tensors in their attributes
-    /// are found, under the attributes' names.
+    /// Nothing in a pickle is run. Objects that aren't tensors are [skipped](Self::skipped), but tensors in their attributes
+    /// are read, under the attributes' names.
     ///
     /// # Errors
     ///
-    /// If the file can't be read, is garbled, holds no tensors, or is from a big-endian machine.
+    /// If the file can't be read, is corrupt, holds no tensors, or is from a big-endian machine.
     pub fn read_pytorch(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
         let fits = |kind| matches!(kind, Kind::PyTorch(_) | Kind::TorchScript | Kind::Pickle);

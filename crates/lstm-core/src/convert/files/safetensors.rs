@@ -1,4 +1,4 @@
-//! Safetensors: read and written.
+//! Reader and writer of safetensors.
 
 use super::{Kind, WeightError, Weights, check_kind, format_error, io_error, kind};
 use crate::convert::weights::{Element, Entry};
@@ -15,7 +15,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// If the file, or one that the index names, can't be read or is none.
+    /// If the file, or one that the index names, can't be read or is of another format.
     pub fn read_safetensors(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         let path = path.as_ref();
         check_kind(path, FORMAT, |kind| {
@@ -43,7 +43,7 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Writes a safetensors file; one that was there is replaced when the new one is complete.
+    /// Writes a safetensors file; an existing one is replaced once the new one is complete.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Weights {
             TensorView::new(*dtype, shape.clone(), bytes).map(|view| (name, view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        // What PyTorch's own writers put there, and some readers insist on.
+        // Written by PyTorch, and required by some readers.
         let about = [("format".to_string(), "pt".to_string())];
         // A bare file name has an empty parent, in which no temporary file can be made.
         let target = match path.parent() {

@@ -3,11 +3,10 @@
 use crate::convert::weights::{Element, Entry, count};
 use std::io;
 
-/// More bytes than that are made of a view only as far as its storage has them: a view with a stride of zero may claim
-/// any size.
+/// A view may be larger than its storage up to this many bytes: a view with a stride of zero may state any size.
 const MAX_REPEATED: usize = 16 << 20;
 
-/// The type of stored values: as it is read, its bytes, and the bytes that a byte order is about.
+/// The type of stored values, their size, and the size of the units that a byte order swaps.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Stored {
     pub element: Element,
@@ -30,7 +29,7 @@ impl Stored {
     }
 }
 
-/// A view of a storage: where it begins, and what is between two values of each dimension, in values.
+/// A view of a storage: its offset and its strides, in values.
 pub(super) struct View {
     pub stored: Stored,
     pub offset: usize,
@@ -39,7 +38,7 @@ pub(super) struct View {
     pub big_endian: bool,
 }
 
-/// The strides of values that lie in the order of the dimensions, or in reverse.
+/// Row-major strides, or column-major ones.
 pub(super) fn dense(shape: &[usize], reversed: bool) -> Vec<usize> {
     let mut strides = vec![0; shape.len()];
     let mut stride = 1usize;

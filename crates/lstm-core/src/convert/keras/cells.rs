@@ -1,4 +1,4 @@
-//! Where the weights of Keras' cells lie: each version names them otherwise.
+//! The names of the weights of Keras' cells, which differ between versions.
 //!
 //! - Keras 3: `{path}/vars/0`, `1` and `2`, the path ending with `cell`, or with `cells/lstm_cell_1` in an
 //!   `RNN` of several;
@@ -77,7 +77,7 @@ impl CellAt {
         }
     }
 
-    /// What its bias would be called.
+    /// The name of its bias, whether it has one or not.
     pub fn bias_name(&self) -> String {
         let kernel = &self.recurrent_kernel[0];
         match self.vars {
@@ -88,7 +88,7 @@ impl CellAt {
         }
     }
 
-    /// Calls a tensor by another name.
+    /// Renames a tensor.
     pub fn rename(&mut self, from: &str, to: &str) {
         let weights = self.kernel.iter_mut().chain(&mut self.recurrent_kernel);
         for name in weights.chain(&mut self.bias).filter(|name| *name == from) {
@@ -102,7 +102,7 @@ impl CellAt {
         weights.chain(&self.bias)
     }
 
-    /// Whether the other direction of a layer can look like this.
+    /// Whether another cell can be the other direction of the same layer.
     fn matches(&self, other: &Self) -> bool {
         let key = |cell: &Self| (cell.gates, cell.d_input, cell.d_hidden, cell.biases);
         key(self) == key(other)
@@ -122,13 +122,13 @@ pub(crate) struct LayerAt {
     pub backward: bool,
 }
 
-/// What a tensor is for a cell.
+/// The role of a tensor in a cell.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Kernel,
     RecurrentKernel,
     Bias,
-    /// No cell that is known has it.
+    /// Of no known cell.
     Other,
 }
 
@@ -321,7 +321,7 @@ fn place(cell: &CellAt) -> (String, Option<(String, bool)>) {
         true => ["forward_layer", "backward_layer"].contains(&part),
         false => part.starts_with("forward_") || part.starts_with("backward_"),
     };
-    // A layer of that name by itself is in no other.
+    // A layer of that name alone is not a direction of another.
     let inside = |k: usize| {
         parts[..k]
             .iter()
@@ -379,7 +379,7 @@ pub(crate) fn layers(cells: Vec<CellAt>) -> Vec<LayerAt> {
             };
             let partner =
                 |group: &Group| group.half == Some((above.clone(), !backward)) && matches(group);
-            // A backward layer that was given by itself keeps its own name.
+            // A backward layer that was given explicitly keeps its own name.
             let beside = |group: &Group| {
                 let inside = group
                     .path

@@ -10,8 +10,8 @@ pub(super) const WEIGHTS: &str = "model.weights.h5";
 const CONFIG: &str = "config.json";
 const METADATA: &str = "metadata.json";
 
-/// Keras stores what it archives as it is. What was packed again may have shrunk, but not by more than this: a few
-/// bytes must not fill the memory.
+/// Keras archives without compression. An archive that was packed again may be compressed, but not by more than this, so
+/// that a few bytes can't fill the memory.
 pub(super) const LARGEST_EXPANSION: u64 = 64;
 
 pub(super) fn read(path: &Path, bytes: Vec<u8>) -> Result<Parts, WeightError> {

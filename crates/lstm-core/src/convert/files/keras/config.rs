@@ -1,4 +1,4 @@
-//! A model's configuration: what it states of the layers that were found by the names of their weights.
+//! A model's configuration: the options of the layers that were found by the names of their weights.
 //!
 //! In files of Keras 3 a layer's path follows from the configuration: each attribute that holds layers is a part of it,
 //! and in lists the layer's class, numbered. In those of Keras 1 and 2, and in what Keras 3 writes in their form, the
@@ -88,7 +88,7 @@ pub(super) fn state(
             }
         }
     }
-    // What is left over on both sides doesn't fit together: an option may be lost.
+    // If layers are left over on both sides, an option may be lost.
     for (_, layer) in found.iter_mut().filter(|(place, _)| *place == usize::MAX) {
         let Where::Keras(at) = &layer.of else {
             continue;
@@ -174,7 +174,7 @@ fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
         .names
         .last()
         .filter(|name| layer.name.split('/').all(|part| part != *name));
-    // What the weights themselves say goes on to hold, but for what the configuration has answered.
+    // What the weights themselves state still holds, except for what the configuration answers.
     let mut unsupported = leaf.stated.unsupported;
     let own = std::mem::take(&mut layer.options.unsupported);
     unsupported.extend(own.into_iter().filter(|option| option != WHICH_GRU));

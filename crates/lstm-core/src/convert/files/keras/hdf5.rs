@@ -20,7 +20,7 @@ pub(super) fn read(
     model: Option<&Value>,
 ) -> Result<Parts, WeightError> {
     let len = bytes.len() as u64;
-    // Keras' files have no chunks at all; a claimed size of one must not decide over memory.
+    // Keras' files have no chunks; a stated chunk size must not determine the memory used.
     let options = OpenOptions::default()
         .with_max_chunk_bytes(1 << 24)
         .with_max_object_header_bytes(1 << 20);
@@ -133,8 +133,8 @@ fn fits(dataset: &Dataset, len: u64) -> bool {
     bytes.is_some_and(|bytes| bytes <= len.saturating_mul(expansion))
 }
 
-/// The type of a tensor. h5py writes bfloat16, which it didn't know for long, as two opaque bytes: which values they
-/// are, Keras 3 says in an attribute, and else the model's configuration.
+/// The type of a tensor. h5py, which had no bfloat16 for long, writes it as two opaque bytes; Keras 3 states the type in
+/// an attribute, or else the model's configuration does.
 fn element(dataset: &Dataset, bfloat16: bool) -> Element {
     let stated = || dataset.attribute("dtype").ok()?.read_strings().ok();
     match dataset.dtype() {

@@ -1,4 +1,4 @@
-//! Constants of a model, and what simple operators make of them.
+//! Constants of a model, and the evaluation of simple operators on them.
 
 use super::proto::{DataLocation, DataType, SparseTensor, Tensor};
 use burn::tensor::{bf16, f16};
@@ -17,7 +17,7 @@ pub struct Array {
     pub bytes: Bytes,
 }
 
-/// How many bytes may still be made: a garbled model may ask for any number of them.
+/// The budget of bytes that may still be allocated: a corrupt model may ask for any number of them.
 pub struct Budget(usize);
 
 impl Default for Budget {
@@ -195,8 +195,8 @@ fn external<'a>(tensor: &'a Tensor, key: &str) -> Option<&'a str> {
     of_key.next().map(|property| property.value.as_str())
 }
 
-/// Values in a file beside the model. It must be in the model's folder: a model from elsewhere is not to name any file
-/// there is.
+/// Values in a file beside the model. It must be in the model's folder: a model from elsewhere must not name any other
+/// file of the machine.
 fn beside(tensor: &Tensor, bytes: usize, folder: &Arc<Folder>) -> Result<Data, String> {
     let number = |key| match external(tensor, key).map(str::parse::<u64>) {
         None => Ok(None),
@@ -542,7 +542,7 @@ impl Array {
         };
         let (mut shape, mut strides) = (self.shape.clone(), self.strides());
         let first = strides[axis].saturating_mul(start as isize);
-        // (Where there is one value at most, its stride says nothing.)
+        // (With one value at most, the stride has no meaning.)
         strides[axis] = strides[axis].saturating_mul(match len {
             0 | 1 => 0,
             _ => step as isize,

@@ -1,8 +1,8 @@
 //! A model's graphs as scopes of names, and the values of its constants.
 //!
-//! Exporters leave weights as initialisers, as outputs of `Constant`, or behind a few operators on these: PyTorch's
-//! reorders gates by `Slice`, `Concat` and `Unsqueeze`. Such operators are computed where a recurrent node needs their
-//! result; with each of the others the value is not constant, and the message names the operator.
+//! Exporters write weights as initialisers, as outputs of `Constant`, or behind a few operators on these: PyTorch's
+//! reorders gates by `Slice`, `Concat` and `Unsqueeze`. Such operators are evaluated if a recurrent node needs their
+//! result; with any other operator the value is not constant, and the message names it.
 
 use super::array::{Array, Budget, Folder, shape_of};
 use super::proto::{
@@ -32,7 +32,7 @@ pub struct Scope<'a> {
     sparse: HashMap<&'a str, &'a SparseTensor>,
     /// The node of each value, and which of its outputs it is.
     producers: HashMap<&'a str, (&'a Node, usize)>,
-    /// What goes in: of a function, what it is where it is called.
+    /// The inputs; of a function, the values at the call.
     inputs: HashMap<&'a str, Option<(usize, &'a str)>>,
     outputs: Vec<&'a str>,
     infos: &'a [ValueInfo],

@@ -25,16 +25,16 @@ impl Weights {
     /// Reads an ONNX model: its initialisers and constants, under their names, and its nodes `LSTM`, `GRU` and `RNN`
     /// ([`recurrent_layers`](Self::recurrent_layers)).
     ///
-    /// A node's weights may be in any graph of the model or function of it, in files beside it, and behind operators that
-    /// only rearrange constants, as PyTorch's exporter leaves them. Nodes on top of each other are a stack.
+    /// A node's weights may be in any graph or function of the model, in files beside it, and behind operators that
+    /// only rearrange constants, as PyTorch's exporter writes them. Stacked nodes are listed as one stack.
     ///
-    /// Only weights and options are read. What the model does before and after a node stays to be written: a node's
-    /// initial states and lengths are inputs of `forward` here, and its layout is `[T, B, I]` unless its attribute
-    /// `layout` is 1, where a loaded layer is `[B, T, I]`, `batch_first`.
+    /// Only weights and options are read, not the rest of the model. A node's initial states and lengths are arguments of
+    /// `forward` here. Its layout is `[T, B, I]` unless its attribute `layout` is 1; a loaded layer is `[B, T, I]`,
+    /// `batch_first`.
     ///
     /// # Errors
     ///
-    /// If the file can't be read or is no ONNX model.
+    /// If the file can't be read or isn't an ONNX model.
     pub fn read_onnx(path: impl AsRef<Path>) -> Result<Self, WeightError> {
         const FORMAT: &str = "ONNX";
         let path = path.as_ref();

@@ -1,4 +1,4 @@
-//! The recurrent nodes of a model: their weights, and what their attributes say.
+//! The recurrent nodes of a model: their weights and attributes.
 
 use super::array::Array;
 use super::graph::{self, Origin, Scopes};
@@ -77,7 +77,7 @@ struct Found<'a> {
     above: Option<usize>,
 }
 
-/// All recurrent layers of a model; nodes of one kind on top of each other are one.
+/// All recurrent layers of a model; stacked nodes of one kind are one layer.
 pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<FoundLayer> {
     let mut found: Vec<Found<'a>> = vec![];
     for scope in 0..scopes.all.len() {
@@ -108,7 +108,7 @@ pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<Fou
     join(found)
 }
 
-/// Gives layers the names of their nodes, with their graph's before them where these are not the only ones.
+/// Names layers by their nodes, with their graph's name as prefix if that isn't unique.
 fn name(scopes: &Scopes, found: &mut [Found]) {
     let mut titles = HashMap::new();
     for of in found.iter() {
@@ -153,7 +153,7 @@ fn joins(below: &FoundLayer, above: &FoundLayer) -> bool {
 /// Layers with those on top of them.
 fn join(found: Vec<Found>) -> Vec<FoundLayer> {
     let mut all: Vec<Option<FoundLayer>> = vec![];
-    // Where the stack is that a layer has become a part of.
+    // The index of the stack that a layer has become a part of.
     let mut places: Vec<usize> = vec![];
     for (k, of) in found.into_iter().enumerate() {
         let place = of.above.map_or(k, |below| places[below]);
@@ -174,7 +174,7 @@ fn join(found: Vec<Found>) -> Vec<FoundLayer> {
     }
     let mut all: Vec<_> = all.into_iter().flatten().collect();
     for layer in &mut all {
-        // What every layer has by default is nothing that the file states.
+        // Options at their default count as not stated.
         let default = Activations::default();
         let usual = Activations::usual(layer.cell);
         let all = &mut layer.options.activations;
@@ -367,7 +367,7 @@ impl<'a> Turned<'_, 'a> {
         })
     }
 
-    /// What a `Reshape` is given: numbers, and sizes of what goes into it, as exporters compute them for sizes that are
+    /// The shape given to a `Reshape`: numbers, and sizes of its input, as exporters compute them for sizes that are
     /// open until run time.
     fn given(&mut self, name: &'a str, depth: usize) -> Option<Vec<Given>> {
         if depth > 8 {
@@ -444,14 +444,14 @@ impl<'a> Turned<'_, 'a> {
     }
 }
 
-/// What a node says.
+/// A node's options.
 struct Said<'s, 'a> {
     scopes: &'s mut Scopes<'a>,
     tensors: &'s mut Tensors<'a>,
     scope: usize,
     node: &'a Node,
     operator: Operator,
-    /// What no layer follows.
+    /// Options that no layer supports.
     refused: Vec<String>,
 }
 

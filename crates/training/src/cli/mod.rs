@@ -1,0 +1,292 @@
+//! The command line: what was asked for is done by the rooms below.
+
+mod args;
+mod sweep;
+
+pub use args::{Cli, Command};
+
+use crate::inspect::{self, InspectRequest};
+use crate::names::{CellName, Cells};
+use crate::run::evaluate::{EvalRequest, evaluate_run};
+use crate::run::{self, Show};
+use crate::settings::{Overrides, Settings};
+#[cfg(feature = "files")]
+use crate::weights;
+use crate::{bench, device, report, sweep as sweeps, text};
+use anyhow::{Context, Result};
+use args::{
+    BenchArgs, EvalArgs, InspectArgs, ReportArgs, RunArgs, ServeArgs, SweepArgs, WeightsArgs,
+};
+use burn::train::Interrupter;
+use clap::Parser;
+use serde::Serialize;
+use std::process::ExitCode;
+use sweep::from_args;
+
+/// As shells report a program that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// A folder that is on no machine.
+const NO_SESSION: &str = "/nonexistent";
+
+/// Does what the command line says; the first thing that a program does.
+pub fn main() -> ExitCode {
+    prepare_environment();
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => train(cli.compare, Cells::both()),
+        Some(Command::Compare(args)) => train(args, Cells::both()),
+        Some(Command::Train(args)) => train(args, CellName::Lstm.into()),
+        Some(Command::Eval(args)) => eval(args),
+        Some(Command::Sweep(args)) => run_sweep(args),
+        Some(Command::SweepWorker) => sweeps::worker::main().map(|()| ExitCode::SUCCESS),
+        Some(Command::Report(args)) => draw(args),
+        Some(Command::Inspect(args)) => show(args),
+        Some(Command::Bench(args)) => time(args),
+        Some(Command::Serve(args)) => serve(&args).map(|()| ExitCode::SUCCESS),
+        Some(Command::Weights(args)) => list(args),
+        Some(Command::Devices) => text::print(&device::list()).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        text::say(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Sets variables that libraries read.
+fn prepare_environment() {
+    // SAFETY: this is the first thing the program does, and there is no other thread yet.
+    let set = |name: &str, value: std::ffi::OsString| unsafe { std::env::set_var(name, value) };
+    // Looking for GPUs, graphics drivers look for a display too, and on a machine without a desktop
+    // session the Wayland library prints an error for each try. Given any folder it keeps silent; nobody can put
+    // a socket into this one.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        set("XDG_RUNTIME_DIR", NO_SESSION.into());
+    }
+    // Burn puts the state of a resumed optimizer on its default device before it moves it to where the
+    // parameters are. That is wgpu if it is built in, which panics where there is no adapter.
+    if cfg!(feature = "flex") {
+        set("BURN_DEVICE", "flex".into());
+    } else if cfg!(feature = "ndarray") {
+        set("BURN_DEVICE", "ndarray".into());
+    }
+}
+
+fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
+    let show = Show {
+        json: args.json,
+        dashboard: args.dashboard,
+        detect_anomaly: args.detect_anomaly,
+    };
+    let stop = stop_on_signals()?;
+    let run = match &args.resume {
+        Some(folder) => run::resume(folder, &show, &stop)?,
+        None => run::start(&settings(&args, cells)?, args.out.as_deref(), &show, &stop)?,
+    };
+    if run.interrupted {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    if !args.json {
+        let page = report::write(&run.folder, None, None)?;
+        text::print(&format!(
+            "report: {}\nnext: training inspect {folder}, or training eval {folder} with a longer --gap",
+            page.display(),
+            folder = run.folder.display(),
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings on the command line, then in the file, then by default.
+fn settings(args: &RunArgs, cells: Cells) -> Result<Settings> {
+    let file = match &args.config {
+        Some(path) => Overrides::read(path)?,
+        None => Overrides::default(),
+    };
+    let default = Overrides {
+        cell: Some(cells),
+        ..Overrides::default()
+    };
+    Settings::resolve(args.settings.clone().or(file).or(default))
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the training after the update at hand and a checkpoint, a second
+/// one the program.
+fn stop_on_signals() -> Result<Interrupter> {
+    let stop = Interrupter::new();
+    let handle = stop.clone();
+    ctrlc::set_handler(move || {
+        if handle.should_stop() {
+            std::process::exit(INTERRUPTED.into());
+        }
+        handle.stop(None);
+        text::say("stopping; once more to end at once, without a checkpoint");
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(stop)
+}
+
+fn eval(args: EvalArgs) -> Result<ExitCode> {
+    let evaluation = evaluate_run(&EvalRequest {
+        run: args.run.path(),
+        gaps: &args.gap,
+        seed: args.seed,
+        device: args.device,
+    })?;
+    text::print(&match args.json {
+        true => serde_json::to_string(&evaluation)?,
+        false => evaluation.table(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_sweep(args: SweepArgs) -> Result<ExitCode> {
+    let sweep = sweeps::Sweep {
+        plan: from_args(&args)?,
+        out: args.out,
+        workers: args.workers,
+        dry_run: args.dry_run,
+    };
+    let interrupter = stop_on_signals()?;
+    let Some(summary) = sweeps::run(&sweep, &interrupter)? else {
+        if interrupter.should_stop() {
+            text::say("interrupted: given again, the same command goes on where it was");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    text::print(&match args.json {
+        true => serde_json::to_string(&summary)?,
+        false => format!(
+            "{}\n{}\nresults: {dir}; for pictures: training report {dir}",
+            summary.table(),
+            summary.sentences(),
+            dir = summary.dir.display(),
+        ),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw(args: ReportArgs) -> Result<ExitCode> {
+    let page = report::write(&args.dir, args.out.as_deref(), args.gap)?;
+    text::print(&page.display().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(args: InspectArgs) -> Result<ExitCode> {
+    let inspection = inspect::inspect(&InspectRequest {
+        run: args.run.path(),
+        cell: args.cell,
+        gap: args.gap,
+        sequence: args.sequence,
+    })?;
+    text::print(&match args.json {
+        true => serde_json::to_string(&inspection)?,
+        false => inspection.picture(args.units),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "files")]
+fn list(args: WeightsArgs) -> Result<ExitCode> {
+    let contents = weights::contents(&args.file)?;
+    text::print(&match args.json {
+        true => serde_json::to_string(&contents)?,
+        false => contents.text(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "files"))]
+fn list(args: WeightsArgs) -> Result<ExitCode> {
+    anyhow::bail!(
+        "{}: readers of weights are not built into this program: build it with --features files",
+        args.file.display()
+    )
+}
+
+#[cfg(feature = "remote")]
+fn serve(args: &ServeArgs) -> Result<()> {
+    device::remote::serve(&args.bind, &args.device)
+}
+
+#[cfg(not(feature = "remote"))]
+fn serve(args: &ServeArgs) -> Result<()> {
+    let ServeArgs { bind, device } = args;
+    anyhow::bail!(
+        "serving {device} at {bind}: other machines are not built into this program: build it with \
+         --features remote"
+    )
+}
+
+fn time(args: BenchArgs) -> Result<ExitCode> {
+    use bench::{callers, steps};
+    match args.callers {
+        Some(most) => {
+            let time = |bench: &bench::Bench<'_>, shape: bench::Shape| {
+                callers::time(bench, shape, most.into())
+            };
+            timed(&args, bench::shapes, time, callers::table)
+        }
+        None if args.step => timed(&args, steps::shapes, steps::time, steps::table),
+        None => timed(&args, bench::shapes, bench::sequences, bench::table),
+    }
+}
+
+/// Times what is asked for and prints it.
+fn timed<T: Serialize>(
+    args: &BenchArgs,
+    usual: fn() -> Vec<bench::Shape>,
+    time: impl Fn(&bench::Bench, bench::Shape) -> Result<Vec<T>>,
+    table: fn(&[Vec<T>]) -> String,
+) -> Result<ExitCode> {
+    let shapes = match args.shapes.is_empty() {
+        true => usual(),
+        false => args.shapes.clone(),
+    };
+    let request = bench::BenchRequest {
+        shapes: &shapes,
+        implementation: match args.busy {
+            true => Some(bench::Implementation::LstmCore),
+            false => args.implementation,
+        },
+        cell: args.cell,
+        dtype: args.dtype,
+        device: args.device.clone(),
+        runs: args.runs,
+    };
+    if args.busy {
+        match &args.role {
+            Some(role) => bench::busy::play(role, &request)?,
+            None => bench::busy::run(request.shapes, args.json)?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut all = vec![];
+    bench::run(&request, time, |timings| {
+        if args.json {
+            for timing in &timings {
+                text::print(&serde_json::to_string(timing)?)?;
+            }
+        }
+        all.push(timings);
+        Ok(())
+    })?;
+    if !args.json {
+        text::print(&table(&all))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// A folder that all may write to, `/tmp` say, would let anybody pose as the display.
+    #[test]
+    fn the_folder_of_no_session_is_not_there() {
+        let folder = Path::new(NO_SESSION);
+        assert!(folder.is_absolute() && !folder.exists());
+    }
+}

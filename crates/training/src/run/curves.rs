@@ -1,0 +1,87 @@
+//! The picture of a run: held-out loss against updates, baselines dashed.
+
+use crate::draw::{Axis, GREY, LIGHT_GREY, LegendEntry, Mark, Picture, Scale, colours, for_file};
+use crate::learn::Point;
+use crate::names::CellName;
+use crate::settings::Settings;
+use crate::task::{Goal, Task};
+use crate::text::{at_gap, short, whole};
+use anyhow::Result;
+
+/// What a loss is called on an axis.
+pub fn loss_name(task: &dyn Task) -> &'static str {
+    match task.goal() {
+        Goal::Class { .. } | Goal::Steps { .. } => "held-out cross-entropy, nats",
+        Goal::Value { .. } => "held-out mean squared error",
+    }
+}
+
+/// The baselines from `start` to `end`, and what the legend says of them.
+pub fn baselines(task: &dyn Task, ends: (f64, f64)) -> (Vec<Mark>, Vec<LegendEntry>) {
+    let each = task.baselines().into_iter().enumerate();
+    let each = each.map(|(k, baseline)| {
+        let colour = if k == 0 { GREY } else { LIGHT_GREY };
+        let entry = LegendEntry {
+            text: baseline.name.to_string(),
+            colour,
+            dashed: true,
+        };
+        (Mark::level(ends, baseline.score.loss, colour), entry)
+    });
+    each.unzip()
+}
+
+/// Held-out loss against updates as SVG, on a log scale; `curves` has a list of points a cell.
+pub fn loss_curves(
+    settings: &Settings,
+    task: &dyn Task,
+    curves: &[(CellName, Vec<Point>)],
+) -> Result<String> {
+    let lines = curves.iter().map(|(_, points)| {
+        let line = points.iter();
+        line.map(|point| (point.update as f64, point.held_out.loss))
+            .collect()
+    });
+    let lines: Vec<Vec<(f64, f64)>> = lines.collect();
+    let updates = lines.iter().flatten().map(|point| point.0).chain([0.0]);
+    let losses = lines.iter().flatten().map(|point| point.1);
+    let levels = task.baselines().into_iter().map(|one| one.score.loss);
+    let x = Axis::over("updates", Scale::Linear, updates, whole);
+    let y = Axis::over(loss_name(task), Scale::Log, losses.chain(levels), short);
+    let (mut marks, mut legend) = baselines(task, x.ends());
+    let colours = colours(curves.iter().map(|(cell, _)| *cell));
+    for (((cell, _), line), colour) in curves.iter().zip(lines).zip(colours) {
+        legend.push(LegendEntry {
+            text: cell.title().to_string(),
+            colour,
+            dashed: false,
+        });
+        marks.push(Mark::Line {
+            points: line.clone(),
+            colour,
+            dashed: false,
+        });
+        marks.push(Mark::Dots {
+            points: line,
+            colour,
+            radius: 3,
+        });
+    }
+    let picture = Picture {
+        title: format!(
+            "{}{}: held-out loss ({}, lr {}, H = {}, seed {})",
+            settings.task.name(),
+            at_gap(settings.gap),
+            settings.optimizer.title(),
+            settings.lr,
+            settings.hidden,
+            settings.seed,
+        ),
+        x,
+        y,
+        marks,
+        legend,
+        size: (860, 440),
+    };
+    Ok(for_file(&picture.svg()?))
+}

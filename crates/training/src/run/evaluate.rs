@@ -1,0 +1,129 @@
+//! `training eval`: the models of a finished run on held-out data, also at other gaps.
+
+use super::folder::RunDir;
+use crate::data::HeldOut;
+use crate::device;
+use crate::learn::evaluate;
+use crate::names::{CellName, DeviceName};
+use crate::settings::Settings;
+use crate::text;
+use anyhow::{Result, bail, ensure};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What is to be evaluated.
+pub struct EvalRequest<'a> {
+    /// The folder of the run.
+    pub run: &'a Path,
+    /// Gaps to measure at; the trained one if empty.
+    pub gaps: &'a [usize],
+    /// Seed of the held-out data; the run's if `None`.
+    pub seed: Option<u64>,
+    /// Where to compute; as in the run if `None`.
+    pub device: Option<DeviceName>,
+}
+
+/// The results of an evaluation, as printed by `--json`.
+#[derive(Serialize)]
+pub struct Evaluation {
+    task: &'static str,
+    trained_gap: usize,
+    device: String,
+    runs: Vec<At>,
+    dir: PathBuf,
+}
+
+/// One cell at one gap.
+#[derive(Serialize)]
+struct At {
+    cell: CellName,
+    /// 0 for tasks without one.
+    gap: usize,
+    length: usize,
+    metric: &'static str,
+    value: f64,
+    chance: f64,
+    solved: bool,
+}
+
+/// Evaluates every model of a run at every gap.
+pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
+    let (dir, trained) = RunDir::open(request.run)?;
+    let chosen = device::choose(request.device.as_ref().unwrap_or(&trained.device))?;
+    let trained_task = trained.task.with_gap(trained.gap);
+    let own_gap = [trained.gap];
+    let gaps = match request.gaps {
+        [] => &own_gap,
+        gaps => gaps,
+    };
+    let mut runs = vec![];
+    for gap in gaps {
+        let settings = Settings {
+            gap: *gap,
+            seed: request.seed.unwrap_or(trained.seed),
+            ..trained.clone()
+        };
+        settings.check()?;
+        let task = settings.task.with_gap(*gap);
+        if task.d_input() != trained_task.d_input() {
+            bail!(
+                "{} has {} input features at gap {gap} and {} at gap {}, which the model was trained at: \
+                 it can only be evaluated at that gap",
+                settings.task.name(),
+                task.d_input(),
+                trained_task.d_input(),
+                trained.gap,
+            );
+        }
+        let held_out = HeldOut::new(task.clone(), settings.seed, &chosen.device);
+        for cell in dir.cells() {
+            let Some(model) = dir.read_model(cell, &settings, &chosen.device)? else {
+                continue;
+            };
+            let score = evaluate(&model, &held_out)?;
+            let (metric, value) = task.judge(score);
+            runs.push(At {
+                cell,
+                gap: *gap,
+                length: task.length(),
+                metric,
+                value,
+                chance: task.judge(task.chance()).1,
+                solved: task.solved(score),
+            });
+        }
+    }
+    ensure!(
+        !runs.is_empty(),
+        "there is no trained model in {}: did the run end?",
+        request.run.display()
+    );
+    Ok(Evaluation {
+        task: trained.task.name(),
+        trained_gap: trained.gap,
+        device: chosen.name.to_string(),
+        runs,
+        dir: request.run.to_path_buf(),
+    })
+}
+
+impl Evaluation {
+    /// The results as a table.
+    pub fn table(&self) -> String {
+        let metric = self.runs.first().map_or("", |run| run.metric);
+        let rows = self.runs.iter().map(|run| {
+            vec![
+                run.cell.title().to_string(),
+                text::gap(run.gap),
+                run.length.to_string(),
+                text::metric(run.metric, run.value),
+                text::metric(run.metric, run.chance),
+                if run.solved { "solved" } else { "not solved" }.to_string(),
+            ]
+        });
+        text::table(
+            &["cell", "gap", "steps", metric, "chance", "result"],
+            rows.collect(),
+        )
+    }
+}

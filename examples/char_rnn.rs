@@ -1,0 +1,209 @@
+//! A character model: it learns a text file, then writes more of the same, one character at a time:
+//! `cargo run --release --bin char_rnn -- FILE`
+//!
+//! The text is cut into rows, which are read side by side. A window of a few steps is an update; the state at its
+//! end is the state before the next window (truncated backpropagation through time).
+
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Int, Tensor, TensorData, s};
+use clap::{Parser, ValueEnum};
+use lstm_core::{GruStackConfig, LstmStackConfig, RecurrentLayer, Windows, clip_global_norm};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Learns a text, and writes more of it.
+#[derive(Parser)]
+struct Args {
+    /// The text.
+    file: PathBuf,
+    #[arg(long, default_value = "lstm")]
+    cell: Cell,
+    #[arg(long, default_value_t = 128)]
+    hidden: usize,
+    #[arg(long, default_value_t = 2)]
+    layers: usize,
+    /// Probability with which a number is dropped between two layers.
+    #[arg(long, default_value_t = 0.2)]
+    dropout: f64,
+    /// Rows read side by side.
+    #[arg(long, default_value_t = 32)]
+    rows: usize,
+    /// Steps of a window.
+    #[arg(long, default_value_t = 64)]
+    steps: usize,
+    #[arg(long, default_value_t = 20)]
+    epochs: usize,
+    #[arg(long, default_value_t = 0.003)]
+    learning_rate: f64,
+    /// Characters to write.
+    #[arg(long, default_value_t = 500)]
+    write: usize,
+    /// Below 1, likely characters become likelier.
+    #[arg(long, default_value_t = 0.7)]
+    temperature: f64,
+}
+
+#[derive(Clone, ValueEnum)]
+enum Cell {
+    Lstm,
+    Gru,
+}
+
+/// `L` is the recurrent layers, whatever their cell.
+#[derive(Module, Debug)]
+struct Model<L: Module> {
+    characters: Embedding,
+    layers: L,
+    scores: Linear,
+}
+
+impl<L: RecurrentLayer<3>> Model<L> {
+    /// The loss of predicting each next character, in bits a character, and the state after the window.
+    /// `window`, `[B, T, 2]`, has the characters and the ones that follow them.
+    fn loss(&self, window: Tensor<3, Int>, state: Option<L::State>) -> (Tensor<1>, L::State) {
+        let [now, next] = [0, 1].map(|k| window.clone().slice(s![.., .., k..k + 1]));
+        let input = self.characters.forward(now.squeeze_dim(2));
+        let (output, state) = self.layers.forward_with(input, state, &Default::default());
+        let scores = self.scores.forward(output).flatten(0, 1);
+        let loss = CrossEntropyLossConfig::new().init(&scores.device());
+        let nats = loss.forward(scores, next.flatten(0, 2));
+        (nats / std::f64::consts::LN_2, state)
+    }
+
+    /// The scores of the character after this one, `[1, V]`, and the state for the next step.
+    fn step(
+        &self,
+        character: i32,
+        state: Option<L::State>,
+        device: &Device,
+    ) -> (Tensor<2>, L::State) {
+        let character = Tensor::<2, Int>::from_data([[character]], device);
+        let input = self.characters.forward(character).squeeze_dim(1);
+        let (output, state) = self.layers.step(input, state);
+        (self.scores.forward(output), state)
+    }
+}
+
+/// A text as numbers.
+struct Text {
+    alphabet: Vec<char>,
+    numbers: Vec<i32>,
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let alphabet: Vec<char> = text.chars().collect::<BTreeSet<_>>().into_iter().collect();
+        let number = |c| alphabet.binary_search(&c).expect("it is in the text") as i32;
+        Self {
+            numbers: text.chars().map(number).collect(),
+            alphabet,
+        }
+    }
+
+    /// Bits a character of a model that knows how often each occurs, and nothing else.
+    fn entropy(&self) -> f64 {
+        let mut counts = vec![0.0; self.alphabet.len()];
+        self.numbers.iter().for_each(|k| counts[*k as usize] += 1.0);
+        let total = self.numbers.len() as f64;
+        counts.iter().map(|n| n / total * (total / n).log2()).sum()
+    }
+}
+
+/// Characters and the ones that follow them, `[B, T, 2]`; row by row, where the text goes on.
+fn stream(text: &[i32], rows: usize, device: &Device) -> Tensor<3, Int> {
+    let steps = (text.len() - 1) / rows;
+    let pairs = text.windows(2).take(rows * steps).flatten().copied();
+    let data = TensorData::new(pairs.collect(), [rows, steps, 2]);
+    Tensor::from_data(data, device)
+}
+
+fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Device) {
+    let width = text.alphabet.len();
+    let mut model = Model {
+        characters: EmbeddingConfig::new(width, args.hidden).init(device),
+        layers,
+        scores: LinearConfig::new(args.hidden, width).init(device),
+    };
+    // The last tenth isn't learned from.
+    let (train, rest) = text.numbers.split_at(text.numbers.len() * 9 / 10);
+    let stream = [(train, args.rows), (rest, 1)].map(|(text, rows)| stream(text, rows, device));
+    let [train, rest] = stream;
+
+    let mut optimizer = AdamConfig::new().init();
+    for epoch in 1..=args.epochs {
+        let (mut sum, mut updates) = (0.0, 0);
+        let mut windows = Windows::new(train.clone(), args.steps, None);
+        while let Some((window, state)) = windows.next() {
+            let (loss, state) = model.loss(window, state);
+            windows.carry(state);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let gradients = clip_global_norm(&model, gradients, 1.0);
+            model = optimizer.step(args.learning_rate, model, gradients);
+            sum += loss.into_scalar::<f32>();
+            updates += 1;
+        }
+        let (held_out, _) = model.valid().loss(rest.clone().inner(), None);
+        println!(
+            "epoch {epoch:2}: {:.3} bits a character, {:.3} on held-out text",
+            sum / updates as f32,
+            held_out.into_scalar::<f32>()
+        );
+    }
+
+    println!("\nIt writes:\n");
+    let (model, device) = (model.valid(), device.clone().inner());
+    let (mut character, mut state) = (text.numbers[0], None);
+    let start = Instant::now();
+    for _ in 0..args.write {
+        let (scores, after) = model.step(character, state, &device);
+        state = Some(after);
+        let chances = softmax(scores / args.temperature, 1);
+        character = chances.categorical(1).into_scalar::<i32>();
+        print!("{}", text.alphabet[character as usize]);
+        stdout().flush().ok();
+    }
+    let rate = args.write as f64 / start.elapsed().as_secs_f64();
+    println!("\n\n{rate:.0} characters a second");
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let text = Text::new(&std::fs::read_to_string(&args.file)?);
+    let device = Device::flex().autodiff();
+    device.seed(1);
+    println!(
+        "{} characters, {} kinds; by their frequencies alone, {:.3} bits a character",
+        text.numbers.len(),
+        text.alphabet.len(),
+        text.entropy()
+    );
+    let (hidden, layers) = (args.hidden, args.layers);
+    match args.cell {
+        Cell::Lstm => {
+            let stack = LstmStackConfig::new(hidden, hidden, layers, true);
+            run(
+                stack.with_dropout(args.dropout).init(&device),
+                &text,
+                &args,
+                &device,
+            );
+        }
+        Cell::Gru => {
+            let stack = GruStackConfig::new(hidden, hidden, layers, true);
+            run(
+                stack.with_dropout(args.dropout).init(&device),
+                &text,
+                &args,
+                &device,
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! A forecast: carbon dioxide at Mauna Loa, twelve months ahead, by an LSTM that burn-train trains:
+//! `cargo run --release --bin time_series`
+//!
+//! From a CSV file through Burn's dataset and windows to a stack of LSTMs with dropout; a schedule for the learning
+//! rate, early stopping, and the best checkpoint, which is measured beside last year's values on years that it hasn't
+//! seen.
+
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
+use burn::data::dataset::transform::WindowsDataset;
+use burn::data::dataset::{Dataset, InMemDataset};
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::module::Module;
+use burn::nn::loss::{MseLoss, Reduction};
+use burn::nn::{Linear, LinearConfig};
+use burn::optim::AdamConfig;
+use burn::tensor::{Device, Tensor, TensorData, s};
+use burn::train::checkpoint::MetricCheckpointingStrategy;
+use burn::train::metric::LossMetric;
+use burn::train::metric::store::{Aggregate, Direction, Split};
+use burn::train::{
+    InferenceStep, Learner, MetricEarlyStoppingStrategy, RegressionOutput, StoppingCondition,
+    SupervisedTraining, TrainOutput, TrainStep,
+};
+use clap::Parser;
+use lstm_core::{LstmStack, LstmStackConfig, clip_global_norm};
+use plotters::prelude::*;
+use serde::Deserialize;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Forecasts twelve months of carbon dioxide.
+#[derive(Parser)]
+struct Args {
+    /// Months and values, with a header `month,ppm`.
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/co2/co2.csv"))]
+    file: PathBuf,
+    #[arg(long, default_value_t = 32)]
+    hidden: usize,
+    /// Epochs, at most.
+    #[arg(long, default_value_t = 100)]
+    epochs: usize,
+    /// Epochs without a better validation loss before training stops.
+    #[arg(long, default_value_t = 20)]
+    patience: usize,
+    /// Where the forecasts are drawn.
+    #[arg(long, default_value = "forecast.svg")]
+    plot: PathBuf,
+}
+
+// -- The series -------------------------------------------------------------------------------------------
+
+/// Months that the network reads.
+const PAST: usize = 36;
+/// Months that it forecasts.
+const FUTURE: usize = 12;
+
+/// A line of the file.
+#[derive(Clone, Debug, Deserialize)]
+struct Month {
+    month: String,
+    ppm: f32,
+}
+
+/// Windows of the series: a month to count from, the past, and the future.
+type Windows = WindowsDataset<InMemDataset<Month>, Month>;
+
+fn windows(months: &[Month]) -> Windows {
+    WindowsDataset::new(InMemDataset::new(months.to_vec()), 1 + PAST + FUTURE)
+}
+
+/// Windows as tensors: changes from month to month, `[B, PAST, 1]`, and how far the value will be from the last one,
+/// `[B, FUTURE]`. So it doesn't matter that values rise beyond all those that were learned from.
+#[derive(Clone, Debug)]
+struct Batch {
+    changes: Tensor<3>,
+    ahead: Tensor<2>,
+}
+
+#[derive(Clone)]
+struct WindowBatcher;
+
+impl Batcher<Vec<Month>, Batch> for WindowBatcher {
+    fn batch(&self, windows: Vec<Vec<Month>>, device: &Device) -> Batch {
+        let rows = windows.len();
+        let values = windows.iter().flatten().map(|month| month.ppm).collect();
+        let values = TensorData::new(values, [rows, 1 + PAST + FUTURE]);
+        let values = Tensor::<2>::from_data(values, device);
+        let past = values.clone().slice(s![.., 1..=PAST]);
+        let changes = past.clone() - values.clone().slice(s![.., ..PAST]);
+        let ahead = values.slice(s![.., 1 + PAST..]) - past.slice(s![.., -1..]);
+        Batch {
+            changes: changes.unsqueeze_dim(2),
+            ahead,
+        }
+    }
+}
+
+// -- The model --------------------------------------------------------------------------------------------
+
+#[derive(Module, Debug)]
+struct Forecaster {
+    layers: LstmStack,
+    head: Linear,
+}
+
+impl Forecaster {
+    fn new(hidden: usize, device: &Device) -> Self {
+        let layers = LstmStackConfig::new(1, hidden, 2, true).with_dropout(0.2);
+        Self {
+            layers: layers.init(device),
+            head: LinearConfig::new(hidden, FUTURE).init(device),
+        }
+    }
+
+    /// From changes, `[B, PAST, 1]`, to how far the value will be from the last one, `[B, FUTURE]`.
+    fn forward(&self, changes: Tensor<3>) -> Tensor<2> {
+        let (output, _) = self.layers.forward(changes, None);
+        self.head
+            .forward(output.slice(s![.., -1, ..]).squeeze_dim(1))
+    }
+
+    fn error(&self, batch: Batch) -> RegressionOutput {
+        let output = self.forward(batch.changes);
+        let loss = MseLoss::new().forward(output.clone(), batch.ahead.clone(), Reduction::Mean);
+        RegressionOutput::new(loss, output, batch.ahead)
+    }
+}
+
+impl TrainStep for Forecaster {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> TrainOutput<RegressionOutput> {
+        let item = self.error(batch);
+        let mut output = TrainOutput::new(self, item.loss.backward(), item);
+        output.grads = clip_global_norm(self, output.grads, 1.0);
+        output
+    }
+}
+
+impl InferenceStep for Forecaster {
+    type Input = Batch;
+    type Output = RegressionOutput;
+
+    fn step(&self, batch: Batch) -> RegressionOutput {
+        self.error(batch)
+    }
+}
+
+fn train(
+    train: &[Month],
+    valid: &[Month],
+    args: &Args,
+    folder: &Path,
+    device: &Device,
+) -> Result<Forecaster, Box<dyn Error>> {
+    let loader = |months: &[Month]| -> Arc<dyn DataLoader<Batch>> {
+        DataLoaderBuilder::new(WindowBatcher)
+            .batch_size(32)
+            .shuffle(1)
+            .set_device(device.clone())
+            .build(windows(months))
+    };
+    let updates = args.epochs * (train.len() - PAST - FUTURE).div_ceil(32);
+    let schedule = CosineAnnealingLrSchedulerConfig::new(0.003, updates).init()?;
+    let (mean, lowest) = (Aggregate::Mean, Direction::Lowest);
+    let best = MetricCheckpointingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid);
+    let patience = StoppingCondition::NoImprovementSince {
+        n_epochs: args.patience,
+    };
+    let stop =
+        MetricEarlyStoppingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid, patience);
+
+    let model = Forecaster::new(args.hidden, &device.clone().autodiff());
+    let result = SupervisedTraining::new(folder, loader(train), loader(valid))
+        .metrics((LossMetric::new(),))
+        .with_default_checkpointers()
+        .with_checkpointing_strategy(best)
+        .early_stopping(stop)
+        .num_epochs(args.epochs)
+        .launch(Learner::new(model, AdamConfig::new().init(), schedule));
+
+    // The last epoch's model is seldom the best one. Of the checkpoints, only the best is kept: model-EPOCH.bpk.
+    let files = std::fs::read_dir(folder.join("checkpoint"))?;
+    let mut files = files.filter_map(|file| Some(file.ok()?.path()));
+    let is_model = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("model-"))
+    };
+    let best = files.find(is_model).ok_or("no checkpoint was kept")?;
+    let model = result.model.load_file(&best);
+    println!(
+        "\nthe best model: {}",
+        best.file_stem().unwrap_or_default().to_string_lossy()
+    );
+    Ok(model)
+}
+
+// -- What it is worth -------------------------------------------------------------------------------------
+
+/// A year, the value before it, and what is said of it.
+struct Forecast {
+    future: Vec<Month>,
+    network: Vec<f32>,
+    last_year: Vec<f32>,
+    /// The same, with as much growth as there was last year.
+    and_growth: Vec<f32>,
+}
+
+fn forecast(model: &Forecaster, window: Vec<Month>, device: &Device) -> Forecast {
+    let batch = WindowBatcher.batch(vec![window.clone()], device);
+    let ahead = model.forward(batch.changes).into_data();
+    let values: Vec<f32> = window.iter().map(|month| month.ppm).collect();
+    let now = values[PAST];
+    let last_year = values[1 + PAST - FUTURE..=PAST].to_vec();
+    let growth = now - values[PAST - FUTURE];
+    Forecast {
+        network: ahead.iter::<f32>().map(|ahead| now + ahead).collect(),
+        and_growth: last_year.iter().map(|value| value + growth).collect(),
+        last_year,
+        future: window[1 + PAST..].to_vec(),
+    }
+}
+
+/// The mean distance between forecasts and what came, in ppm.
+fn mean_error(forecasts: &[Forecast], said: impl Fn(&Forecast) -> &Vec<f32>) -> f32 {
+    let errors = forecasts.iter().flat_map(|forecast| {
+        let both = forecast.future.iter().zip(said(forecast));
+        both.map(|(month, said)| (month.ppm - said).abs())
+    });
+    errors.sum::<f32>() / (forecasts.len() * FUTURE) as f32
+}
+
+/// Draws every twelfth forecast, so that each month has one.
+fn draw(forecasts: &[Forecast], path: &Path) -> Result<(), Box<dyn Error>> {
+    let years: Vec<&Forecast> = forecasts.iter().step_by(FUTURE).collect();
+    let months = years.len() * FUTURE;
+    let line = |said: fn(&Forecast) -> Vec<f32>| {
+        let values = years.iter().flat_map(|year| said(year));
+        (0..).zip(values).collect::<Vec<(i32, f32)>>()
+    };
+    let came = line(|year| year.future.iter().map(|month| month.ppm).collect());
+    let lines = [
+        ("what came", came.clone(), BLACK),
+        (
+            "last year's values",
+            line(|year| year.last_year.clone()),
+            RGBColor(165, 165, 165),
+        ),
+        (
+            "LSTM",
+            line(|year| year.network.clone()),
+            RGBColor(0, 114, 178),
+        ),
+    ];
+    let values = || {
+        lines
+            .iter()
+            .flat_map(|(_, line, _)| line)
+            .map(|(_, value)| *value)
+    };
+    let (low, high) = (
+        values().fold(f32::MAX, f32::min),
+        values().fold(f32::MIN, f32::max),
+    );
+
+    let root = SVGBackend::new(path, (860, 420)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(
+            "CO₂ at Mauna Loa, each year forecast at its beginning",
+            ("sans-serif", 18),
+        )
+        .margin(14)
+        .x_label_area_size(30)
+        .y_label_area_size(50)
+        .build_cartesian_2d(0..months as i32, low - 1.0..high + 1.0)?;
+    let name = |k: &i32| {
+        let year = years.get(*k as usize / FUTURE);
+        year.map_or(String::new(), |year| {
+            year.future[*k as usize % FUTURE].month.clone()
+        })
+    };
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_label_formatter(&name)
+        .y_desc("ppm")
+        .draw()?;
+    for (name, line, colour) in lines {
+        chart
+            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .background_style(WHITE)
+        .draw()?;
+    root.present()?;
+    println!("drawn in {}", path.display());
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let device = Device::flex();
+    device.seed(1);
+    let series = InMemDataset::from_csv(&args.file, &csv::ReaderBuilder::new())?;
+    let series = series.iter().collect::<Result<Vec<Month>, _>>()?;
+
+    // In time's order: 60 % to learn from, 20 % to stop by, 20 % to measure with. What is forecast is in one part
+    // alone; the past that is read before it may be in the part before.
+    let [learn, stop] = [6, 8].map(|tenths| series.len() * tenths / 10);
+    let valid = &series[learn - PAST - 1..stop];
+    let test = &series[stop - PAST - 1..];
+    let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));
+    let model = train(&series[..learn], valid, &args, &folder, &device)?;
+
+    let windows = windows(test);
+    let forecasts = windows
+        .iter()
+        .map(|window| Ok(forecast(&model, window?, &device)));
+    let forecasts = forecasts.collect::<Result<Vec<_>, Box<dyn Error>>>()?;
+    println!(
+        "{} forecasts of {FUTURE} months, from {} on; their mean error:",
+        forecasts.len(),
+        series[stop].month
+    );
+    let print = |name: &str, said: fn(&Forecast) -> &Vec<f32>| {
+        println!("  {name:32} {:.3} ppm", mean_error(&forecasts, said));
+    };
+    print("last year's values", |forecast| &forecast.last_year);
+    print("the same and last year's growth", |forecast| {
+        &forecast.and_growth
+    });
+    print("LSTM", |forecast| &forecast.network);
+    // Not before: a loaded model reads its weights from the file when they are first used.
+    std::fs::remove_dir_all(folder)?;
+    draw(&forecasts, &args.plot)
+}
