@@ -91,8 +91,8 @@ struct Given<E: Element> {
     mask: Vec<E::Number>,
     change: Option<Vec<E::Number>>,
     lengths: Option<Vec<usize>>,
-    of_output: Vec<E>,
-    of_states: [Vec<E::Number>; 2],
+    grad_output: Vec<E>,
+    grad_states: [Vec<E::Number>; 2],
     wanted: Wanted,
 }
 
@@ -124,7 +124,7 @@ impl<E: Element> Given<E> {
             hidden * spec.recurrent_width() * hidden,
         ];
         let elements = elements.map(|count| E::rounded(simd, numbers.draw(count)));
-        let of_output = E::rounded(simd, numbers.draw(batch * time * hidden));
+        let grad_output = E::rounded(simd, numbers.draw(batch * time * hidden));
         let mut wide = |count| numbers.draw::<E::Number>(count);
         let states = [batch * hidden, batch * spec.memory * hidden];
         let [h, c, of_h, of_c] = [states[0], states[1], states[0], states[1]].map(&mut wide);
@@ -143,8 +143,8 @@ impl<E: Element> Given<E> {
             mask: wide(batch * hidden * usize::from(option(0))),
             change: option(1).then(|| wide(batch * time * (1 + spec.memory) * hidden)),
             lengths: option(2).then_some(lengths),
-            of_output,
-            of_states: [of_h, of_c],
+            grad_output,
+            grad_states: [of_h, of_c],
             wanted: Wanted {
                 input: option(3),
                 weights: option(4),
@@ -190,15 +190,15 @@ impl<E: Element> Given<E> {
         let recurrence = self.recurrence(&*cell);
         let Sizes { time, hidden, .. } = self.sizes;
         let forward = recurrence.forward(true);
-        let [of_h, of_c] = &self.of_states;
+        let [of_h, of_c] = &self.grad_states;
         let gradients = recurrence.backward(
             Upstream {
-                output: Some(sequence(&self.of_output, time, hidden)),
+                output: Some(sequence(&self.grad_output, time, hidden)),
                 hidden: Some(of_h),
                 memory: (!of_c.is_empty()).then_some(of_c),
             },
             sequence(&forward.output, time, hidden),
-            &forward.kept,
+            &forward.saved,
             self.wanted,
         );
         let read = |elements: Vec<E>| {
@@ -232,9 +232,9 @@ impl Given<f64> {
     fn loss(&self) -> f64 {
         let cell = cell(self.kind);
         let forward = self.recurrence(&*cell).forward(false);
-        let [of_h, of_c] = &self.of_states;
+        let [of_h, of_c] = &self.grad_states;
         let seen = [
-            (&forward.output, &self.of_output),
+            (&forward.output, &self.grad_output),
             (&forward.hidden, of_h),
             (&forward.memory, of_c),
         ];

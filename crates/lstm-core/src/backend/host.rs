@@ -219,7 +219,7 @@ fn forward<B: Host, E: TensorElement>(inputs: &Inputs<B>, save: bool) -> (Output
         hidden: state(&inputs.hidden, forward.hidden),
         memory: (inputs.memory.as_option()).map(|memory| state(memory, forward.memory)),
     };
-    (outputs, Arc::new(forward.kept))
+    (outputs, Arc::new(forward.saved))
 }
 
 fn backward<B: Host, E: TensorElement>(

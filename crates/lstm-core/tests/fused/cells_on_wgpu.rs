@@ -109,8 +109,8 @@ impl Case {
             let state = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
             state.detach().require_grad()
         });
-        let of_output = draw.tensor([b, t, cell.d_output()], 1.0);
-        let of_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+        let grad_output = draw.tensor([b, t, cell.d_output()], 1.0);
+        let grad_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
         let (y, last) = match on_kernels {
             true => {
                 let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
@@ -127,15 +127,15 @@ impl Case {
             }
         };
         let mut results = vec![read(y.clone())];
-        let mut loss = (y * of_output).sum();
-        for (tensor, upstream) in last.tensors().into_iter().zip(of_state.tensors()) {
+        let mut loss = (y * grad_output).sum();
+        for (tensor, upstream) in last.tensors().into_iter().zip(grad_state.tensors()) {
             results.push(read(tensor.clone()));
             loss = loss + (tensor * upstream).sum();
         }
         let gradients = loss.backward();
         results.push(read(x.grad(&gradients).unwrap()));
-        let of_state = state.tensors().into_iter();
-        results.extend(of_state.map(|s| read(s.grad(&gradients).unwrap())));
+        let states = state.tensors().into_iter();
+        results.extend(states.map(|s| read(s.grad(&gradients).unwrap())));
         let mut visitor = OfParameters(&gradients, results);
         cell.visit(&mut visitor);
         visitor.1

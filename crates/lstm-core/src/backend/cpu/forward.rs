@@ -24,7 +24,7 @@ pub(crate) struct Forward<E: Element> {
     /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<E::Number>,
     /// What is saved for backward, if anything; see [`Saved`].
-    pub kept: Buffer<E::Number>,
+    pub saved: Buffer<E::Number>,
 }
 
 /// What the threads share.
@@ -143,7 +143,7 @@ impl<E: Element> Recurrence<'_, E> {
             output,
             hidden: state(&mut states[time % 2], batch),
             memory: state(&mut memory, states_of_all),
-            kept: saved,
+            saved,
         }
     }
 }

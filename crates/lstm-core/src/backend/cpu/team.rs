@@ -858,7 +858,7 @@ mod tests {
             Taken::exactly(threads),
             upstream,
             output,
-            &forward.kept,
+            &forward.saved,
             wanted,
         );
         for script in [forward_script, backward_script] {

@@ -2,11 +2,10 @@
 //! wgpu on a software adapter (Mesa's lavapipe). No GPU has run them; those for the other runtimes are checked by the
 //! compiler. `scripts/gpu.sh` does what is left to do on a GPU.
 //!
-//! What needs no order, the products of whole sequences with the weights, Burn's tuned matrix products
-//! do ([`products`]). The steps between run by one of two [strategies](strategy): where a step fits a
-//! workgroup, one launch walks over many steps ([`sequence`]); else each step is a matrix product and a
-//! launch for everything else ([`step`]), two of each where a product follows from another (a GRU with the reset gate
-//! first).
+//! Products of whole sequences with the weights, which don't depend on the order of steps, are Burn's tuned matrix
+//! products ([`products`]). The steps run by one of two [strategies](strategy): if a step fits a
+//! workgroup, one kernel launch computes many steps ([`sequence`]); otherwise each step is one matrix product and one
+//! launch ([`step`]), or two of each if one product depends on another (a GRU with the reset gate first).
 //!
 //! All this exists once. What differs between cells is their [pointwise part](cell::CubeCell), a file each,
 //! and a kernel is compiled for a cell with all its options: what a cell doesn't have costs it nothing.

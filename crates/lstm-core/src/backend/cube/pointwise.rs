@@ -161,9 +161,9 @@ pub fn with_second<N: Size>(
     all
 }
 
-/// From the sums and the states before a step, the states after it; writes the output and what is to be kept.
+/// From the sums and the states before a step, the states after it; writes the output and what is saved for backward.
 ///
-/// Once a row has ended its states stay as they are, and its output is zero.
+/// In padded steps the states are unchanged, and the output is zero.
 #[cube]
 pub fn forward<F: Float, N: Size>(
     buffers: &mut ForwardBuffers<F>,
@@ -270,9 +270,9 @@ fn read_change<F: Float, N: Size>(
     read
 }
 
-/// From the gradients with respect to the states after a step, those with respect to what it reads: zero for
-/// the sums of rows that have ended; those of the memory pass such rows. (The one with respect to `h` by the
-/// direct path doesn't see that a row has ended.) Writes the gradients with respect to the sums, and adds to
+/// From the gradients with respect to the states after a step, those with respect to its inputs. In padded steps they are
+/// zero for the sums, and pass for the other states. (The one with respect to `h` by the
+/// direct path doesn't depend on padding.) Writes the gradients with respect to the sums, and adds to
 /// what is summed over the steps, of which `k` came before.
 #[cube]
 pub fn backward<F: Float, N: Size>(
@@ -469,7 +469,7 @@ fn read_numbers<F: Float, N: Size>(
 }
 
 /// From the gradient with respect to what a second product read, those with respect to the second sum and to `h` before
-/// the step: zero for rows that have ended. Writes the former.
+/// the step: zero in padded steps. Writes the former.
 #[cube]
 pub fn between_backward<F: Float, N: Size>(
     buffers: &mut BackwardBuffers<F>,

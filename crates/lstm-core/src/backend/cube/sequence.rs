@@ -1,7 +1,7 @@
 //! Many steps in one launch.
 //!
-//! Rows of a batch don't know of each other, so a few of them have a workgroup of their own, which walks
-//! over the steps. The states lie in workgroup memory; the weights come through the cache, or stay in
+//! Rows of a batch are independent, so a few of them have a workgroup of their own, which loops
+//! over the steps. The states are in workgroup memory; the weights come through the cache, or stay in
 //! registers. A thread has the units `u`, `u + lanes`, … of all rows of its workgroup; if there are several
 //! [slices](Cut), so many threads share the products of a unit, and the first of them has the rest.
 

@@ -109,8 +109,7 @@ pub fn forward<F: Float, N: Size>(
 /// come from later steps or from the final states, if they are `there`; `grad_memory` is then that with respect
 /// to the states before it. `of_step` are the gradients with respect to `h R`, `[B, G_h·H]`, for the product with
 /// `R` transposed that is the next `grad_hidden`, and `of_second`, `[B, H]`, those with respect to a second product.
-/// What is `passing` beside the first, `[B, H]`, is added to it: by the direct path, and through rows that have
-/// ended.
+/// `passing`, `[B, H]`, is added to the first: the gradients by the direct path, and those that pass padded steps.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
     buffers: &mut BackwardBuffers<F>,

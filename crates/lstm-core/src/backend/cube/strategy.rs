@@ -75,7 +75,7 @@ const READERS_OF_THE_CACHE: usize = 3;
 /// How a recurrence runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
-    /// Each launch walks over many steps.
+    /// Each launch computes many steps.
     Sequence {
         /// Steps of a launch.
         steps: usize,
