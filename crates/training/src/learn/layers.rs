@@ -249,6 +249,7 @@ impl LayerOptions {
     }
 
     /// One layer, or a stack, of cells that read so many features.
+    #[allow(clippy::result_large_err)] // Neither is an error.
     fn build<C: Cell<State: StackedState>>(
         &self,
         cell: impl Fn(usize) -> C,
