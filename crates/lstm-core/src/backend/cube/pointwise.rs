@@ -226,7 +226,9 @@ pub fn forward<F: Float, N: Size>(
         let seen = seen::<F, N>(&buffers.mask, place, before.hidden, fixed);
         write_column::<F, N>(&mut buffers.hidden_before, place, 0usize, units, seen);
         if comptime!(counts.spec.second.is_some()) {
+            // (The sums may be NaN in padded steps, and no gradient of zero makes up for that in a product.)
             let seen = Any::between::<N>(sums, before.hidden, comptime!(fixed.cell));
+            let seen = unless_ended::<N>(place.t, lengths, seen, zero, fixed.padded);
             write_column::<F, N>(&mut buffers.hidden_before, place, 1usize, units, seen);
         }
     }
