@@ -100,6 +100,7 @@ fn every_task_runs_and_json_is_all_there_is_on_standard_output() {
         ("temporal-order", 2, "accuracy", 0.25),
         ("temporal-order-8", 2, "accuracy", 0.125),
         ("adding", 2, "mse", 1.0 / 6.0),
+        ("parity", 2, "accuracy", 0.5),
         ("two-sequence", 2, "accuracy", 0.5),
         ("long-lag-noise", 2, "accuracy", 0.5),
         ("embedded-reber", 0, "accuracy", 0.0),

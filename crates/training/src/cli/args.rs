@@ -26,10 +26,10 @@ pub struct Cli {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Train an LSTM and a plain RNN on the same task and compare them (the default)
+    /// Train an LSTM and a plain RNN, or other cells, on the same task and compare them (the default)
     #[command(after_help = defaults_by_task())]
     Compare(RunArgs),
-    /// Train one cell, or both
+    /// Train one cell, or several
     #[command(after_help = defaults_by_task())]
     Train(RunArgs),
     /// Evaluate the models of a run, also at gaps other than the trained one
@@ -50,7 +50,8 @@ pub enum Command {
     Devices,
     /// List the recurrent layers in a file of weights: PyTorch's, Keras', NumPy's or safetensors
     Weights(WeightsArgs),
-    /// Lend a device of this machine to trainings elsewhere
+    /// Lend a device of this machine to trainings elsewhere, over a network that is trusted (nothing is
+    /// encrypted, and nobody is asked for a password)
     Serve(ServeArgs),
 }
 

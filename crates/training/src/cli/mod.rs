@@ -89,9 +89,13 @@ fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
     if !args.json {
         let page = report::write(&run.folder, None, None)?;
         text::print(&format!(
-            "report: {}\nnext: training inspect {folder}, or training eval {folder} with a longer --gap",
+            "report: {}\nnext: training inspect {folder}{other}",
             page.display(),
             folder = run.folder.display(),
+            other = match run.gap {
+                0 => String::new(),
+                gap => format!(", training eval {} --gap {}", run.folder.display(), 2 * gap),
+            },
         ))?;
     }
     Ok(ExitCode::SUCCESS)

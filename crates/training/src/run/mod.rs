@@ -38,6 +38,8 @@ pub struct Show {
 pub struct Outcome {
     /// Its folder.
     pub folder: PathBuf,
+    /// The gap that was trained at; 0 for a task without one.
+    pub gap: usize,
     /// Whether the user stopped it.
     pub interrupted: bool,
 }
@@ -161,6 +163,7 @@ impl<'a> Run<'a> {
         }
         Ok(Outcome {
             folder: self.summary.dir,
+            gap: self.summary.gap,
             interrupted: self.summary.interrupted,
         })
     }

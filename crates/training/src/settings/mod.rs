@@ -372,12 +372,12 @@ mod tests {
             ("layers = 65", "--layers must be at most 64, got 65"),
             (
                 "gap = 100000",
-                "--gap 100000 makes 2,000 held-out sequences of 200,000 steps, 400,002,000 numbers in all, more \
+                "--gap 100000 makes 2,000 held-out sequences of 200,000 steps, 800,002,000 numbers in all, more \
                  than 268,435,456: choose a smaller gap",
             ),
             (
                 "hidden = 8192\nlayers = 3",
-                "--hidden 8192 and --layers 3 make 1,342,316,545 weights, more than 536,870,912: choose fewer",
+                "--hidden 8192 and --layers 3 make 1,342,349,313 weights, more than 536,870,912: choose fewer",
             ),
             (
                 "batch = 65536\nhidden = 1000",

@@ -35,6 +35,7 @@ files! {
     embedded_reber,
     copy,
     digits,
+    parity,
 }
 
 static ALL: LazyLock<Vec<TaskName>> =
