@@ -144,7 +144,7 @@ fn both_compute_the_same() {
     let burns = burns::program::Layers::init(&device);
     let ours = ours::program::Layers::init(&device);
     let ours = carry_over(&burns, ours, &folder.path().join("weights.bpk"));
-    let given = [[4, 6, 3], [2, 6, 5], [2, 6, 5]].map(|shape| random(shape));
+    let given = [[4, 6, 3], [2, 6, 5], [2, 6, 5]].map(&random);
 
     let leaves = || given.clone().map(|tensor| tensor.detach().require_grad());
     let (leaves_burns, leaves_ours) = (leaves(), leaves());

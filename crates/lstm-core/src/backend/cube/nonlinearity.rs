@@ -157,7 +157,7 @@ fn with_slope<N: Size>(x: Vector<f32, N>, #[comptime] function: Nonlinearity) ->
         }
         Nonlinearity::GeluApproximate => {
             // (1 + tanh u) / 2 = σ(2u), of 2 √(2/π) (x + 0.044715 x³).
-            let scale = Vector::<f32, N>::new(1.595_769_1f32);
+            let scale = Vector::<f32, N>::new(1.595_769_f32);
             let square = Vector::<f32, N>::new(0.071_354_814f32) * x * x;
             let y = sigmoid::<N>(x * (square + scale));
             let inner = Vector::<f32, N>::new(3.0f32) * square + scale;

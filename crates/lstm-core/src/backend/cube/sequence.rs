@@ -289,7 +289,7 @@ pub fn backward<F: Float, N: Size>(
                 );
                 let gradients = between_backward::<F, N>(buffers, grad[0], lengths, &place, fixed);
                 of_step[comptime!(spec.recurrent_gates[0] * units) + u] = gradients[0];
-                dh[u] = dh[u] + gradients[1];
+                dh[u] += gradients[1];
                 u += lanes;
             }
             sync_cube();
