@@ -109,7 +109,7 @@
 //! On a GPU, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
 //! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In float16, pre-activations and
 //! states are float32 within a launch. These kernels are tested through wgpu on a software adapter; those for CUDA and ROCm
-//! are checked by the compiler and were never run.
+//! have not been compiled or run yet.
 //!
 //! [Masks](Mask) and [stacks](LstmStack) of layers run on the same kernels. On the CPU, sorting rows by length,
 //! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.
