@@ -8,7 +8,7 @@
 //! | 8 | [`cli`]: arguments, and who does what |
 //! | 7 | [`report`]: pictures of sweeps and runs |
 //! | 6 | [`sweep`]: many runs; [`inspect`]: what happens inside a model |
-//! | 5 | [`run`]: the folder of a run, resuming, evaluating; [`bench`] |
+//! | 5 | [`run`]: the folder of a run, resuming, evaluating; [`bench`](mod@bench) |
 //! | 4 | [`learn`]: model, update, metrics, checkpoints, progress |
 //! | 3 | [`data`]: batches; [`device`]; `weights`: what is in files of others |
 //! | 2 | [`settings`]: options and what is refused; [`draw`]: pictures over plotters |
