@@ -225,17 +225,17 @@ fn age(path: &Path, settings: &Settings) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn settings() -> Settings {
+    pub fn settings() -> Settings {
         Settings::resolve(Overrides {
             ..Overrides::default()
         })
         .unwrap()
     }
 
-    fn checkpoint(cell: CellName, updates: usize) -> Checkpoint {
+    pub fn checkpoint(cell: CellName, updates: usize) -> Checkpoint {
         Checkpoint {
             state: State {
                 settings: serde_json::to_string(&settings()).unwrap(),

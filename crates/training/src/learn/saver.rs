@@ -215,42 +215,9 @@ impl Collected {
 #[cfg(test)]
 mod tests {
     use super::super::checkpoint::newest;
-    use super::super::metrics_file::Prefix;
-    use super::super::record::Meter;
+    use super::super::checkpoint::tests::{checkpoint, settings};
     use super::*;
-    use crate::data::Position;
     use crate::names::CellName;
-    use crate::settings::{Overrides, Settings};
-
-    fn settings() -> Settings {
-        Settings::resolve(Overrides {
-            ..Overrides::default()
-        })
-        .unwrap()
-    }
-
-    fn checkpoint(cell: CellName, updates: usize) -> Checkpoint {
-        Checkpoint {
-            state: State {
-                settings: serde_json::to_string(&settings()).unwrap(),
-                device: "flex".to_string(),
-                finished: vec![],
-                cell,
-                data: Position {
-                    updates,
-                    words: 1 << 65,
-                },
-                meter: Meter::default(),
-                metrics: Prefix::default(),
-                seconds: 0.1,
-            },
-            records: Records {
-                model: vec![1, 2, 3],
-                optimizer: vec![],
-                learning_rate: vec![4],
-            },
-        }
-    }
 
     #[test]
     fn the_last_two_are_kept_and_a_damaged_one_is_passed_over() {

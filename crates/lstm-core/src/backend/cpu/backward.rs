@@ -928,10 +928,7 @@ impl<E: Element> Walk<'_, E> {
                     first: read[block.rows.start..].as_ptr(),
                     row: 1,
                     column: depth,
-                    depth: match pairs {
-                        true => chunk.len().div_ceil(2),
-                        false => chunk.len(),
-                    },
+                    depth: self.panels.rows(chunk.len()),
                     into: Into::All,
                 };
                 let result_row = block.sums.len() * units.len();

@@ -403,10 +403,8 @@ impl<E: Element> Walk<'_, E> {
             (false, Some(_)) => [Into::All, Into::Last],
         };
         let input = self.input(rows, k, input);
-        let (hidden, depth, row) = match self.seen_pairs {
-            Some(pairs) => (pairs[k % 2], sizes.hidden.div_ceil(2), padded / 2),
-            None => (self.seen[k % 2], sizes.hidden, padded),
-        };
+        let hidden = self.seen_pairs.unwrap_or(self.seen)[k % 2];
+        let row = self.panels.depth(padded);
         for panel in panels {
             let width = self.panels.width(panel);
             for start in rows.clone().step_by(SUMS) {
@@ -418,17 +416,14 @@ impl<E: Element> Walk<'_, E> {
                     first: input.first.wrapping_add((start - rows.start) * input.row),
                     row: input.row,
                     column: 1,
-                    depth: match self.panels.pairs {
-                        true => sizes.input.div_ceil(2),
-                        false => sizes.input,
-                    },
+                    depth: self.panels.rows(sizes.input),
                     into: into_x,
                 };
                 let h = Left {
                     first: hidden.at(start * row),
                     row,
                     column: 1,
-                    depth,
+                    depth: self.panels.rows(sizes.hidden),
                     into: into_h,
                 };
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in

@@ -190,11 +190,7 @@ impl Panels {
     /// The numbers of a panel of [`Weights`] for each unit.
     fn packed_of_a_unit(&self, spec: &Spec, sizes: Sizes) -> usize {
         let (input, recurrent) = (spec.input_gates.len(), spec.recurrent_gates.len());
-        let rows = |count: usize| match self.pairs {
-            true => count.div_ceil(2),
-            false => count,
-        };
-        spec.sums() + rows(sizes.input) * input + rows(sizes.hidden) * recurrent
+        spec.sums() + self.rows(sizes.input) * input + self.rows(sizes.hidden) * recurrent
     }
 
     /// The rows `rows` of a matrix `[_, width·H]`, transposed: the columns of a panel whose rows are in the
@@ -263,6 +259,14 @@ impl Panels {
                     E::write(self.simd, sums, unpacked);
                 }
             }
+        }
+    }
+
+    /// Rows of a panel for `count` rows of a matrix.
+    pub fn rows(&self, count: usize) -> usize {
+        match self.pairs {
+            true => count.div_ceil(2),
+            false => count,
         }
     }
 
