@@ -11,13 +11,13 @@ corpus=$CARGO_TARGET_DIR/corpus/$target
 mkdir -p "$corpus"
 wild=crates/lstm-core/tests/weights/wild
 case $target in
-  onnx) cp "$wild"/onnx/*.onnx "$wild"/*.onnx "$corpus" ;;
+  onnx) cp "$wild"/onnx/*.onnx "$corpus" ;;
   pickle)
-    cp "$wild"/*.pkl "$wild"/*legacy*.pt "$corpus"
+    cp "$wild"/*.pkl "$wild"/*legacy* "$corpus"
     # The pickles in archives.
     for file in "$wild"/*.pt; do
       unzip -p "$file" '*/data.pkl' >"$corpus/${file##*/}.pkl" 2>/dev/null || rm "$corpus/${file##*/}.pkl"
     done
     ;;
 esac
-cargo +nightly fuzz run "$target" "$corpus" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 -max_len=16384
+cargo +nightly fuzz run --target-dir "$CARGO_TARGET_DIR" "$target" "$corpus" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 -max_len=16384

@@ -5,7 +5,9 @@
 //! alone, each on its own call.
 //!
 //! And one for a while, after a call that helpers held up: a core that was taken away once will be again.
-//! That is measured, not asked: a call is held up if its caller waited longer than helpers saved it.
+//! That is measured, not asked: a call is held up if its caller waited longer than helpers saved it, in this call and
+//! those just before. (On an idle machine, too, a core is gone for a tenth of a millisecond now and then, which is
+//! longer than many a call.)
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -87,9 +89,9 @@ impl Taken {
     }
 
     /// What came of the helpers.
-    pub fn report(&self, held_up: bool) {
+    pub fn report(&self, outcome: Outcome) {
         if let Some(memory) = self.memory {
-            memory.report(held_up, now());
+            memory.report(outcome, now());
         }
     }
 }
@@ -106,6 +108,15 @@ fn now() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_micros() as u64
 }
 
+/// What came of a call's helpers, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outcome {
+    /// They saved so much.
+    Saved(u32),
+    /// They held it up for so long.
+    HeldUp(u32),
+}
+
 /// What is remembered of calls that were held up. All in microseconds; several threads may write at once, of which
 /// any may win.
 struct Memory {
@@ -115,6 +126,8 @@ struct Memory {
     pause: AtomicU64,
     /// Calls since that helpers didn't hold up.
     good: AtomicU32,
+    /// What helpers saved since then and haven't spent on holding up, at most [`Self::CREDIT`].
+    credit: AtomicU32,
 }
 
 impl Memory {
@@ -125,24 +138,39 @@ impl Memory {
     /// So many good calls in a row, and a hold-up is the first again: they are less than one in a hundred by
     /// themselves then. (On a machine that is always busy some calls succeed by luck.)
     const FORGOTTEN: u32 = 128;
+    /// Less than the scheduler lets another program have the core, and more than an interrupt takes.
+    const CREDIT: u32 = 500;
 
     const fn new() -> Self {
         Self {
             until: AtomicU64::new(0),
             pause: AtomicU64::new(0),
             good: AtomicU32::new(0),
+            credit: AtomicU32::new(0),
         }
     }
 
-    fn report(&self, held_up: bool, now: u64) {
+    fn report(&self, outcome: Outcome, now: u64) {
         let pause = self.pause.load(Ordering::Relaxed);
-        if held_up {
-            let pause = (2 * pause).clamp(Self::FIRST, Self::MOST);
-            self.pause.store(pause, Ordering::Relaxed);
-            self.good.store(0, Ordering::Relaxed);
-            self.until.store(now + pause, Ordering::Relaxed);
-        } else if pause > 0 && self.good.fetch_add(1, Ordering::Relaxed) + 1 >= Self::FORGOTTEN {
-            self.pause.store(0, Ordering::Relaxed);
+        let credit = self.credit.load(Ordering::Relaxed);
+        match outcome {
+            Outcome::Saved(saved) => {
+                let credit = credit.saturating_add(saved).min(Self::CREDIT);
+                self.credit.store(credit, Ordering::Relaxed);
+                if pause > 0 && self.good.fetch_add(1, Ordering::Relaxed) + 1 >= Self::FORGOTTEN {
+                    self.pause.store(0, Ordering::Relaxed);
+                }
+            }
+            Outcome::HeldUp(waited) if waited <= credit => {
+                self.credit.store(credit - waited, Ordering::Relaxed);
+            }
+            Outcome::HeldUp(_) => {
+                let pause = (2 * pause).clamp(Self::FIRST, Self::MOST);
+                self.pause.store(pause, Ordering::Relaxed);
+                self.good.store(0, Ordering::Relaxed);
+                self.credit.store(0, Ordering::Relaxed);
+                self.until.store(now + pause, Ordering::Relaxed);
+            }
         }
     }
 }
@@ -156,8 +184,8 @@ mod tests {
         let memory = Memory::new();
         let mut now = 0;
         let mut pause = |good: u32| {
-            (0..good).for_each(|_| memory.report(false, now));
-            memory.report(true, now);
+            (0..good).for_each(|_| memory.report(Outcome::Saved(0), now));
+            memory.report(Outcome::HeldUp(1), now);
             let pause = memory.until.load(Ordering::Relaxed) - now;
             now += pause;
             pause
@@ -168,6 +196,23 @@ mod tests {
         }
         assert_eq!([pause(0), pause(0)], [Memory::MOST; 2]);
         assert_eq!(pause(Memory::FORGOTTEN), Memory::FIRST);
+    }
+
+    #[test]
+    fn what_helpers_save_pays_for_a_short_wait() {
+        let memory = Memory::new();
+        let report = |outcome| {
+            memory.report(outcome, 0);
+            memory.until.load(Ordering::Relaxed)
+        };
+        (0..10).for_each(|_| _ = report(Outcome::Saved(20)));
+        assert_eq!(report(Outcome::HeldUp(150)), 0);
+        assert_eq!(report(Outcome::HeldUp(150)), Memory::FIRST);
+        // However much they saved.
+        let memory = Memory::new();
+        (0..1_000).for_each(|_| memory.report(Outcome::Saved(20), 0));
+        memory.report(Outcome::HeldUp(Memory::CREDIT + 1), 0);
+        assert_eq!(memory.until.load(Ordering::Relaxed), Memory::FIRST);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::cell::{Rows, Saved, Second, Step};
 use super::cores::Taken;
-use super::element::Element;
-use super::in_place::InPlace;
+use super::element::{Element, add};
+use super::in_place::{self, InPlace};
 use super::memory::{Buffer, Shared, written};
 use super::pairs;
 use super::product::{Into, Left, PANEL_VECTORS, Product, Start};
-use super::team::{Member, Plan, Work};
+use super::team::{Member, Plan, Work, share};
 use super::weights::{Panels, padded};
 use super::{Recurrence, Sizes, gather, pieces, scatter, with_filling};
 use std::ops::Range;
@@ -35,6 +35,8 @@ struct Walk<'a, E: Element> {
     in_place: bool,
     /// The weights in panels.
     packed: Shared<'a, E::Number>,
+    /// What each slice of `[W; R]` gives to the sums of a [single step](Self::is_one_step), `[slices, B, S·padded H]`.
+    slices: Shared<'a, E::Number>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
     hidden: [Shared<'a, E::Number>; 2],
     /// What `R` sees of it: the same, or where there is a mask, masked.
@@ -67,7 +69,7 @@ impl<E: Element> Recurrence<'_, E> {
     pub fn forward(&self, save: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();
-        let plan = match taken.threads() == plan.threads() {
+        let plan = match taken.threads() == plan.threads() || self.is_one_step() {
             true => plan,
             false => self.plan(taken.threads()),
         };
@@ -84,8 +86,13 @@ impl<E: Element> Recurrence<'_, E> {
         let in_place = self.in_place();
         let packs = usize::from(!in_place);
         let sums = self.spec.sums();
-        let panels = Panels::new::<E::Number>(&plan, hidden, sums, self.simd, in_place)
-            .in_pairs(self.pairs());
+        let slices = usize::from(self.is_one_step()) * in_place::slices(&plan);
+        let panels = match slices {
+            0 | 1 => Panels::new::<E::Number>(&plan, hidden, sums, self.simd, in_place),
+            _ => Panels::new::<E::Number>(&self.plan(1), hidden, sums, self.simd, in_place),
+        };
+        let panels = panels.in_pairs(self.pairs());
+        let mut slices = Buffer::room(slices * panels.len(batch));
         let saved_size = Saved::<E::Number>::size(self.saved(), self.sizes) * usize::from(save);
         let mut saved = Buffer::room(saved_size);
         let mut packed = Buffer::room(packs * panels.packed_len(&self.spec, self.sizes));
@@ -111,6 +118,7 @@ impl<E: Element> Recurrence<'_, E> {
                     panels: &panels,
                     in_place,
                     packed: packed.share(),
+                    slices: slices.share(),
                     hidden: hidden_states,
                     seen: match masked {
                         0 => hidden_states,
@@ -151,21 +159,17 @@ impl<E: Element> Recurrence<'_, E> {
 impl<E: Element> Work for Walk<'_, E> {
     fn tasks(&self) -> [usize; 2] {
         if self.in_place {
-            return [self.panels.units.len() * usize::from(self.is_one_step()), 0];
+            return [self.slice_count(), usize::from(self.is_one_step())];
         }
         let of_second = self.second.map_or(0, |second| second.panels.units.len());
         [self.panels.units.len() + of_second, 0]
     }
 
-    /// Packs a panel, or takes its only step.
+    /// Packs a panel, or multiplies a slice of the weights in the only step.
     fn prepare(&self, task: usize) {
         let recurrence = self.recurrence;
         if self.in_place {
-            let batch = recurrence.sizes.batch;
-            let mut sums = Buffer::room(batch * self.panels.width(task));
-            let all = 0..batch;
-            self.cells(task..task + 1, &all, 0, sums.share(), &mut vec![]);
-            return self.results(self.panels.real(task), 0..batch, 0);
+            return self.slice(task);
         }
         let (spec, sizes) = (&recurrence.spec, recurrence.sizes);
         let Some(panel) = task.checked_sub(self.panels.units.len()) else {
@@ -190,16 +194,15 @@ impl<E: Element> Work for Walk<'_, E> {
         }
     }
 
+    fn walks(&self) -> bool {
+        !self.is_one_step()
+    }
+
     fn begin(&self, leader: &Member) {
-        if !self.is_one_step() {
-            self.start(leader.rows());
-        }
+        self.start(leader.rows());
     }
 
     fn walk(&self, member: &Member) -> Option<()> {
-        if self.is_one_step() {
-            return Some(());
-        }
         let recurrence = self.recurrence;
         // Until a second product is through all sums must last, and weights in place are one panel.
         let mut sums = Buffer::room(match self.second {
@@ -223,7 +226,26 @@ impl<E: Element> Work for Walk<'_, E> {
         Some(())
     }
 
-    fn finish(&self, _task: usize) {}
+    /// The rest of the only step.
+    fn finish(&self, _task: usize) {
+        let batch = self.recurrence.sizes.batch;
+        let (size, width) = (self.panels.len(batch), self.panels.width(0));
+        let written = self.recurrence.active(0, 0).rows(batch) * width;
+        // SAFETY: all slices are done, and nobody else has them.
+        unsafe {
+            let sums = self.slices.write(0..written);
+            for slice in 1..self.slice_count() {
+                add(self.slices.read(slice * size..slice * size + written), sums);
+            }
+        }
+        for start in (0..batch).step_by(SUMS) {
+            let mut step = self.of_step(0, &(0..batch), start, 0, self.slices);
+            step.sums.first = self.slices.at(start * width);
+            // SAFETY: as above.
+            unsafe { self.recurrence.cell.step(self.recurrence.simd, step) };
+        }
+        self.results(self.panels.real(0), 0..batch, 0);
+    }
 }
 
 impl<E: Element> Walk<'_, E> {
@@ -501,9 +523,44 @@ impl<E: Element> Walk<'_, E> {
         }
     }
 
-    /// Whether the whole walk is one step of units that needn't meet: a task for each panel then.
+    /// Whether the whole walk is one step in which nobody need meet: a task for each slice of the weights then.
     fn is_one_step(&self) -> bool {
-        self.in_place && self.recurrence.sizes.time == 1 && self.second.is_none()
+        self.slices.len() > 0
+    }
+
+    fn slice_count(&self) -> usize {
+        self.slices.len() / self.panels.len(self.recurrence.sizes.batch)
+    }
+
+    /// What a slice of the weights' rows gives to the sums of the only step. Rows in memory order are the fastest to
+    /// read: with the columns of half the units, two threads take up to one and a half times as long.
+    fn slice(&self, slice: usize) {
+        let Sizes {
+            batch,
+            input,
+            hidden,
+            ..
+        } = self.recurrence.sizes;
+        let (size, width) = (self.panels.len(batch), self.panels.width(0));
+        let lines = share(input + hidden, self.slice_count(), slice);
+        let mut room = vec![];
+        let x = self.input(&(0..batch), 0, &mut room);
+        let h = Rows {
+            first: self.seen[0].at(0),
+            row: padded(hidden),
+        };
+        let sums = Rows {
+            first: self.slices.at(slice * size),
+            row: width,
+        };
+        let count = self.recurrence.active(0, 0).rows(batch);
+        let weights = InPlace {
+            recurrence: self.recurrence,
+            units: self.panels.units[0].clone(),
+        };
+        // SAFETY: all are as large as said; what is read is written by nobody in this step, and no other thread has this
+        // slice.
+        unsafe { weights.sums_of(lines, x, h, sums, count) };
     }
 
     /// The weights of a panel, if they stay in place.

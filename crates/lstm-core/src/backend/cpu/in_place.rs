@@ -2,14 +2,15 @@
 //!
 //! Packing costs about as much as a few passes over the weights. With fewer passes, as in a single step, the cost is
 //! that of reading each weight once and in memory order. The sums are added in the order of the
-//! packed product and have the same bits; the gradients differ from those by packed weights in rounding.
+//! packed product and have the same bits, but for a single step on several threads: each adds up what some rows of the
+//! weights give. Those sums, and the gradients, differ from those by packed weights in rounding.
 
 use super::Recurrence;
 use super::cell::Rows;
 use super::element::Element;
 use super::memory::Shared;
 use super::simd::{Kernel, Simd, Vector};
-use super::team::BLOCK;
+use super::team::{BLOCK, Plan};
 use std::array::from_fn;
 use std::ops::Range;
 
@@ -36,6 +37,22 @@ impl<E: Element> Recurrence<'_, E> {
         };
         sizes.batch.div_ceil(TOGETHER) * sizes.time <= passes
     }
+
+    /// Whether it is a single step in which threads needn't meet, with weights in place.
+    pub(super) fn is_one_step(&self) -> bool {
+        self.sizes.time == 1 && self.spec.second.is_none() && self.in_place()
+    }
+}
+
+/// In how many slices the weights of a single step are multiplied. That depends on the threads of the plan, not on
+/// those that come: the same bits however many do.
+pub(super) fn slices(plan: &Plan) -> usize {
+    /// What a thread that comes late takes over is little then, and so is what others wait for at the end.
+    const OF_A_THREAD: usize = 4;
+    match plan.threads() {
+        1 => 1,
+        threads => threads * OF_A_THREAD,
+    }
 }
 
 /// The weights of neighbouring units. Their sums, and the gradients of those, are rows `[S, units]`.
@@ -51,13 +68,22 @@ impl<E: Element> InPlace<'_, E> {
         self.units.end.min(self.recurrence.sizes.hidden) - self.units.start
     }
 
-    /// The columns of these units of some gates in a matrix, and their sums, the first of which is number `sum`.
+    /// The columns of these units of some gates in a matrix, and their sums, the first of which is number `sum`. What
+    /// lies side by side in both is one window.
     fn windows(&self, gates: &[usize], sum: usize) -> Vec<Window> {
-        let windows = gates.iter().zip(sum..).map(|(gate, sum)| Window {
-            column: gate * self.recurrence.sizes.hidden + self.units.start,
-            sum: sum * self.units.len(),
-        });
-        windows.collect()
+        let mut windows: Vec<Window> = Vec::with_capacity(gates.len());
+        for (gate, sum) in gates.iter().zip(sum..) {
+            let window = Window {
+                column: gate * self.recurrence.sizes.hidden + self.units.start,
+                sum: sum * self.units.len(),
+                columns: self.real(),
+            };
+            match windows.last_mut() {
+                Some(last) if last.ends_at(&window) => last.columns += window.columns,
+                _ => windows.push(window),
+            }
+        }
+        windows
     }
 
     fn of_input(&self) -> Matrix<'_, E> {
@@ -66,7 +92,6 @@ impl<E: Element> InPlace<'_, E> {
             numbers: self.recurrence.weights.input,
             width: spec.input_gates.len() * self.recurrence.sizes.hidden,
             windows: self.windows(spec.input_gates, 0),
-            columns: self.real(),
         }
     }
 
@@ -80,7 +105,6 @@ impl<E: Element> InPlace<'_, E> {
             numbers: self.recurrence.weights.recurrent,
             width: self.recurrence.spec.recurrent_width() * self.recurrence.sizes.hidden,
             windows,
-            columns: self.real(),
         }
     }
 
@@ -96,20 +120,45 @@ impl<E: Element> InPlace<'_, E> {
         sums: Rows<E::Number>,
         count: usize,
     ) {
+        let sizes = self.recurrence.sizes;
+        // SAFETY: the caller's promise.
+        unsafe { self.sums_of(0..sizes.input + sizes.hidden, x, h, sums, count) };
+    }
+
+    /// What some of the rows of `W` and `R`, `lines` of `[W; R]`, give to the [sums](Self::sums); the first gives the bias.
+    ///
+    /// # Safety
+    ///
+    /// As [`sums`](Self::sums).
+    pub unsafe fn sums_of(
+        &self,
+        lines: Range<usize>,
+        x: Rows<E::Number>,
+        h: Rows<E::Number>,
+        sums: Rows<E::Number>,
+        count: usize,
+    ) {
+        let Recurrence { simd, sizes, .. } = *self.recurrence;
+        let input = sizes.input;
         let bias = self.windows(self.recurrence.spec.bias, 0);
+        let of_input = lines.start.min(input)..lines.end.min(input);
+        let of_recurrent = lines.start.max(input) - input..lines.end.max(input) - input;
         // SAFETY: the caller's promise.
         unsafe {
             for row in 0..count {
+                if lines.start > 0 {
+                    sums.clear(row, self.recurrence.spec.sums() * self.units.len());
+                    continue;
+                }
                 for window in &bias {
-                    let from = &self.recurrence.weights.bias[window.column..][..self.real()];
+                    let from = &self.recurrence.weights.bias[window.column..][..window.columns];
                     let to = sums.at(row, window.sum);
                     let to = std::slice::from_raw_parts_mut(to, from.len());
-                    E::read(self.recurrence.simd, from, to);
+                    E::read(simd, from, to);
                 }
             }
-            self.of_input().add(self.recurrence.simd, x, sums, count);
-            self.of_recurrent()
-                .add(self.recurrence.simd, h, sums, count);
+            self.of_input().add(simd, of_input, x, sums, count);
+            self.of_recurrent().add(simd, of_recurrent, h, sums, count);
             self.clear_filling(&bias, sums, count);
         }
     }
@@ -130,7 +179,8 @@ impl<E: Element> InPlace<'_, E> {
         // SAFETY: the caller's promise.
         unsafe {
             (0..count).for_each(|row| product.clear(row, self.units.len()));
-            matrix.add(self.recurrence.simd, read, product, count);
+            let lines = 0..self.recurrence.sizes.hidden;
+            matrix.add(self.recurrence.simd, lines, read, product, count);
             self.clear_filling(&matrix.windows, product, count);
         }
     }
@@ -190,7 +240,6 @@ impl<E: Element> InPlace<'_, E> {
     ) {
         self.recurrence.simd.run(Outer {
             windows: &self.windows(gates, sum),
-            columns: self.real(),
             read,
             sums,
             count,
@@ -220,32 +269,65 @@ struct Matrix<'a, E> {
     /// The matrix' columns.
     width: usize,
     windows: Vec<Window>,
-    /// The columns of each window.
-    columns: usize,
 }
 
 /// Neighbouring columns of a matrix, and where their sums lie.
 struct Window {
     column: usize,
     sum: usize,
+    columns: usize,
+}
+
+impl Window {
+    /// Whether another begins where it ends, in the matrix and in the sums.
+    fn ends_at(&self, next: &Self) -> bool {
+        [self.column, self.sum].map(|start| start + self.columns) == [next.column, next.sum]
+    }
 }
 
 impl<E: Element> Matrix<'_, E> {
-    /// Adds its product with `count` rows to sums.
+    /// Adds the product of its rows `lines` with `count` rows to sums.
     ///
     /// # Safety
     ///
     /// A row has a number for each of the matrix' rows, and a row of sums whole vectors for each window.
-    unsafe fn add(&self, simd: Simd, left: Rows<E::Number>, sums: Rows<E::Number>, count: usize) {
+    unsafe fn add(
+        &self,
+        simd: Simd,
+        lines: Range<usize>,
+        left: Rows<E::Number>,
+        sums: Rows<E::Number>,
+        count: usize,
+    ) {
         for row in (0..count).step_by(TOGETHER) {
             // SAFETY: the caller's promise.
             let (left, sums) = unsafe { (left.from(row), sums.from(row)) };
-            let matrix = self;
+            let (matrix, lines) = (self, lines.clone());
             match count - row {
-                1 => simd.run(Add::<_, 1> { matrix, left, sums }),
-                2 => simd.run(Add::<_, 2> { matrix, left, sums }),
-                3 => simd.run(Add::<_, 3> { matrix, left, sums }),
-                _ => simd.run(Add::<_, TOGETHER> { matrix, left, sums }),
+                1 => simd.run(Add::<_, 1> {
+                    matrix,
+                    lines,
+                    left,
+                    sums,
+                }),
+                2 => simd.run(Add::<_, 2> {
+                    matrix,
+                    lines,
+                    left,
+                    sums,
+                }),
+                3 => simd.run(Add::<_, 3> {
+                    matrix,
+                    lines,
+                    left,
+                    sums,
+                }),
+                _ => simd.run(Add::<_, TOGETHER> {
+                    matrix,
+                    lines,
+                    left,
+                    sums,
+                }),
             }
         }
     }
@@ -270,6 +352,19 @@ impl<E: Element> Matrix<'_, E> {
             result,
             count,
         });
+    }
+
+    /// The first column of a window, less than a vector behind its start, from which vectors lie within cache lines in
+    /// all rows; 0 too where there is none. With such vectors a step at I = H = 512 takes two thirds of the time.
+    #[inline(always)]
+    fn aligned<V: Vector>(&self, row: usize, window: &Window) -> usize {
+        let whole = [self.width, window.columns].map(|columns| columns % V::LANES == 0);
+        if whole != [true; 2] || window.columns < 2 * V::LANES {
+            return 0;
+        }
+        let first = &self.numbers[row * self.width + window.column..];
+        let aligned = first.as_ptr().align_offset(V::LANES * size_of::<E>());
+        if aligned < V::LANES { aligned } else { 0 }
     }
 
     /// A vector of each of the `N` rows from `row` on, from `column` of a window on. Beyond the window's end there are
@@ -307,6 +402,7 @@ impl<E: Element> Matrix<'_, E> {
 /// See [`Matrix::add`]; of `R` rows.
 struct Add<'a, E: Element, const R: usize> {
     matrix: &'a Matrix<'a, E>,
+    lines: Range<usize>,
     left: Rows<E::Number>,
     sums: Rows<E::Number>,
 }
@@ -319,12 +415,11 @@ impl<E: Element, const R: usize> Kernel for Add<'_, E, R> {
     fn run<V: Vector<Number = E::Number>>(self) {
         /// The matrix' rows between two writes of the sums.
         const DEPTH: usize = 8;
-        let rows = self.matrix.numbers.len() / self.matrix.width;
-        let whole = rows - rows % DEPTH;
-        for row in (0..whole).step_by(DEPTH) {
+        let whole = self.lines.end - self.lines.len() % DEPTH;
+        for row in (self.lines.start..whole).step_by(DEPTH) {
             self.rows::<V, DEPTH>(row);
         }
-        for row in whole..rows {
+        for row in whole..self.lines.end {
             self.rows::<V, 1>(row);
         }
     }
@@ -335,19 +430,50 @@ impl<E: Element, const R: usize> Add<'_, E, R> {
     #[inline(always)]
     fn rows<V: Vector<Number = E::Number>, const N: usize>(&self, row: usize) {
         for window in &self.matrix.windows {
-            for column in (0..self.matrix.columns).step_by(V::LANES) {
-                // SAFETY: the promise of whoever called `Matrix::add`.
-                unsafe {
-                    let right: [V; N] = self.matrix.load(row, window, column);
-                    for r in 0..R {
-                        let sums = self.sums.at(r, window.sum + column);
-                        let mut sum = V::load(sums);
-                        for (n, right) in right.into_iter().enumerate() {
-                            sum = V::fill(*self.left.at(r, row + n)).mul_add(right, sum);
-                        }
-                        sum.store(sums);
+            // SAFETY: the promise of whoever called `Matrix::add`.
+            unsafe {
+                let sums = |column| from_fn(|r| V::load(self.sums.at(r, window.sum + column)));
+                let aligned = self.matrix.aligned::<V>(row, window);
+                if aligned == 0 {
+                    for column in (0..window.columns).step_by(V::LANES) {
+                        self.column::<V, N>(row, window, column, sums(column));
                     }
+                    continue;
                 }
+                // The first and the last vector overlap others, so they start with the sums from before.
+                let last = window.columns - V::LANES;
+                let (second, of_last) = (sums(aligned), sums(last));
+                self.column::<V, N>(row, window, 0, sums(0));
+                self.column::<V, N>(row, window, aligned, second);
+                for column in (aligned + V::LANES..last).step_by(V::LANES) {
+                    self.column::<V, N>(row, window, column, sums(column));
+                }
+                self.column::<V, N>(row, window, last, of_last);
+            }
+        }
+    }
+
+    /// Adds to the sums of a vector of columns, which were `sums`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Matrix::add`]; the column must be within the window.
+    #[inline(always)]
+    unsafe fn column<V: Vector<Number = E::Number>, const N: usize>(
+        &self,
+        row: usize,
+        window: &Window,
+        column: usize,
+        sums: [V; R],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let right: [V; N] = self.matrix.load(row, window, column);
+            for (r, mut sum) in sums.into_iter().enumerate() {
+                for (n, right) in right.into_iter().enumerate() {
+                    sum = V::fill(*self.left.at(r, row + n)).mul_add(right, sum);
+                }
+                sum.store(self.sums.at(r, window.sum + column));
             }
         }
     }
@@ -387,7 +513,7 @@ impl<E: Element> Dots<'_, E> {
     fn lines<V: Vector<Number = E::Number>, const N: usize>(&self, row: usize, line: usize) {
         let mut dots = [V::splat(0.0); N];
         for window in &self.matrix.windows {
-            for column in (0..self.matrix.columns).step_by(V::LANES) {
+            for column in (0..window.columns).step_by(V::LANES) {
                 // SAFETY: the promise of whoever called `Matrix::add_transposed`.
                 unsafe {
                     let sums = V::load(self.sums.at(row, window.sum + column));
@@ -412,7 +538,6 @@ impl<E: Element> Dots<'_, E> {
 /// See [`InPlace::weight_gradient`].
 struct Outer<'a, E: Element> {
     windows: &'a [Window],
-    columns: usize,
     read: Rows<E::Number>,
     sums: Rows<E::Number>,
     count: usize,
@@ -427,7 +552,7 @@ impl<E: Element> Kernel for Outer<'_, E> {
     fn run<V: Vector<Number = E::Number>>(self) {
         for (line, result) in self.result.iter().enumerate() {
             for window in self.windows {
-                for column in (0..self.columns).step_by(V::LANES) {
+                for column in (0..window.columns).step_by(V::LANES) {
                     // SAFETY: the promise of whoever called `InPlace::weight_gradient`.
                     unsafe {
                         let mut gradient = V::splat(0.0);
@@ -436,7 +561,7 @@ impl<E: Element> Kernel for Outer<'_, E> {
                             gradient = V::fill(*self.read.at(row, line)).mul_add(sums, gradient);
                         }
                         let start = window.column + column;
-                        let end = window.column + self.columns.min(column + V::LANES);
+                        let end = window.column + window.columns.min(column + V::LANES);
                         let result = result.write(start..end);
                         if result.len() == V::LANES {
                             E::store(gradient, result.as_mut_ptr());

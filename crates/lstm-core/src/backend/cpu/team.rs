@@ -25,7 +25,7 @@
 //! backward pass are summed in that order. So it depends on the sizes and the largest number of threads, not on how
 //! many are free; in the forward pass, where it changes no number, on the latter.
 
-use super::cores::{Taken, Ties};
+use super::cores::{Outcome, Taken, Ties};
 use super::pool::{self, Job};
 use super::{Sizes, weights::Panels};
 use std::any::Any;
@@ -50,6 +50,8 @@ pub(super) struct Plan {
     pub members: Vec<Range<usize>>,
     /// Multiplications of a forward pass.
     work: usize,
+    /// Whether the weights stay [in place](super::in_place).
+    in_place: bool,
     #[cfg(test)]
     pub script: Option<Arc<tests::Script>>,
 }
@@ -98,6 +100,7 @@ impl Plan {
                 .map(|blocks| blocks.start * BLOCK..blocks.end * BLOCK)
                 .collect(),
             work,
+            in_place,
             #[cfg(test)]
             script: None,
         }
@@ -127,9 +130,10 @@ impl Plan {
     /// If `work` does, once nobody is at it any more.
     pub fn run(self, taken: Taken, work: &dyn Work) {
         let [first, last] = work.tasks();
+        let teams = self.teams.len() * usize::from(work.walks());
         if taken.threads() == 1 {
             (0..first).for_each(|task| work.prepare(task));
-            for team in 0..self.teams.len() {
+            for team in 0..teams {
                 // (Alone it never leaves.)
                 let member = Member::new(&self, team, 0, None);
                 work.begin(&member);
@@ -145,10 +149,10 @@ impl Plan {
             prepare: Tasks::new(first),
             walks: Tasks {
                 claimed: AtomicU64::new(1),
-                ..Tasks::new(self.teams.len())
+                ..Tasks::new(teams)
             },
             finish: Tasks::new(last),
-            teams: self.teams.iter().map(|_| Team::default()).collect(),
+            teams: (0..teams).map(|_| Team::default()).collect(),
             plan: self,
             joining: AtomicUsize::new(0),
             arrived: AtomicUsize::new(0),
@@ -159,16 +163,15 @@ impl Plan {
         let patience = Patience::new(&call.plan);
         let others = helpers.len();
         for phase in [Phase::Prepare, Phase::Walk, Phase::Finish] {
-            if let Phase::Walk = phase {
+            if let (Phase::Walk, 1..) = (phase, teams) {
                 call.lead(0, &patience);
             }
             let tasks = call.work_off(phase, false, &patience);
             patience.wait_until(others, || {}, || tasks.all_done());
         }
         pool::put_back(helpers);
-        let held_up = patience.held_up.get();
-        if held_up || call.arrived.load(Ordering::Relaxed) > 0 {
-            taken.report(held_up);
+        if patience.held_up.get() || call.arrived.load(Ordering::Relaxed) > 0 {
+            taken.report(patience.outcome(others));
         }
         let panic = call.panic.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(panic) = { panic }.take() {
@@ -182,7 +185,8 @@ pub(super) fn shares(count: usize, parts: usize) -> Vec<Range<usize>> {
     (0..parts).map(|part| share(count, parts, part)).collect()
 }
 
-fn share(count: usize, parts: usize, part: usize) -> Range<usize> {
+/// The range of part number `part`.
+pub(super) fn share(count: usize, parts: usize, part: usize) -> Range<usize> {
     count * part / parts..count * (part + 1) / parts
 }
 
@@ -193,6 +197,11 @@ pub(super) trait Work: Sync {
 
     /// A task before the walk.
     fn prepare(&self, task: usize);
+
+    /// Whether there is a walk: without, tasks are all.
+    fn walks(&self) -> bool {
+        true
+    }
 
     /// What the leader does alone before the walk of its team.
     fn begin(&self, leader: &Member);
@@ -402,7 +411,7 @@ impl Job for Call {
         all_done(self.work_off(Phase::Prepare, true, &patience));
         self.work_off(Phase::Walk, true, &patience);
         let teams = self.teams.len();
-        if self.plan.members.len() > 1 {
+        if self.plan.members.len() > 1 && teams > 0 {
             let first = self.joining.fetch_add(1, Ordering::Relaxed);
             (first..first + teams).for_each(|team| self.join(team % teams));
         }
@@ -476,9 +485,16 @@ impl Patience {
         /// 1,200,64,128, on a core with AVX-512; more rows are faster. The clock alone doesn't tell, since it also
         /// runs while this thread itself has no core.
         const MULTIPLICATIONS: usize = 100;
+        /// Half of it where weights stay in place: 15 in a nanosecond at 1,1,512,512. (A helper that slept comes late, and
+        /// whoever calls waits for its last task; taken for a lost core, that would leave the helper asleep.)
+        const IN_PLACE: usize = 30;
+        let rate = match plan.in_place {
+            true => IN_PLACE,
+            false => MULTIPLICATIONS,
+        };
         Self {
             start: Instant::now(),
-            most: Duration::from_nanos((plan.work / MULTIPLICATIONS) as u64),
+            most: Duration::from_nanos((plan.work / rate) as u64),
             waited: Cell::new(Duration::ZERO),
             held_up: Cell::new(false),
         }
@@ -493,12 +509,25 @@ impl Patience {
         wait_until(ready, |now| {
             let waited = waited + now;
             self.waited.set(waited);
-            let saved = self.start.elapsed().saturating_sub(waited) * others as u32;
-            if waited > NOTHING + saved.min(self.most) {
+            if waited > NOTHING + self.saved(others) {
                 self.held_up.set(true);
                 too_long();
             }
         });
+    }
+
+    /// What `others` have saved.
+    fn saved(&self, others: usize) -> Duration {
+        let busy = self.start.elapsed().saturating_sub(self.waited.get());
+        (busy * others as u32).min(self.most)
+    }
+
+    /// What came of them.
+    fn outcome(&self, others: usize) -> Outcome {
+        match self.held_up.get() {
+            true => Outcome::HeldUp(self.waited.get().as_micros() as u32),
+            false => Outcome::Saved(self.saved(others).as_micros() as u32),
+        }
     }
 }
 
