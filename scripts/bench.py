@@ -4,8 +4,9 @@
 Builds the program, then runs for each shape `training bench` and each peer in turn, each in a process
 of its own, for several rounds. Takes the median over the rounds of each one's medians, and says how many
 times as long as lstm-core it takes. Writes a dated record (.md, .json and, with matplotlib, .svg) and
-puts its table into docs/benchmarks.md and three rows of it into README.md; `--from RECORD.json` does the latter alone,
-without measuring. `--steps` adds single steps whose state is carried from call to call.
+puts its tables into docs/benchmarks.md and the first rows into README.md; `--from RECORD.json` does the latter alone,
+without measuring. `--forms` adds other layers than one LSTM, `--steps` single steps whose state is carried from call to
+call, and `--busy` a machine whose cores other processes take.
 
 On the GPU (`--device wgpu`, vulkan, metal, cuda or rocm, which the program is built for then) the peer is PyTorch
 with cuDNN on the same machine's NVIDIA GPU, with TF32 and without. README.md is left alone then.
@@ -16,6 +17,7 @@ Close other programs first: they take time from whichever is being timed.
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import math
@@ -33,6 +35,7 @@ from bench_peers import (
     ALL_PEERS,
     CELLS,
     DTYPES,
+    FORM_PEERS,
     NOT_INSTALLED,
     PEERS,
     STEP_CALLS,
@@ -56,6 +59,15 @@ GPU_SHAPES = [*DEFAULT_SHAPES, "16,1024,768,768"]
 README_SHAPES = DEFAULT_SHAPES[:3]
 DEFAULT_GROUP, OTHER_GROUP, CHOSEN_GROUP = "default", "not tuned for", "chosen"
 
+# With --forms, at the shapes of README.md: what a table calls it, its cell, and what is made of the cell.
+FORMS = {
+    "plain RNN": ("rnn", "layer"),
+    "GRU": ("gru", "layer"),
+    "bidirectional LSTM": ("lstm", "bidirectional"),
+    "two LSTM layers": ("lstm", "two-layers"),
+    "LSTM, rows of different lengths": ("lstm", "lengths"),
+}
+
 GROWTH_TIMES = [16, 64, 256, 1024, 4096]  # at B=32, I=128, H=256, where a call's fixed 0.1 ms is little
 GROWTH_HIDDEN = [32, 64, 128, 256, 512, 1024]  # at B=32, T=50, I=H
 GROWTH_THREADS = [1, 2]
@@ -63,6 +75,8 @@ MEMORY_BATCH, MEMORY_INPUT, MEMORY_HIDDEN, MEMORY_TIMES = 64, 2, 256, (100, 400)
 
 STEP_HIDDEN = [64, 128, 256, 512, 1024]  # at B=1, T=1, I=H
 STEP_OWN = ("lstm-core", "layer.step")
+
+BUSY_SHAPES = ["1,200,64,128", "1,300,32,320", "8,100,32,128"]
 
 MODES = [("infer_ms", "inference"), ("train_ms", "forward + backward")]
 TIMES = ["infer_ms", "train_ms", "step_us"]
@@ -134,6 +148,23 @@ def child(command, environment=None, measure=False):
     return process.returncode, lines, errors, peak
 
 
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@contextlib.contextmanager
+def spinning(program):
+    """Meanwhile a process per core does nothing but spin, until its standard input ends."""
+    command = [program, "bench", "--busy", "--role", "spin"]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(cores())]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.stdin.close()
+            process.wait()
+
+
 class Runner:
     """Runs the implementations and keeps what was asked for."""
 
@@ -152,33 +183,34 @@ class Runner:
             else:
                 self.peers[peer] = lines[0]
 
-    def peer_command(self, peer, runs, *options):
+    def peer_command(self, peer, runs, *options, kind=None):
         script = Path(__file__).resolve().with_name("bench_peers.py")
-        return [sys.executable, str(script), peer, *self.what(runs), *options]
+        return [sys.executable, str(script), peer, *self.what(runs, kind), *options]
 
-    def own_command(self, runs, *options):
-        return [self.program, "bench", "--device", self.args.device, "--json", *self.what(runs), *options]
+    def own_command(self, runs, *options, kind=None):
+        return [self.program, "bench", "--device", self.args.device, "--json", *self.what(runs, kind), *options]
 
-    def what(self, runs):
-        return ["--cell", self.args.cell, "--dtype", self.args.dtype, "--runs", str(runs)]
+    def what(self, runs, kind):
+        cell, form = kind or (self.args.cell, None)
+        return ["--cell", cell, *(["--form", form] if form else []), "--dtype", self.args.dtype, "--runs", str(runs)]
 
-    def lines(self, name, shape, runs, threads=None, measure=False, step=False):
-        """Times a shape with `both` (lstm-core and burn::nn), one of them, or a peer."""
+    def lines(self, name, shape, runs, threads=None, measure=False, step=False, kind=None):
+        """Times a shape with `both` (lstm-core and burn::nn), one of them, or a peer; `kind` is a cell and its form."""
         environment = {}
         options = ["--shapes", shape, *(["--step"] if step else [])]
         if name in ALL_PEERS:
             options += ["--threads", str(threads)] if threads else []
-            command = self.peer_command(name, runs, *options)
+            command = self.peer_command(name, runs, *options, kind=kind)
         else:
             options += [] if name == "both" else ["--impl", name.replace("::", "-")]
-            command = self.own_command(runs, *options)
+            command = self.own_command(runs, *options, kind=kind)
             environment = {"RAYON_NUM_THREADS": str(threads)} if threads else {}
         status, lines, errors, peak = child(command, environment, measure)
         if status != 0:
             raise Failure(f"{name} failed at {shape}, exit status {status}; nothing is written. It said:\n{errors}")
         return [line for line in lines if "shape" in line], peak
 
-    def timed(self, names, shapes, threads=None, step=False):
+    def timed(self, names, shapes, threads=None, step=False, kind=None):
         """The implementations in turn at each shape, round after round: the medians of the rounds."""
         rounds, kernels = {}, {}
         for number in range(self.args.rounds):
@@ -186,7 +218,7 @@ class Runner:
                 for name in names:
                     at = f", {threads} thread{'s'[: threads - 1]}" if threads else ""
                     note(f"  {shape}{at}, round {number + 1} of {self.args.rounds}: {BOTH if name == 'both' else name}")
-                    for line in self.lines(name, shape, self.args.runs, threads, step=step)[0]:
+                    for line in self.lines(name, shape, self.args.runs, threads, step=step, kind=kind)[0]:
                         self.adapter = line.get("adapter", self.adapter)
                         place = (shape, line["impl"], line.get("call"))
                         kernels[place] = line.get("runs_on_kernels")
@@ -216,11 +248,35 @@ def compare(runner, groups):
     for group, shapes in groups.items():
         for shape in shapes:
             timed = runner.timed(["both", *runner.peers], [shape])
-            own = next(row for row in timed if row["impl"] == "lstm-core")
-            for row in timed:
-                ratios = {key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES if key in row}
-                rows.append({"group": group, **row, **ratios})
+            rows += [{"group": group, **row} for row in with_ratios(timed)]
     return rows
+
+
+def with_ratios(timed):
+    """The rows of a shape with how many times as long as lstm-core each takes."""
+    own = next(row for row in timed if row["impl"] == "lstm-core")
+    return [{**row, **{key.replace("_ms", "_ratio"): row[key] / own[key] for key, _ in MODES if key in row}} for row in timed]
+
+
+def forms(runner):
+    """Other layers than one LSTM, beside the peers that have them."""
+    rows = []
+    for layer, kind in FORMS.items():
+        note(layer)
+        names = ["lstm-core", *(peer for peer in runner.peers if kind[1] == "layer" or peer in FORM_PEERS)]
+        for shape in README_SHAPES:
+            rows += [{"layer": layer, **row} for row in with_ratios(runner.timed(names, [shape], kind=kind))]
+    return rows
+
+
+def busy(runner):
+    """lstm-core on an idle and on a busy machine, with one thread and with all; the peers on the busy one."""
+    note("on a busy machine")
+    status, own, errors, _ = child(runner.own_command(runner.args.runs, "--busy", "--shapes", *BUSY_SHAPES))
+    if status != 0:
+        raise Failure(f"lstm-core failed on a busy machine, exit status {status}; nothing is written. It said:\n{errors}")
+    with spinning(runner.program):
+        return {"own": own, "peers": runner.timed(list(runner.peers), BUSY_SHAPES)}
 
 
 def geometric_means(rows):
@@ -336,10 +392,7 @@ def about(runner):
         info["vectors"] = vectors[0] if vectors else None
     except (OSError, AttributeError):
         info.setdefault("cpu", platform.processor() or platform.machine())
-    if hasattr(os, "sched_getaffinity"):
-        info["cores"] = len(os.sched_getaffinity(0))
-    else:
-        info["cores"] = os.cpu_count()
+    info["cores"] = cores()
     lock = (ROOT / "Cargo.lock").read_text()
     burn = re.search(r'name = "burn"\nversion = "([^"]+)"', lock)
     return {
@@ -372,7 +425,7 @@ def command_line(args):
     for name, default in (("device", "flex"), ("cell", "lstm"), ("dtype", "f32"), ("rounds", 3), ("runs", 15)):
         if getattr(args, name) != default:
             parts.append(f"--{name} {getattr(args, name)}")
-    parts += [f"--{name}" for name in ("steps", "growth", "memory") if getattr(args, name)]
+    parts += [f"--{name}" for name in ("forms", "steps", "busy", "growth", "memory") if getattr(args, name)]
     return " ".join(parts)
 
 
@@ -425,6 +478,64 @@ def means_table(means):
         if mean["impl"] != "lstm-core"
     ]
     return markdown(["shapes", "implementation", "inference", "forward + backward"], cells, 2)
+
+
+def wide_table(names, places):
+    """Milliseconds of lstm-core, and × of the others: a line for each place, with the rows there by implementation."""
+    others = dict.fromkeys(impl for _, at in places for impl in at if impl != "lstm-core")
+    header, lines = list(names), [list(label) for label, _ in places]
+    for key, mode in MODES:
+        ratio = key.replace("_ms", "_ratio")
+        having = [impl for impl in others if any(ratio in at.get(impl, {}) for _, at in places)]
+        header += [f"{mode}, ms", *(TITLES.get(impl, impl) for impl in having)]
+        for line, (_, at) in zip(lines, places):
+            line.append(told(at["lstm-core"], key, number))
+            line += [told(at.get(impl, {}), ratio, times) for impl in having]
+    return markdown(header, lines, len(names))
+
+
+def by_place(rows, label):
+    """Each place with its rows by implementation; `label` says of a row where it belongs."""
+    places = {}
+    for row in rows:
+        places.setdefault(label(row), {})[row["impl"]] = row
+    return list(places.items())
+
+
+def forms_text(found):
+    places = by_place(found, lambda row: (row["layer"], joined(row["shape"])))
+    return [
+        "## Other layers",
+        "Milliseconds of lstm-core, and × how many times as long the others take. Where rows have different lengths, these are "
+        "evenly from T down to T/B, unsorted: `forward_with_lengths` here, in PyTorch a sequence packed and padded again.",
+        wide_table(["layer", "B,T,I,H"], places),
+    ]
+
+
+def busy_text(found):
+    peers = dict(by_place(found["peers"], lambda row: joined(row["shape"])))
+    names = list(dict.fromkeys(row["impl"] for row in found["peers"]))
+    cells = []
+    for own in found["own"]:
+        key = next(key for key, mode in MODES if mode == own["mode"])
+        *_, one, all_threads = own["states"]
+        cells.append(
+            [
+                own["shape"],
+                own["mode"],
+                *(f"{number(state['median_ms'])} ({number(state['p99_ms'])})" for state in own["states"]),
+                times(all_threads["median_ms"] / one["median_ms"]),
+                times(all_threads["p99_ms"] / one["p99_ms"]),
+                *(told(peers[own["shape"]][name], key, number) for name in names),
+            ]
+        )
+    header = ["B,T,I,H", "", "idle, 1 thread", "idle", "busy, 1 thread", "busy", "× median", "× 99 %"]
+    return [
+        "## On a busy machine",
+        "A process per core spins beside the layer. Milliseconds of lstm-core: median (99th percentile); × is busy, all threads "
+        "to one. The last columns are medians of the others, on the busy machine.",
+        markdown([*header, *(TITLES[name] for name in names)], cells, 2),
+    ]
 
 
 def steps_text(found, picture):
@@ -531,8 +642,9 @@ def adapter_of(info):
     return name + (" — computes on the CPU: this shows launches saved, not a GPU's speed" if software else "")
 
 
-def record(info, rows, means, stepped, grown, kept, pictures):
+def record(found, pictures):
     """The record as a page."""
+    info, rows = found["about"], found["comparison"]
     machine = f"{info['cpu']}, {info['cores']} cores" + (f", {info['vectors']}" if info.get("vectors") else "")
     own = info["rayon_num_threads"]
     threads = f"RAYON_NUM_THREADS={own}" if own else "as many as Rayon takes by itself"
@@ -559,61 +671,52 @@ def record(info, rows, means, stepped, grown, kept, pictures):
     parts += [f"![How many times as long as lstm-core]({pictures['ratios']})"] if "ratios" in pictures else []
     for group in dict.fromkeys(row["group"] for row in rows):
         parts += [f"## Shapes: {group}", comparison_table([row for row in rows if row["group"] == group])]
-    parts += ["## Geometric means of ×", means_table(means)]
-    parts += steps_text(stepped, pictures.get("steps")) if stepped else []
-    parts += growth_text(grown, info["cell"]) if grown else []
-    parts += memory_text(kept) if kept else []
+    parts += ["## Geometric means of ×", means_table(found["geometric_means"]), *further_text(found, pictures.get("steps"))]
+    parts += growth_text(found["growth"], info["cell"]) if found["growth"] else []
+    parts += memory_text(found["memory"]) if found["memory"] else []
     return "\n\n".join(parts) + "\n"
 
 
-def full_block(info, rows, means, name, picture):
-    """For docs/benchmarks.md, one row per shape: milliseconds of lstm-core, and × of the others."""
-    others = [impl for impl in implementations(rows) if impl != "lstm-core"]
-    header = ["B,T,I,H"]
-    having = {key: [impl for impl in others if any(row["impl"] == impl and key in row for row in rows)] for key, _ in MODES}
-    for key, mode in MODES:
-        header += [f"{mode}, ms", *(TITLES.get(impl, impl) for impl in having[key])]
-    cells = []
-
-    def line(label, own, of):
-        row = [label]
-        for key, impls in having.items():
-            row.append(number(own[key]) if own else "")
-            row += [times(of[impl][key.replace("_ms", "_ratio")]) for impl in impls]
-        cells.append(row)
-
-    for group in dict.fromkeys(row["group"] for row in rows):
-        within = [row for row in rows if row["group"] == group]
-        for shape in dict.fromkeys(joined(row["shape"]) for row in within):
-            at = {row["impl"]: row for row in within if joined(row["shape"]) == shape}
-            line(shape + (" *" if group == OTHER_GROUP else ""), at["lstm-core"], at)
-    for scope in dict.fromkeys(mean["shapes"] for mean in means):
-        of = {mean["impl"]: mean for mean in means if mean["shapes"] == scope}
-        line(f"geometric mean, {scope}", None, of)
-    records = f"[The record](../assets/{name}.md)" + (f", and [a picture](../assets/{picture}) of it" if picture else "")
-    return f"{markdown(header, cells)}\n\n\\* {OTHER_GROUP}. {measured(info)}.\n{records}."
+def further_text(found, picture):
+    """What a record and the page of benchmarks have beside the comparison."""
+    parts = forms_text(found["forms"]) if found.get("forms") else []
+    parts += steps_text(found["steps"], picture) if found.get("steps") else []
+    return parts + (busy_text(found["busy"]) if found.get("busy") else [])
 
 
-def short_block(info, rows, name):
-    """For README.md: forward and backward at three shapes."""
-    others = [impl for impl in implementations(rows) if any(row["impl"] == impl and "train_ms" in row for row in rows)]
-    cells = []
-    for shape in README_SHAPES:
-        at = {row["impl"]: row for row in rows if joined(row["shape"]) == shape}
-        cells.append([shape, *(number(at[i]["train_ms"]) if i == "lstm-core" else times(at[i]["train_ratio"]) for i in others)])
-    table = markdown(["B,T,I,H", *("lstm-core, ms" if i == "lstm-core" else TITLES.get(i, i) for i in others)], cells)
-    return f"{table}\n\n{measured(info)} ([the record](assets/{name}.md))."
+def full_block(found, name, pictures):
+    """For docs/benchmarks.md: milliseconds of lstm-core, and × of the others."""
+    info, rows = found["about"], found["comparison"]
+    places = by_place(rows, lambda row: (joined(row["shape"]) + (" *" if row["group"] == OTHER_GROUP else ""),))
+    places += by_place(found["geometric_means"], lambda mean: (f"geometric mean, {mean['shapes']}",))
+    table = wide_table(["B,T,I,H"], places)
+    records = f"[The record](../assets/{name}.md)"
+    records += f", and [a picture](../assets/{pictures['ratios']}) of it" if "ratios" in pictures else ""
+    parts = [table, f"\\* {OTHER_GROUP}. {measured(info)}.\n{records}."]
+    parts += further_text(found, f"../assets/{pictures['steps']}" if "steps" in pictures else None)
+    return "\n\n".join(parts)
+
+
+def short_block(found, name):
+    """For README.md: forward and backward at three shapes, of other layers beside PyTorch alone."""
+    rows = [{"layer": "LSTM", **row} for row in found["comparison"]]
+    rows += [row for row in found.get("forms") or [] if row["impl"] == "torch"]
+    lines = {}
+    for row in rows:
+        if joined(row["shape"]) in README_SHAPES and "train_ms" in row:
+            own = row["impl"] == "lstm-core"
+            line = lines.setdefault((row["layer"], TITLES.get(row["impl"], row["impl"])), {})
+            line[joined(row["shape"])] = f"{number(row['train_ms'])} ms" if own else times(row["train_ratio"])
+    cells = [[*label, *map(line.get, README_SHAPES)] for label, line in lines.items()]
+    table = markdown(["forward + backward", "by", *README_SHAPES], cells, 2)
+    return f"{table}\n\n{measured(found['about'])} ([the record](assets/{name}.md))."
 
 
 def measured(info):
     """When, where and with what, in a line or two."""
     vectors = f", {info['vectors']}" if info.get("vectors") else ""
     rounds = f"medians of {info['rounds']} rounds" if info["rounds"] > 1 else "one round"
-    missing = "".join(f"; {TITLES[peer]} {why.split(' (')[0]}" for peer, why in info["skipped"].items())
-    return (
-        f"{info['date']}, {info['cpu']}, {info['cores']} cores{vectors};\n"
-        f"{versions(info, short=True)}{missing}; {rounds}"
-    )
+    return f"{info['date']}, {info['cpu']}, {info['cores']} cores{vectors};\n{versions(info, short=True)}; {rounds}"
 
 
 def with_block(path, block):
@@ -627,12 +730,9 @@ def with_block(path, block):
 
 def pages(record, name):
     """The pages with a record's tables."""
-    info, rows = record["about"], record["comparison"]
-    picture = f"{name}.svg" if (ROOT / "assets" / f"{name}.svg").exists() else None
-    blocks = {
-        README: short_block(info, rows, name),
-        BENCHMARKS: full_block(info, rows, record["geometric_means"], name, picture),
-    }
+    files = {"ratios": f"{name}.svg", "steps": f"{name}-steps.svg"}
+    pictures = {what: file for what, file in files.items() if (ROOT / "assets" / file).exists()}
+    blocks = {README: short_block(record, name), BENCHMARKS: full_block(record, name, pictures)}
     return {path: with_block(path, block) for path, block in blocks.items()}
 
 
@@ -671,9 +771,11 @@ def arguments():
     parser.add_argument("--dtype", choices=DTYPES, default="f32", help="the type of weights, inputs and outputs [default: f32]")
     parser.add_argument("--rounds", type=positive, default=3, help="how often each implementation has its turn [default: 3]")
     parser.add_argument("--runs", type=positive, default=15, help=f"runs that count in a turn, after {WARM_UP} that warm up [default: 15]")
+    parser.add_argument("--forms", action="store_true", help=f"also time {', '.join(FORMS)}, at {', '.join(README_SHAPES)}")
     parser.add_argument("--steps", action="store_true", help="also time single steps with carried state, at several H")
+    parser.add_argument("--busy", action="store_true", help="also time while a process per core spins")
     parser.add_argument("--growth", action="store_true", help="also measure how lstm-core and PyTorch grow with T, H and threads")
-    parser.add_argument("--memory", action="store_true", help="also measure what a step keeps in memory; Linux and macOS")
+    parser.add_argument("--memory", action="store_true", help="also measure what a step of training saves for backward; Linux and macOS")
     parser.add_argument(
         "--out",
         type=Path,
@@ -688,8 +790,10 @@ def arguments():
         "--from", dest="source", type=Path, metavar="RECORD.json", help="measure nothing: put this record's tables, of assets/, into the pages"
     )
     args = parser.parse_args()
-    if args.device != "flex" and (args.steps or args.growth or args.memory):
-        parser.error(f"--steps, --growth and --memory measure the CPU: leave them out, or --device {args.device}")
+    if args.device != "flex" and (args.steps or args.busy or args.growth or args.memory):
+        parser.error(f"--steps, --busy, --growth and --memory measure the CPU: leave them out, or --device {args.device}")
+    if args.forms and args.cell != "lstm":
+        parser.error("--forms has its own cells: leave it or --cell out")
     return args
 
 
@@ -711,33 +815,25 @@ def main():
     info = about(runner)
     rows = compare(runner, groups)
     info["adapter"] = runner.adapter
-    means = geometric_means(rows)
-    print(comparison_table(rows), means_table(means), sep="\n\n", flush=True)
-    stepped = steps(runner) if args.steps else None
-    if stepped:
-        print("", *steps_text(stepped, None), sep="\n\n", flush=True)
-    grown = growth(runner) if args.growth else None
-    if grown:
-        print("", *growth_text(grown, args.cell), sep="\n\n", flush=True)
-    kept = memory(runner) if args.memory else None
-    if kept:
-        print("", *memory_text(kept), sep="\n\n", flush=True)
+    found = {"about": info, "comparison": rows, "geometric_means": geometric_means(rows)}
+    for measure in (forms, steps, busy, growth, memory):
+        found[measure.__name__] = measure(runner) if getattr(args, measure.__name__) else None
 
     where = "cpu" if on_cpu else args.device
     kind = "".join(f"{what}-" for what, usual in ((args.cell, "lstm"), (args.dtype, "f32")) if what != usual)
     name = f"bench-{where}-{kind}{info['date']}"
-    found = {"about": info, "comparison": rows, "geometric_means": means, "steps": stepped, "growth": grown, "memory": kept}
     files = {args.out / f"{name}.json": json.dumps(found, indent=1) + "\n"}
     try:
         drawn = {"ratios": (f"{name}.svg", bench_pictures.ratios(info, rows))}
-        if stepped:
-            drawn["steps"] = (f"{name}-steps.svg", bench_pictures.steps(info, stepped))
+        if found["steps"]:
+            drawn["steps"] = (f"{name}-steps.svg", bench_pictures.steps(info, found["steps"]))
     except ImportError as error:
         note(f"skipped: the plots, matplotlib is not installed ({error})")
         drawn = {}
     pictures = {what: file for what, (file, _) in drawn.items()}
     files.update({args.out / file: data for file, data in drawn.values()})
-    files[args.out / f"{name}.md"] = record(info, rows, means, stepped, grown, kept, pictures)
+    files[args.out / f"{name}.md"] = record(found, pictures)
+    print(files[args.out / f"{name}.md"], flush=True)
     for path, data in files.items():
         write(path, data)
         note(f"written: {path.name}")

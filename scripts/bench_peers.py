@@ -17,7 +17,9 @@ GPU_DEVICES = ["wgpu", "vulkan", "metal", "cuda", "rocm"]
 PEERS = {"flex": ["torch", "jax", "onnxruntime"], **dict.fromkeys(GPU_DEVICES, ["torch-cuda", "torch-cuda-tf32"])}
 ALL_PEERS = [peer for peers in PEERS.values() for peer in peers]
 STEP_PEERS = ["torch", "onnxruntime"]
+FORM_PEERS = ["torch", "torch-cuda", "torch-cuda-tf32"]
 CELLS = ["lstm", "rnn", "gru"]
+FORMS = ["layer", "bidirectional", "two-layers", "lengths"]
 DTYPES = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16"}
 TITLES = {
     "torch": "PyTorch",
@@ -56,17 +58,25 @@ def torch_peer(args, device="cpu", tf32=False):
             torch.cuda.synchronize()
 
     def sequences(b, t, i, h):
-        net = getattr(torch.nn, kind)(i, h, batch_first=True).to(device)
+        both, layers = args.form == "bidirectional", 2 if args.form == "two-layers" else 1
+        net = getattr(torch.nn, kind)(i, h, layers, batch_first=True, bidirectional=both).to(device)
         x = torch.randn(b, t, i, device=device)
+        valid = torch.tensor(lengths(b, t))  # on the CPU, as packing wants it
+
+        def packed():
+            sequences = torch.nn.utils.rnn.pack_padded_sequence(x, valid, batch_first=True, enforce_sorted=False)
+            return torch.nn.utils.rnn.pad_packed_sequence(net(sequences)[0], batch_first=True)[0]
+
+        forward = packed if args.form == "lengths" else lambda: net(x)[0]
 
         def infer():
             with torch.no_grad():
-                net(x)
+                forward()
             wait()
 
         def train():
             net.zero_grad(set_to_none=True)
-            (net(x)[0] ** 2).mean().backward()
+            (forward() ** 2).mean().backward()
             wait()
 
         return {"infer_ms": infer, "train_ms": train}
@@ -220,6 +230,11 @@ MAKE = {
 }
 
 
+def lengths(b, t):
+    """The valid steps of each row, in no order, evenly from T down to T / B: `training bench` has the same."""
+    return [t - row * 37 % b * t // b for row in range(b)]
+
+
 def clock(work, warm_up, runs):
     """The median, least and greatest seconds, after some runs that warm up."""
     times = []
@@ -256,6 +271,7 @@ def arguments():
     parser.add_argument("peer", choices=ALL_PEERS)
     parser.add_argument("--shapes", nargs="*", default=[], type=shape_argument, metavar="B,T,I,H")
     parser.add_argument("--cell", choices=CELLS, default="lstm")
+    parser.add_argument("--form", choices=FORMS, default="layer", help=f"what is made of the cell; {', '.join(FORM_PEERS)}")
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--step", action="store_true", help=f"single steps, T = 1; {', '.join(STEP_PEERS)}")
     parser.add_argument("--runs", type=positive, default=15, help=f"runs that count, of {STEP_CALLS} calls each with --step")
@@ -263,6 +279,8 @@ def arguments():
     args = parser.parse_args()
     if args.threads and args.peer == "jax":
         parser.error("JAX has no setting for --threads")
+    if args.form != "layer" and (args.step or args.peer not in FORM_PEERS):
+        parser.error(f"--form is for {', '.join(FORM_PEERS)}, without --step")
     if args.step and args.peer not in STEP_PEERS:
         parser.error(f"--step is for {', '.join(STEP_PEERS)}")
     if args.step and any(sizes(shape)[1] != 1 for shape in args.shapes):
@@ -279,7 +297,7 @@ def main():
         return NOT_INSTALLED
     print(json.dumps({"impl": args.peer, **about}), flush=True)
     for shape in args.shapes:
-        line = {"impl": args.peer, "cell": args.cell, "dtype": args.dtype, "shape": sizes(shape)}
+        line = {"impl": args.peer, "cell": args.cell, "form": args.form, "dtype": args.dtype, "shape": sizes(shape)}
 
         def timed(key, work, factor, calls=1):
             found = [seconds * factor for seconds in clock(work, WARM_UP * calls, args.runs * calls)]

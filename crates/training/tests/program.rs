@@ -525,6 +525,29 @@ fn bench_times_every_cell_and_says_whether_it_runs_on_kernels() {
 }
 
 #[test]
+fn bench_times_layers_in_both_directions_and_stacked_and_rows_of_different_lengths() {
+    let small = [
+        "bench", "--device", "flex", "--runs", "1", "--shapes", "2,3,2,4", "--form",
+    ];
+    for (form, cell, kernels) in [
+        ("bidirectional", "lstm", true),
+        ("two-layers", "gru", true),
+        ("two-layers", "layer-norm-lstm", false),
+        ("lengths", "rnn", true),
+    ] {
+        let lines = bench_lines(&[&small[..], &[form, "--cell", cell]].concat());
+        assert_eq!(lines.len(), 1, "{form}");
+        assert_eq!(lines[0]["form"], form);
+        assert_eq!(lines[0]["runs_on_kernels"], kernels, "{form} of {cell}");
+    }
+    assert_error(
+        &[&small[..], &["lengths", "--impl", "burn-nn"]].concat(),
+        "--impl burn-nn: burn::nn's is timed as --form layer alone",
+    );
+    assert_usage(&["bench", "--step", "--form", "lengths"], "--form");
+}
+
+#[test]
 fn bench_times_data_types_that_the_device_has() {
     let small = ["bench", "--runs", "1", "--shapes", "2,3,2,4", "--dtype"];
     for dtype in ["f32", "f64", "f16", "bf16"] {

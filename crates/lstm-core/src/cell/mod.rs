@@ -2,6 +2,12 @@
 //!
 //! These are [`RnnCell`], [`LstmCell`], [`GruCell`] and [`SLstmCell`]; the LSTM with projection, with peepholes, with layer
 //! normalisation and without one of its gates; and two regularisers around any cell, [`Zoneout`] and [`RecurrentDropout`].
+//!
+//! For sequences put a cell into a layer, [`Recurrent`](crate::Recurrent), which runs all steps at once on kernels where
+//! [`Cell::kernel`] describes the cell to them. Call a cell by itself where something happens between two steps, such as
+//! attention: [`Cell::forward`] takes one step in Burn's operations. A cell's config makes it: `LstmCellConfig::new(d_input,
+//! d_hidden).init(&device)`. Its gates are side by side in each weight, `[I, G·H]` and `[H, G·H]`: an LSTM's in the order of
+//! [`Gate`](crate::Gate), and [`LstmCell::gate`] gives the weights of one.
 
 mod config;
 mod gru;

@@ -65,7 +65,7 @@ pub struct PeepholeLstmCell {
 }
 
 /// What a peephole adds to a gate's pre-activation, from the cell state `[B, H]`.
-fn look(memory: &Tensor<2>, peephole: &Param<Tensor<1>>) -> Tensor<2> {
+fn peek(memory: &Tensor<2>, peephole: &Param<Tensor<1>>) -> Tensor<2> {
     memory.clone() * peephole.val().unsqueeze()
 }
 
@@ -91,13 +91,13 @@ impl Cell for PeepholeLstmCell {
     fn step_projected(&self, projected: Tensor<2>, state: LstmState<2>) -> LstmState<2> {
         let (before, hidden) = state.unpack();
         let mut sums = self.lstm.sums(projected, hidden);
-        sums.input = sums.input + look(&before, &self.input_peephole);
+        sums.input = sums.input + peek(&before, &self.input_peephole);
         if let (Some(forget), Some(peephole)) = (&mut sums.forget, &self.forget_peephole) {
-            *forget = forget.clone() + look(&before, peephole);
+            *forget = forget.clone() + peek(&before, peephole);
         }
         let mut gates = self.lstm.gates_of(&sums);
         let cell = self.lstm.cell_state(&gates, before);
-        let output = sums.output + look(&cell, &self.output_peephole);
+        let output = sums.output + peek(&cell, &self.output_peephole);
         gates.output = self.lstm.gate_of(output);
         let hidden = self.lstm.hidden_state(&gates, cell.clone());
         LstmState::new(cell, hidden)

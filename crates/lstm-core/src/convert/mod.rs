@@ -1,5 +1,9 @@
 //! Weights from and for Keras, PyTorch, ONNX and `burn::nn`, and the names that differ between them.
 //!
+//! Files of models that were made with this library need none of this: its layers are saved and loaded with the rest of a model
+//! by Burn's records and burn-store. A file of another library does, since a layer there has other tensors: several where there is one
+//! here, transposed, with the gates in another order.
+//!
 //! # Weights
 //!
 //! [`Weights`] are named tensors, from a file or from memory. [`Weights::read`] reads a file of any kind,
@@ -28,7 +32,7 @@
 //! | Keras 3's `.keras`, zipped or as a folder; models as `.h5`, `.hdf5`, of Keras 1, 2 and 3 | `keras` | activations and directions come from the model's configuration; an unsupported option is an error that names it |
 //! | Keras' weights alone: `.weights.h5`, `.weights.json` of shards, `save_weights` of Keras 1 and 2 | `keras` | names are paths in the file; no activations: see [`Keras`]. `.safetensors` of `scripts/keras_to_safetensors.py` have the same names, and its `--back` makes `.weights.h5` |
 //! | `.onnx`, with files beside it | `onnx` | the nodes' attributes are read with their weights; an unsupported one is an error. `write_onnx` writes models |
-//! | all that burn-store reads | `store` | a model with `burn::nn`'s layers: `load_burn_nn` |
+//! | all that burn-store reads | `store` | a model with `burn::nn`'s layers: `load_burn_nn`, not `Weights::read` |
 //!
 //! These features are off by default. Some options aren't in every file: the nonlinearity of an `nn.RNN` is in a saved
 //! module but not in a state dict, and Keras' activations are in a model but not in a file of weights. PyTorch's weight

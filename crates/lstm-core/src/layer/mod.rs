@@ -1,8 +1,21 @@
 //! Layers over whole sequences: [`Recurrent`] runs one [`Cell`], [`Bidirectional`] one in each direction,
 //! [`RecurrentStack`] several layers.
 //!
-//! [`Lstm`], [`Rnn`], [`BiLstm`], [`LstmStack`] and the others are these layers with a given cell, drop-in for `burn::nn`'s.
-//! Sequences are `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
+//! [`Lstm`], [`Rnn`], [`BiLstm`], [`LstmStack`] and the others are type aliases of these layers with a given cell, drop-in for
+//! `burn::nn`'s where it has them; [`Gru`] is a type of its own, since `burn::nn`'s `forward` returns no state there. Sequences are
+//! `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
+//!
+//! | to run a layer over | call |
+//! | --- | --- |
+//! | whole sequences | `forward` |
+//! | padded rows, by lengths or by a mask | `forward_with_lengths`, `forward_with_mask` |
+//! | rows that hold several sequences | `forward_with_resets` |
+//! | several of these at once, or in code for any layer | [`RecurrentLayer::forward_with`] |
+//! | a stream, a step at a time | `step` |
+//! | a long stream in windows, training on each | [`Windows`](crate::Windows) |
+//!
+//! Each returns the outputs of all steps (`step`: of the one) and the state after the last, which the next call can begin with.
+//! [`RecurrentLayer::runs_on_kernels`] tells whether a layer runs on this library's kernels or step by step in Burn's operations.
 
 mod bidirectional;
 mod config;

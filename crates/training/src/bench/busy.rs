@@ -23,7 +23,7 @@ const ROUNDS: usize = 3;
 const RUNS: usize = 300;
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// What a process that this program starts is to do.
+/// What a process that this program starts does.
 #[derive(Clone, Debug)]
 pub enum BusyRole {
     /// Take a core's time until standard input ends.

@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use lstm_core::{Cell, Recurrent};
+use serde::Serialize;
 
 /// Whose layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,12 +30,30 @@ impl Implementation {
     }
 }
 
-/// Whether an implementation has layers of a cell.
-pub fn is_in(cell: CellName, implementation: Implementation) -> bool {
-    match implementation {
-        Implementation::LstmCore => true,
-        Implementation::BurnNn => matches!(cell, CellName::Lstm | CellName::Rnn | CellName::Gru),
-    }
+/// What is made of a cell, and what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// One layer
+    Layer,
+    /// One layer in both directions
+    Bidirectional,
+    /// Two layers
+    TwoLayers,
+    /// One layer, over rows of different lengths
+    Lengths,
+}
+
+/// Whether an implementation has a form of a cell.
+pub fn is_in(cell: CellName, form: Form, implementation: Implementation) -> bool {
+    let in_burn_nn = matches!(cell, CellName::Lstm | CellName::Rnn | CellName::Gru);
+    implementation == Implementation::LstmCore || in_burn_nn && form == Form::Layer
+}
+
+/// The valid steps of each row, in no order, evenly from `T` down to `T / B`: bench_peers.py has the same.
+fn lengths(batch: usize, time: usize) -> Vec<usize> {
+    let length = |row| time - row * 37 % batch * time / batch;
+    (0..batch).map(length).collect()
 }
 
 /// One step's input, for calls that take a row a sequence and for those that take a sequence.
@@ -62,39 +81,47 @@ pub struct Layer {
     pub steps: Vec<(&'static str, Step)>,
 }
 
-/// The layer of an implementation that has the cell.
+/// The layer of an implementation that has the form of the cell.
 pub fn layer(
     implementation: Implementation,
     kind: CellName,
+    form: Form,
     sizes: [usize; 2],
     device: &Device,
 ) -> Layer {
     match implementation {
-        Implementation::LstmCore => own(kind, sizes, device),
+        Implementation::LstmCore => own(kind, form, sizes, device),
         Implementation::BurnNn => burn_nn(kind, sizes, device),
     }
 }
 
 /// Makes of a cell its layer.
-struct ToLayer<'a>(&'a Device);
+struct ToLayer<'a>(Form, &'a Device);
 
 impl CellVisitor for ToLayer<'_> {
     type Output = Layer;
 
     fn visit<C: Cell<State: 'static> + Sync + 'static>(self, cell: &C) -> Layer {
-        of_cell(cell.clone(), self.0)
+        of_cell(cell.clone(), self.0, self.1)
     }
 }
 
-fn own(cell: CellName, [i, h]: [usize; 2], device: &Device) -> Layer {
-    let layer = AnyLayer::new(cell, &LayerOptions::plain(i, h), device);
-    layer
-        .visit_cell(ToLayer(device))
-        .expect("it is a single layer")
+fn own(cell: CellName, form: Form, [i, h]: [usize; 2], device: &Device) -> Layer {
+    let options = LayerOptions {
+        layers: 1 + usize::from(form == Form::TwoLayers),
+        directions: 1 + usize::from(form == Form::Bidirectional),
+        ..LayerOptions::plain(i, h)
+    };
+    let layers = AnyLayer::new(cell, &options, device);
+    let single = layers.visit_cell(ToLayer(form, device));
+    single.unwrap_or_else(|| Layer {
+        runs_on_kernels: Some(layers.runs_on_kernels(device)),
+        ..of_module(layers, |layers, x, _| layers.forward(x, None))
+    })
 }
 
 /// `lstm-core`'s layer of a cell. `Lstm`, `Rnn` and `Gru` are this layer, by name or within.
-fn of_cell<C: Cell + Sync + 'static>(cell: C, device: &Device) -> Layer
+fn of_cell<C: Cell + Sync + 'static>(cell: C, form: Form, device: &Device) -> Layer
 where
     C::State: 'static,
 {
@@ -102,7 +129,13 @@ where
     let runs_on_kernels = layer.runs_on_kernels(device);
     let infer = layer.valid();
     let cell = infer.cell.clone();
-    let mut of_layer = of_module(layer, Recurrent::forward);
+    let mut of_layer = match form {
+        Form::Lengths => of_module(layer, |layer, x, state| {
+            let [batch, time, _] = x.dims();
+            layer.forward_with_lengths(x, state, lengths(batch, time))
+        }),
+        _ => of_module(layer, Recurrent::forward),
+    };
     of_layer.runs_on_kernels = Some(runs_on_kernels);
     let step: Step = stream(move |input, state| infer.step(input.rows.clone(), state).1);
     let alone: Step = stream(move |input, state| cell.forward(input.rows.clone(), state));
@@ -157,4 +190,45 @@ fn of_module<M: Module + Sync + 'static, S: 'static>(
 fn stream<S: 'static>(step: impl Fn(&StepInput, Option<S>) -> S + 'static) -> Step {
     let mut state = None;
     Box::new(move |input| state = Some(step(input, state.take())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Distribution;
+
+    #[test]
+    fn lengths_are_those_of_the_peers() {
+        assert_eq!(lengths(4, 10), [10, 8, 5, 3]);
+        assert_eq!(lengths(1, 7), [7]);
+    }
+
+    /// Each form computes what its name says: the width of two directions, and nothing at padded steps.
+    #[test]
+    fn forms_are_what_they_are_called() {
+        let device = Device::flex().autodiff();
+        let input = Tensor::random([4, 10, 2], Distribution::Default, &device.clone().inner());
+        let output = |form| {
+            let layer = layer(
+                Implementation::LstmCore,
+                CellName::Lstm,
+                form,
+                [2, 3],
+                &device,
+            );
+            (layer.infer)(input.clone())
+        };
+        let plain = output(Form::Layer);
+        assert_eq!(plain.dims(), [4, 10, 3]);
+        assert_eq!(output(Form::TwoLayers).dims(), [4, 10, 3]);
+        assert_eq!(output(Form::Bidirectional).dims(), [4, 10, 6]);
+        let sizes = output(Form::Lengths).abs().sum_dim(2).to_data();
+        let valid = sizes.iter::<f32>().map(|size| size > 0.0);
+        let valid: Vec<_> = valid.collect();
+        let counts: Vec<_> = valid
+            .chunks(10)
+            .map(|row| row.iter().filter(|valid| **valid).count())
+            .collect();
+        assert_eq!(counts, lengths(4, 10));
+    }
 }

@@ -8,7 +8,7 @@ mod layers;
 pub mod steps;
 
 pub use dtype::DataType;
-pub use layers::Implementation;
+pub use layers::{Form, Implementation};
 
 use crate::device::{self, Chosen};
 use crate::names::{CellName, DeviceName};
@@ -87,6 +87,8 @@ pub struct BenchRequest<'a> {
     pub implementation: Option<Implementation>,
     /// The cell.
     pub cell: CellName,
+    /// What is made of it.
+    pub form: Form,
     /// The type of weights, inputs and outputs.
     pub dtype: DataType,
     /// Where.
@@ -100,6 +102,7 @@ pub struct BenchRequest<'a> {
 struct Subject {
     r#impl: &'static str,
     cell: CellName,
+    form: Form,
     dtype: DataType,
     device: String,
     /// The adapter, of wgpu.
@@ -163,12 +166,15 @@ impl<'a> Bench<'a> {
     /// If the device, the type or the layers asked for aren't there.
     fn new(request: &'a BenchRequest) -> Result<Self> {
         ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
-        let has = |implementation: &Implementation| layers::is_in(request.cell, *implementation);
+        let has = |one: &Implementation| layers::is_in(request.cell, request.form, *one);
         let implementations: Vec<_> = match request.implementation {
             Some(one) => [one].into_iter().filter(has).collect(),
             None => Implementation::ALL.into_iter().filter(has).collect(),
         };
-        let without = || format!("burn::nn has no layer of the cell {}", request.cell.name());
+        let without = || match request.form {
+            Form::Layer => format!("burn::nn has no layer of the cell {}", request.cell.name()),
+            _ => "burn::nn's is timed as --form layer alone".to_string(),
+        };
         ensure!(!implementations.is_empty(), "--impl burn-nn: {}", without());
         let mut chosen = device::choose(&request.device)?;
         request.dtype.configure(&mut chosen)?;
@@ -192,8 +198,8 @@ impl<'a> Bench<'a> {
     fn layers(&self, shape: Shape) -> Vec<(Implementation, Layer)> {
         let device = self.chosen.device.clone().autodiff();
         let sizes = [shape.input, shape.hidden];
-        let layer =
-            |implementation| layers::layer(implementation, self.request.cell, sizes, &device);
+        let BenchRequest { cell, form, .. } = *self.request;
+        let layer = |implementation| layers::layer(implementation, cell, form, sizes, &device);
         let each = self.implementations.iter();
         each.map(|one| (*one, layer(*one))).collect()
     }
@@ -220,6 +226,7 @@ impl<'a> Bench<'a> {
         Subject {
             r#impl: implementation.name(),
             cell: self.request.cell,
+            form: self.request.form,
             dtype: self.request.dtype,
             device: self.chosen.name.to_string(),
             adapter: self.adapter.clone(),

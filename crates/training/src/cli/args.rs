@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::bench::{DataType, Implementation, Shape, busy::BusyRole};
+use crate::bench::{DataType, Form, Implementation, Shape, busy::BusyRole};
 use crate::names::{CellName, Cells, DeviceName, ForgetBias, Init, Optimizer};
 use crate::settings::{FURTHER, Overrides, defaults_by_task};
 use crate::sweep::plan::PRESETS;
@@ -343,6 +343,10 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value = "lstm")]
     pub cell: CellName,
 
+    /// What is made of the cell; burn::nn's is timed as one layer alone
+    #[arg(long, value_enum, default_value = "layer", conflicts_with = "step")]
+    pub form: Form,
+
     /// The type of weights, inputs and outputs
     #[arg(long, value_enum, default_value = "f32")]
     pub dtype: DataType,
@@ -368,7 +372,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", conflicts_with_all = ["step", "busy"], value_parser = clap::value_parser!(u16).range(1..=256))]
     pub callers: Option<u16>,
 
-    /// What a process that `--busy` starts is to do
+    /// What a process that `--busy` starts does
     #[arg(long, hide = true, requires = "busy")]
     pub role: Option<BusyRole>,
 }

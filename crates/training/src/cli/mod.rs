@@ -255,6 +255,7 @@ fn timed<T: Serialize>(
             false => args.implementation,
         },
         cell: args.cell,
+        form: args.form,
         dtype: args.dtype,
         device: args.device.clone(),
         runs: args.runs,

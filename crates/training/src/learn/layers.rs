@@ -67,6 +67,16 @@ macro_rules! layers {
                 }
             }
 
+            /// Whether all layers run on kernels; see [`RecurrentLayer::runs_on_kernels`].
+            pub fn runs_on_kernels(&self, device: &Device) -> bool {
+                match self {
+                    $(
+                        Self::$one(layer) => layer.runs_on_kernels(device),
+                        Self::$stack(stack) => stack.runs_on_kernels(device),
+                    )*
+                }
+            }
+
             /// What the first layer makes of input rows, `[N, I]`, before any state.
             pub fn project(&self, rows: Tensor<2>) -> Tensor<2> {
                 match self {
