@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::HumanCount;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -60,15 +61,7 @@ pub fn metric(name: &str, value: f64) -> String {
 
 /// A number with its thousands apart: 12,345.
 pub fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (k, digit) in digits.chars().enumerate() {
-        if k > 0 && (digits.len() - k).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(number as u64).to_string()
 }
 
 /// A whole number.

@@ -565,6 +565,57 @@ fn bench_times_data_types_that_the_device_has() {
 }
 
 #[test]
+fn a_network_learns_in_every_type_that_the_device_has() {
+    let read = |dtype: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("run");
+        let out = out.to_str().unwrap();
+        let options = "train --task first-symbol --gap 3 --hidden 8 --optimizer adam --updates 2000 --device flex";
+        let options: Vec<_> = options.split(' ').collect();
+        let run = [&options[..], &["--dtype", dtype, "--out", out]].concat();
+        let run = output(&run);
+        assert_success(&run);
+        let json = |arguments: &[&str]| -> Value {
+            let printed = output(arguments);
+            assert_success(&printed);
+            serde_json::from_slice(&printed.stdout).unwrap()
+        };
+        let file = |name: &str| fs::read(Path::new(out).join(name)).unwrap();
+        let config: Value = serde_json::from_slice(&file("config.json")).unwrap();
+        assert_eq!(config["dtype"], dtype);
+        let summary: Value = serde_json::from_slice(&file("summary.json")).unwrap();
+        assert_eq!(summary["runs"][0]["solved"], true, "{dtype}");
+        // The weights are read again as they were.
+        let evaluated = json(&["eval", out, "--json"]);
+        assert_eq!(evaluated["runs"][0]["value"], summary["runs"][0]["value"]);
+        assert!(json(&["inspect", out, "--json"])["gates"].is_object());
+        let weights = String::from_utf8_lossy(&file("lstm.safetensors")).into_owned();
+        let metrics = String::from_utf8(file("metrics.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(metrics.lines().next().unwrap()).unwrap();
+        let printed = text(&run.stdout).to_string();
+        (first["loss"].as_f64().unwrap(), weights, printed)
+    };
+    let (float32, ..) = read("f32");
+    for (dtype, title, of_weights, within) in [
+        ("f64", "float64", "F64", 1.0),
+        ("f16", "float16", "F32", 3e-3),
+        ("bf16", "bfloat16", "F32", 1e-2),
+    ] {
+        let (loss, weights, printed) = read(dtype);
+        // Not the same numbers, but the same network. (Burn draws a linear map's weights in the device's type: in float64
+        // a seed gives others.)
+        assert!(loss != float32 && (loss - float32).abs() < within * float32);
+        assert!(weights.contains(&format!("\"dtype\":\"{of_weights}\"")));
+        assert!(printed.contains(&format!("computed in {title}")));
+    }
+    #[cfg(feature = "ndarray")]
+    assert_error(
+        &["--dtype", "bf16", "--device", "ndarray"],
+        "--dtype bf16: ndarray has f32, f64",
+    );
+}
+
+#[test]
 fn bench_makes_the_machine_busy_itself() {
     let lines = bench_lines(&[
         "bench", "--busy", "--device", "flex", "--runs", "1", "--shapes", "1,2,3,4",

@@ -98,23 +98,59 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
     }
 }
 
-/// What is dropped at random is the same after a break.
+/// What is dropped at random is the same after a break, and so are weights of another type.
 #[test]
 #[cfg(unix)]
-fn a_run_with_dropout_and_a_schedule_goes_on_bit_for_bit() {
+fn runs_with_other_settings_go_on_bit_for_bit() {
+    for more in [
+        "--dropout 0.3 --schedule cosine --layers 2",
+        "--dtype f64",
+        "--dtype bf16 --optimizer adamw",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+        let more: Vec<_> = more.split(' ').collect();
+        let arguments = [&SMALL[..], &more].concat();
+        let run = [&arguments[..], &["--out", whole.to_str().unwrap()]].concat();
+        assert_success(&output(&run));
+        let child = begin(&[&arguments[..], &["--out", broken.to_str().unwrap()]].concat());
+        wait_for_checkpoint(&broken, 40);
+        signal("-INT", child.id());
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+        resume(&broken);
+        assert_same_results(&broken, &whole);
+    }
+}
+
+/// A run whose patience is at an end has nothing to go on with, and one that was broken before comes to the same end.
+#[test]
+#[cfg(unix)]
+fn patience_ends_a_run_at_the_same_update_after_a_break() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let more = ["--dropout", "0.3", "--schedule", "cosine", "--layers", "2"];
-    let arguments = [&SMALL[..], &more].concat();
+    // So large a rate that the loss soon goes up and down.
+    let more = ["--cell", "lstm", "--lr", "0.3", "--updates", "30000"];
+    let patient = ["--patience", "5"];
+    let arguments = [&SMALL[..8], &SMALL[10..], &more, &patient].concat();
     let run = [&arguments[..], &["--out", whole.to_str().unwrap()]].concat();
-    assert_success(&output(&run));
+    let ended = output(&run);
+    assert_success(&ended);
+    let losses: Vec<f64> = curve(&whole).iter().map(|(.., loss)| loss[1]).collect();
+    let (early, last) = losses.split_at(losses.len() - 5);
+    let best = early.iter().copied().fold(f64::INFINITY, f64::min);
+    assert_eq!(early.last(), Some(&best), "{losses:?}");
+    assert!(last.iter().all(|loss| *loss >= best), "{losses:?}");
+    let said = "a patience of 5 evaluations";
+    assert!(text(&ended.stdout).contains(said));
     let child = begin(&[&arguments[..], &["--out", broken.to_str().unwrap()]].concat());
     wait_for_checkpoint(&broken, 40);
     signal("-INT", child.id());
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    child.wait_with_output().unwrap();
     resume(&broken);
-    assert_same_results(&broken, &whole);
+    assert_eq!(curve(&broken), curve(&whole));
+    resume(&broken);
+    assert_eq!(curve(&broken), curve(&whole));
 }
 
 #[test]

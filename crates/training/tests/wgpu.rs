@@ -72,6 +72,17 @@ fn learns() -> Result<(), Failed> {
     }
 }
 
+/// Shaders have no float64 exp and tanh.
+fn refuses_float64() -> Result<(), Failed> {
+    let error = training(&["train", "--device", "wgpu", "--dtype", "f64"]);
+    let error = error.err().ok_or("trained in float64")?;
+    let message = error.message().unwrap_or_default();
+    match message.contains("error: --dtype f64: wgpu has f32") {
+        true => Ok(()),
+        false => Err(message.into()),
+    }
+}
+
 fn main() {
     let arguments = Arguments::from_args();
     let devices = training(&["devices"]).unwrap_or_default();
@@ -88,6 +99,7 @@ fn main() {
         trial("first-symbol", || trains_and_evaluates("first-symbol")),
         trial("two-sequence", || trains_and_evaluates("two-sequence")),
         trial("learns first-symbol", learns),
+        trial("refuses float64", refuses_float64),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -3,15 +3,13 @@
 
 pub mod busy;
 pub mod callers;
-mod dtype;
 mod layers;
 pub mod steps;
 
-pub use dtype::DataType;
 pub use layers::{Form, Implementation};
 
 use crate::device::{self, Chosen};
-use crate::names::{CellName, DeviceName};
+use crate::names::{CellName, DeviceName, Dtype};
 use crate::text;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{DType, Device, Distribution, Tensor};
@@ -90,7 +88,7 @@ pub struct BenchRequest<'a> {
     /// What is made of it.
     pub form: Form,
     /// The type of weights, inputs and outputs.
-    pub dtype: DataType,
+    pub dtype: Dtype,
     /// Where.
     pub device: DeviceName,
     /// Runs that the clock counts.
@@ -103,7 +101,7 @@ struct Subject {
     r#impl: &'static str,
     cell: CellName,
     form: Form,
-    dtype: DataType,
+    dtype: Dtype,
     device: String,
     /// The adapter, of wgpu.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! The command line.
 
-use crate::bench::{DataType, Form, Implementation, Shape, busy::BusyRole};
-use crate::names::{CellName, Cells, DeviceName, ForgetBias, Init, Optimizer};
+use crate::bench::{Form, Implementation, Shape, busy::BusyRole};
+use crate::names::{CellName, Cells, DeviceName, Dtype, ForgetBias, Init, Optimizer};
 use crate::settings::{FURTHER, Overrides, defaults_by_task};
 use crate::sweep::plan::PRESETS;
 use crate::task::TaskName;
@@ -349,7 +349,7 @@ pub struct BenchArgs {
 
     /// The type of weights, inputs and outputs
     #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: DataType,
+    pub dtype: Dtype,
 
     /// Where to compute
     #[arg(long, value_name = "DEVICE", default_value = "auto")]

@@ -1,9 +1,10 @@
 //! Where to compute: the device asked for, or the best there is.
 
+mod dtype;
 #[cfg(feature = "remote")]
 pub mod remote;
 
-use crate::names::{DeviceName, Runtime};
+use crate::names::{DeviceName, Dtype, Runtime};
 use crate::settings::Settings;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
@@ -168,12 +169,27 @@ fn none_found(runtime: Runtime) -> String {
     format!("--device {name}: no adapter was found. Install {needed}, or choose --device flex")
 }
 
+/// The device for a name, which must have the type that the settings ask for.
+pub fn choose_for(name: &DeviceName, settings: &Settings) -> Result<Chosen> {
+    let mut chosen = choose(name)?;
+    match settings.dtype {
+        Dtype::F64 => {
+            Dtype::F64.configure(&mut chosen)?;
+            // Burn makes the state of a resumed optimizer there.
+            Dtype::F64.set(&mut Device::default())?;
+        }
+        // Weights and losses are float32, and only the layers compute in it.
+        _ => settings.dtype.check(&chosen)?,
+    }
+    Ok(chosen)
+}
+
 /// The devices of a run, the main one first.
 pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
     let chosen: Vec<Chosen> = settings
         .devices()
         .iter()
-        .map(choose)
+        .map(|name| choose_for(name, settings))
         .collect::<Result<_>>()?;
     let names: Vec<_> = chosen.iter().map(|one| one.name.clone()).collect();
     check_mixture(&names)?;
@@ -182,8 +198,14 @@ pub fn choose_all(settings: &Settings) -> Result<Vec<Chosen>> {
 
 /// Refuses devices that cannot share an update: without a pause between two updates, what Burn moves from
 /// wgpu to another backend may be numbers of the next one. wgpu with flex was seen to learn differently
-/// from run to run; other runtimes of GPUs were not tried.
+/// from run to run; other runtimes of GPUs were not tried. Servers send weights to each other, for which they need the
+/// same transport.
 fn check_mixture(devices: &[DeviceName]) -> Result<()> {
+    let encrypted = |name: &&DeviceName| matches!(name, DeviceName::Remote(at) if at.contains('@'));
+    let plain = |name: &&DeviceName| matches!(name, DeviceName::Remote(at) if !at.contains('@'));
+    if let (Some(one), Some(other)) = (devices.iter().find(encrypted), devices.iter().find(plain)) {
+        bail!("--devices: {one} is encrypted and {other} is not, so they cannot reach each other");
+    }
     for one in devices {
         let DeviceName::Gpu(runtime, _) = one else {
             continue;
@@ -353,6 +375,10 @@ mod tests {
         for (names, expected) in [
             (&["flex", "wgpu:1"], "wgpu:1 and flex cannot share"),
             (&["cuda", "wgpu"], "cuda and wgpu cannot share"),
+            (
+                &["remote:a:1", "remote:id@b:1"],
+                "remote:id@b:1 is encrypted and remote:a:1 is not",
+            ),
         ] {
             let error = mixture(names).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

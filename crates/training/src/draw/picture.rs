@@ -193,7 +193,36 @@ impl Picture {
     }
 }
 
+impl LegendEntry {
+    /// An entry.
+    pub fn new(text: impl Into<String>, colour: RGBColor, dashed: bool) -> Self {
+        Self {
+            text: text.into(),
+            colour,
+            dashed,
+        }
+    }
+}
+
 impl Mark {
+    /// A line that isn't dashed.
+    pub fn line(points: Vec<(f64, f64)>, colour: RGBColor) -> Self {
+        Self::Line {
+            points,
+            colour,
+            dashed: false,
+        }
+    }
+
+    /// Dots.
+    pub fn dots(points: Vec<(f64, f64)>, colour: RGBColor, radius: u32) -> Self {
+        Self::Dots {
+            points,
+            colour,
+            radius,
+        }
+    }
+
     /// A line from `start` to `end` at one height.
     pub fn level((start, end): (f64, f64), height: f64, colour: RGBColor) -> Self {
         Self::Line {

@@ -59,6 +59,7 @@ fn gates(lstm: &LstmCell, open: Option<Gate>, input: Tensor<2>, hidden: Tensor<2
 ///
 /// If the model has several layers or directions.
 pub fn trace(model: &Model, input: Tensor<3>) -> Result<Trace> {
+    let model = &model.clone().unrounded();
     let [_, time, _] = input.dims();
     let Some((lstm, open)) = model.recurrent.gated() else {
         let hidden = model.recurrent.visit_cell(Outputs(input));
@@ -135,7 +136,7 @@ pub struct Profile {
 ///
 /// If the model has several layers or directions.
 pub fn profile(model: &Model, batch: Batch) -> Result<Profile> {
-    let gradients = state_gradients(model, batch)?;
+    let gradients = state_gradients(&model.clone().unrounded(), batch)?;
     let norms = |gradients: &[Tensor<2>]| -> Result<Vec<f64>> {
         let norms = gradients.iter().map(|gradient| {
             let norm = gradient.clone().square().sum_dim(1).sqrt().mean();

@@ -39,7 +39,7 @@ pub fn find(
     }
     Some(match parameters.bad_gradient {
         Some(name) => format!("gradient of {name}"),
-        None => "sum of the gradients' squares, which is beyond the range of 32 bits".to_string(),
+        None => "sum of the gradients' squares, which is beyond the range of its type".to_string(),
     })
 }
 
@@ -55,7 +55,7 @@ fn bad_activation(model: &Model, input: Tensor<3>) -> Option<String> {
     if !is_finite(projection) {
         return Some("input projection".to_string());
     }
-    let (hidden, last) = model.recurrent.forward(input, None);
+    let (hidden, last) = model.hidden(input);
     let bad_step = (0..length).find(|t| !is_finite(hidden.clone().narrow(1, *t, 1)));
     if let Some(step) = bad_step {
         return Some(format!("hidden state after step {} of {length}", step + 1));
@@ -64,7 +64,7 @@ fn bad_activation(model: &Model, input: Tensor<3>) -> Option<String> {
 }
 
 fn is_finite<const D: usize>(tensor: Tensor<D>) -> bool {
-    tensor.into_data().iter::<f32>().all(f32::is_finite)
+    tensor.into_data().iter::<f64>().all(f64::is_finite)
 }
 
 /// Visits the parameters by name, in the order in which they are used.

@@ -1,4 +1,10 @@
 //! Fitting one cell: burn-train's learner around the model, the fresh batches and the held-out data.
+//!
+//! What burn-train has and is not used, since a run that was cut off must go on bit for bit and its folder holds
+//! several cells. Early stopping by a metric: its best value is in no checkpoint, and it counts passes, of which many
+//! have no evaluation; `--patience` asks `metrics.jsonl`. The file metric logger: a folder for each pass, named anew
+//! from 1 by the next cell and by a resumed run. The experiment log: it is installed once a process, so it would be in
+//! the first folder alone, and a panic that is told as an error here would be printed there.
 
 use super::checkpoint::{Checkpoint, Finished, State};
 use super::failure::Failure;
@@ -144,6 +150,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
     let end = End {
         task,
         updates: settings.updates,
+        patience: settings.patience,
         stop: stop.clone(),
         record: record.clone(),
         saver: saver.clone(),
@@ -238,14 +245,16 @@ fn load(mut learner: Learner<Model>, checkpoint: &Checkpoint) -> Result<Learner<
     Ok(learner)
 }
 
-/// Ends the training once the task is solved on the held-out data, if it allows that, the updates are used
-/// up, or the user says stop; after the checkpoint in each case.
+/// Ends the training once the task is solved on the held-out data, if it allows that, the updates or the patience are
+/// used up, or the user says stop; after the checkpoint in each case.
 #[derive(Clone)]
 struct End {
     /// The task whose criterion counts.
     task: Arc<dyn Task>,
     /// Updates at most.
     updates: usize,
+    /// Evaluations without a lower loss at most.
+    patience: Option<usize>,
     /// The user's wish.
     stop: Interrupter,
     /// What is known.
@@ -261,7 +270,10 @@ impl End {
             updates, evaluated, ..
         } = self.record.meter();
         let solved = |score| self.task.stops_when_solved() && self.task.solved(score);
-        updates >= self.updates || evaluated.is_some_and(solved)
+        let is_patient = |patience| self.record.evaluations_since_best() < patience;
+        updates >= self.updates
+            || evaluated.is_some_and(solved)
+            || !self.patience.is_none_or(is_patient)
     }
 }
 

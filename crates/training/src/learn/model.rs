@@ -3,14 +3,14 @@
 
 use super::layers::{AnyLayer, GLOROT, LayerOptions, initializer};
 use crate::data::{Batch, Target};
-use crate::names::CellName;
+use crate::names::{CellName, Dtype};
 use crate::settings::Settings;
 use crate::task::Goal;
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{DropoutConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, ExecutionError, Tensor};
+use burn::tensor::{Device, ExecutionError, FloatDType, Tensor};
 use burn::train::{InferenceStep, ItemLazy};
 
 /// The network.
@@ -29,6 +29,9 @@ pub struct Model {
     /// Sequences in a whole batch, where several devices each see a part of it: gradients of parts add up
     /// to that of the whole.
     pub whole_batch: Option<usize>,
+    /// The type that the recurrent layers compute in.
+    #[module(skip)]
+    dtype: Dtype,
     #[module(skip)]
     goal: Goal,
     /// Probability with which an output of the last layer is dropped in training.
@@ -63,20 +66,42 @@ impl Model {
             truncate: settings.truncate,
             detect_anomaly: false,
             whole_batch: None,
+            dtype: settings.dtype,
             goal: task.goal(),
             dropout: settings.dropout,
         }
     }
 
+    /// The same network, whose layers compute in the type of the weights.
+    pub fn unrounded(self) -> Self {
+        Self {
+            dtype: Dtype::F32,
+            ..self
+        }
+    }
+
+    /// The hidden states of all steps, `[B, T, H]`, and after the last one, `[B, H]`. In 16 bits only the recurrent layers
+    /// compute: in weights small updates would be rounded away, and squares of small gradients would be 0.
+    pub fn hidden(&self, input: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
+        let weights = self.head.weight.dtype();
+        let dtype = match self.dtype {
+            Dtype::F16 | Dtype::Bf16 => self.dtype.float(),
+            Dtype::F32 | Dtype::F64 => return self.recurrent.forward(input, self.truncate),
+        };
+        let layers = self.recurrent.clone().map(&mut CastWithin(dtype));
+        let (all, last) = layers.forward(input.cast(dtype), self.truncate);
+        (all.cast(weights), last.cast(weights))
+    }
+
     /// The answer after the last step: `[B, T, I]` to `[B, O]`.
     pub fn forward(&self, input: Tensor<3>) -> Tensor<2> {
-        let (_, hidden) = self.recurrent.forward(input, self.truncate);
+        let (_, hidden) = self.hidden(input);
         self.head.forward(self.dropped(hidden))
     }
 
     /// The answers after each step: `[B, T, I]` to `[B, T, O]`.
     pub fn forward_steps(&self, input: Tensor<3>) -> Tensor<3> {
-        let (hidden, _) = self.recurrent.forward(input, self.truncate);
+        let (hidden, _) = self.hidden(input);
         self.head.forward(self.dropped(hidden))
     }
 
@@ -158,6 +183,15 @@ fn measure_steps(output: Tensor<3>, target: Tensor<3>) -> Measured {
     // At a step that isn't scored nothing may come: the largest number is above all others.
     let right = right.float().min_dim(1).squeeze_dim::<1>(1);
     Measured { loss, right }
+}
+
+/// Casts weights as part of the graph: gradients come back to them in their own type.
+struct CastWithin(FloatDType);
+
+impl ModuleMapper for CastWithin {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weight| weight.cast(self.0))
+    }
 }
 
 /// What one batch gave.

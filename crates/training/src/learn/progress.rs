@@ -1,5 +1,8 @@
 //! Live progress: a bar per cell in a terminal, plain lines in a pipe. On standard error, so that
 //! standard output holds results only.
+//!
+//! burn-train's dashboard is there for `--dashboard`. It isn't the usual view: it draws one cell at a time over the whole
+//! terminal and leaves nothing behind, so the first of two cells is gone when one wants to compare the second with it.
 
 use super::record::{ACCURACY, LOSS};
 use crate::names::CellName;

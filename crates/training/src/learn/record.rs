@@ -85,6 +85,14 @@ impl Record {
         self.shared().points.clone()
     }
 
+    /// How many evaluations there were after the first with the lowest loss.
+    pub fn evaluations_since_best(&self) -> usize {
+        let shared = self.shared();
+        let losses = shared.points.iter().map(|point| point.held_out.loss);
+        let best = losses.enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
+        best.map_or(0, |(best, _)| shared.points.len() - 1 - best)
+    }
+
     /// What a checkpoint must keep of the record.
     pub fn meter(&self) -> Meter {
         self.shared().meter

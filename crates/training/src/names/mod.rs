@@ -6,6 +6,7 @@ mod device;
 pub use cells::Cells;
 pub use device::{DeviceName, Runtime};
 
+use burn::tensor::FloatDType;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -118,6 +119,32 @@ names! {
         Glorot = "glorot", "Glorot weights";
         /// All weights normal with standard deviation 0.1 (the textbook's RNN)
         Gaussian = "gaussian", "weights N(0, 0.1²)";
+    }
+}
+
+names! {
+    /// The type that layers compute in.
+    Dtype {
+        /// Float32
+        F32 = "f32", "float32";
+        /// Float64, weights and losses too
+        F64 = "f64", "float64";
+        /// Float16; weights and losses are float32
+        F16 = "f16", "float16";
+        /// Bfloat16; weights and losses are float32
+        Bf16 = "bf16", "bfloat16";
+    }
+}
+
+impl Dtype {
+    /// As Burn has it.
+    pub fn float(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::F64 => FloatDType::F64,
+            Self::F16 => FloatDType::F16,
+            Self::Bf16 => FloatDType::BF16,
+        }
     }
 }
 

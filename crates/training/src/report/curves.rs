@@ -55,17 +55,9 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             .map(|point| (point.update as f64, point.middle));
         let line: Vec<_> = line.collect();
         if line.len() <= FEW {
-            marks.push(Mark::Dots {
-                points: line.clone(),
-                colour,
-                radius: 3,
-            });
+            marks.push(Mark::dots(line.clone(), colour, 3));
         }
-        marks.push(Mark::Line {
-            points: line,
-            colour,
-            dashed: false,
-        });
+        marks.push(Mark::line(line, colour));
     }
     let at = at_gap(gap);
     let picture = Picture {

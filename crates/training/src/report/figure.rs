@@ -24,12 +24,8 @@ pub fn colours(findings: &Findings) -> Vec<RGBColor> {
 /// The legend's entries of all arms.
 pub fn legend(findings: &Findings) -> Vec<LegendEntry> {
     let arms = findings.arms.iter().zip(colours(findings));
-    arms.map(|(arm, colour)| LegendEntry {
-        text: arm.name.clone(),
-        colour,
-        dashed: false,
-    })
-    .collect()
+    arms.map(|(arm, colour)| LegendEntry::new(arm.name.clone(), colour, false))
+        .collect()
 }
 
 /// Sideways shifts so that the arms' marks at one place don't cover each other, in parts of the axis.

@@ -103,11 +103,7 @@ fn profile_figure(
         })
         .collect();
     for (text, dashed) in [("before training", true), ("after training", false)] {
-        entries.push(LegendEntry {
-            text: text.to_string(),
-            colour: GREY,
-            dashed,
-        });
+        entries.push(LegendEntry::new(text.to_string(), GREY, dashed));
     }
     let what = match state {
         "h" => "hidden state",
@@ -330,11 +326,7 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
                     colour: GREY,
                     dashed: true,
                 },
-                Mark::Dots {
-                    points,
-                    colour,
-                    radius: 3,
-                },
+                Mark::dots(points, colour, 3),
             ],
             legend: vec![],
             size: SIZE,
@@ -381,16 +373,8 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             values.push(value);
             points.push((*other as f64, value));
         }
-        marks.push(Mark::Line {
-            points: points.clone(),
-            colour,
-            dashed: false,
-        });
-        marks.push(Mark::Dots {
-            points,
-            colour,
-            radius: 4,
-        });
+        marks.push(Mark::line(points.clone(), colour));
+        marks.push(Mark::dots(points, colour, 4));
     }
     if values.len() < 2 || marks.is_empty() {
         return Ok(None);
@@ -420,22 +404,14 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
     };
     marks.push(Mark::level((start, end), chance, GREY));
-    marks.push(Mark::Line {
-        points: bottom_and_top,
-        colour: GREY,
-        dashed: false,
-    });
+    marks.push(Mark::line(bottom_and_top, GREY));
     let mut entries = legend(findings);
-    entries.push(LegendEntry {
-        text: "chance".to_string(),
-        colour: GREY,
-        dashed: true,
-    });
-    entries.push(LegendEntry {
-        text: format!("trained at gap {gap}"),
-        colour: GREY,
-        dashed: false,
-    });
+    entries.push(LegendEntry::new("chance".to_string(), GREY, true));
+    entries.push(LegendEntry::new(
+        format!("trained at gap {gap}"),
+        GREY,
+        false,
+    ));
     let picture = Picture {
         title: format!(
             "{}: trained at gap {gap}, tested at others",

@@ -28,16 +28,8 @@ pub fn rate(findings: &Findings) -> Result<Figure> {
             points: intervals,
             colour,
         });
-        marks.push(Mark::Line {
-            points: line.clone(),
-            colour,
-            dashed: false,
-        });
-        marks.push(Mark::Dots {
-            points: line,
-            colour,
-            radius: 5,
-        });
+        marks.push(Mark::line(line.clone(), colour));
+        marks.push(Mark::dots(line, colour, 5));
     }
     let picture = Picture {
         title: format!("{}: runs that solve it", findings.task.name()),
@@ -84,16 +76,8 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
             let middle = median_until_solved(&own, arm.solved(gap).1);
             middles.push((place, middle.unwrap_or(f64::NAN)));
         }
-        marks.push(Mark::Line {
-            points: middles,
-            colour,
-            dashed: false,
-        });
-        marks.push(Mark::Dots {
-            points: solved,
-            colour,
-            radius: 3,
-        });
+        marks.push(Mark::line(middles, colour));
+        marks.push(Mark::dots(solved, colour, 3));
         marks.push(Mark::AtLeast {
             points: not,
             colour,

@@ -21,11 +21,7 @@ pub fn baselines(task: &dyn Task, ends: (f64, f64)) -> (Vec<Mark>, Vec<LegendEnt
     let each = task.baselines().into_iter().enumerate();
     let each = each.map(|(k, baseline)| {
         let colour = if k == 0 { GREY } else { LIGHT_GREY };
-        let entry = LegendEntry {
-            text: baseline.name.to_string(),
-            colour,
-            dashed: true,
-        };
+        let entry = LegendEntry::new(baseline.name, colour, true);
         (Mark::level(ends, baseline.score.loss, colour), entry)
     });
     each.unzip()
@@ -51,21 +47,9 @@ pub fn loss_curves(
     let (mut marks, mut legend) = baselines(task, x.ends());
     let colours = colours(curves.iter().map(|(cell, _)| *cell));
     for (((cell, _), line), colour) in curves.iter().zip(lines).zip(colours) {
-        legend.push(LegendEntry {
-            text: cell.title().to_string(),
-            colour,
-            dashed: false,
-        });
-        marks.push(Mark::Line {
-            points: line.clone(),
-            colour,
-            dashed: false,
-        });
-        marks.push(Mark::Dots {
-            points: line,
-            colour,
-            radius: 3,
-        });
+        legend.push(LegendEntry::new(cell.title(), colour, false));
+        marks.push(Mark::line(line.clone(), colour));
+        marks.push(Mark::dots(line, colour, 3));
     }
     let picture = Picture {
         title: format!(

@@ -49,7 +49,7 @@ struct At {
 /// Evaluates every model of a run at every gap.
 pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
     let (dir, trained) = RunDir::open(request.run)?;
-    let chosen = device::choose(request.device.as_ref().unwrap_or(&trained.device))?;
+    let chosen = device::choose_for(request.device.as_ref().unwrap_or(&trained.device), &trained)?;
     let trained_task = trained.task.with_gap(trained.gap);
     let own_gap = [trained.gap];
     let gaps = match request.gaps {

@@ -161,7 +161,11 @@ impl RunDir {
             // Nothing is drawn: a file that doesn't fit is refused before, whatever sizes the settings name.
             let mut model = Model::undrawn(cell, settings, device);
             model.load_from(&mut SafetensorsStore::from_bytes(Some(bytes)))?;
-            Ok(model)
+            // Weights of float64, where the device was not told to compute in it.
+            match device.settings().float_dtype {
+                dtype if model.head.weight.dtype() == dtype.into() => Ok(model),
+                dtype => Ok(lstm_core::cast(model, dtype)),
+            }
         };
         let model = read().with_context(|| format!("cannot read the model {}", path.display()))?;
         Ok(Some(model))

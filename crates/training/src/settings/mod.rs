@@ -83,6 +83,7 @@ impl Settings {
             ("eval-every", self.eval_every, usize::MAX),
             ("checkpoint-every", self.checkpoint_every, usize::MAX),
             ("truncate", self.truncate.unwrap_or(1), usize::MAX),
+            ("patience", self.patience.unwrap_or(1), usize::MAX),
             ("batch", self.batch, 65_536),
         ] {
             ensure!(value >= 1, "--{flag} must be at least 1, got {value}");

@@ -1,6 +1,6 @@
 //! The options of a run: each is written once, with its help, its type and its default.
 
-use crate::names::{Cells, DeviceName, ForgetBias, Init, Optimizer, Schedule};
+use crate::names::{Cells, DeviceName, Dtype, ForgetBias, Init, Optimizer, Schedule};
 use crate::task::TaskName;
 use clap::Args;
 use serde::de::IgnoredAny;
@@ -164,6 +164,9 @@ options! {
         _ => 0.0,
     };
 
+    /// The type that layers compute in, if the device has it [default: f32]
+    [help_heading = FURTHER, value_enum] dtype: Dtype = Dtype::F32;
+
     /// How weights start [default: orthogonal]
     [help_heading = FURTHER, value_enum] init: Init = Init::Orthogonal;
 
@@ -177,6 +180,9 @@ options! {
     /// last of which ends with the sequence; the state is carried from window to window
     /// [default: the whole sequence]
     [help_heading = FURTHER, value_name = "STEPS"] truncate: usize;
+
+    /// Stop after so many evaluations in a row without a lower loss on the held-out data than before [default: never]
+    [help_heading = FURTHER, value_name = "EVALUATIONS"] patience: usize;
 
     /// Compute on several devices: each gets an equal part of the sequences of every update. The same device
     /// may be named more than once

@@ -1,7 +1,7 @@
 //! Settings in words: everything that a claim about a network depends on.
 
 use super::Settings;
-use crate::names::{CellName, Optimizer, Schedule};
+use crate::names::{CellName, Dtype, Optimizer, Schedule};
 use crate::text::thousands;
 
 impl Settings {
@@ -42,6 +42,12 @@ impl Settings {
             0.0 => "no clipping".to_string(),
             clip => format!("global gradient norm clipped to {clip}"),
         });
+        if self.dtype != Dtype::F32 {
+            words.push(format!("computed in {}", self.dtype.title()));
+        }
+        if let Some(patience) = self.patience {
+            words.push(format!("a patience of {patience} evaluations"));
+        }
         if let Some(window) = self.truncate {
             words.push(format!("backpropagation truncated to {window} steps"));
         }

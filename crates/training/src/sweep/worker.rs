@@ -6,7 +6,7 @@
 
 use super::folder::RunResult;
 use super::plan::Job;
-use crate::device;
+use crate::device::{self, Chosen};
 use crate::learn::checkpoint::Finished;
 use crate::learn::metrics_file;
 use crate::learn::progress::Bars;
@@ -63,8 +63,8 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
     let (cell, settings) = (job.cell(), &job.settings);
     let dir = RunDir::create(Some(folder), settings)?;
     dir.write_json("config.json", settings)?;
-    let device = device::choose(&settings.device)?.device;
-    let (model, points, end) = match fit_in(cell, settings, &dir) {
+    let chosen = device::choose_all(settings)?;
+    let (model, points, end) = match fit_in(cell, settings, &dir, &chosen) {
         Ok(fitted) => (fitted.model, fitted.points, fitted.result),
         // A run that diverges is a result too: it does not solve the task.
         Err(error) => {
@@ -81,7 +81,7 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
                 seconds: 0.0,
             };
             (
-                Model::undrawn(cell, settings, &device),
+                Model::undrawn(cell, settings, &chosen[0].device),
                 metrics_file::read(dir.path())?,
                 end,
             )
@@ -108,12 +108,11 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
     Ok(result)
 }
 
-fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir) -> Result<Fitted> {
-    let chosen = device::choose(&settings.device)?;
+fn fit_in(cell: CellName, settings: &Settings, dir: &RunDir, devices: &[Chosen]) -> Result<Fitted> {
     let fitted = fit(Training {
         cell,
         settings,
-        devices: std::slice::from_ref(&chosen),
+        devices,
         dir: dir.path(),
         finished: &[],
         metrics: dir.metrics(Prefix::default())?,

@@ -43,12 +43,7 @@ pub const TASKS: &[Entry] = &[
     Entry {
         name: "digits-pixels",
         help: "Recognise handwritten digits, read pixel by pixel (no GAP)",
-        with_gap: |_| {
-            Arc::new(Digits {
-                reading: ReadBy::Pixels,
-                permuted: false,
-            })
-        },
+        with_gap: |_| Arc::new(Digits::new(ReadBy::Pixels, false)),
         longest_gap: None,
         defaults: BY_PIXELS,
         published: &[],
@@ -56,12 +51,7 @@ pub const TASKS: &[Entry] = &[
     Entry {
         name: "digits-rows",
         help: "Recognise handwritten digits, read row by row (no GAP)",
-        with_gap: |_| {
-            Arc::new(Digits {
-                reading: ReadBy::Rows,
-                permuted: false,
-            })
-        },
+        with_gap: |_| Arc::new(Digits::new(ReadBy::Rows, false)),
         longest_gap: None,
         defaults: BY_ROWS,
         published: &[],
@@ -69,12 +59,7 @@ pub const TASKS: &[Entry] = &[
     Entry {
         name: "digits-pixels-permuted",
         help: "Recognise handwritten digits, pixel by pixel in a fixed shuffled order (no GAP)",
-        with_gap: |_| {
-            Arc::new(Digits {
-                reading: ReadBy::Pixels,
-                permuted: true,
-            })
-        },
+        with_gap: |_| Arc::new(Digits::new(ReadBy::Pixels, true)),
         longest_gap: None,
         defaults: BY_PIXELS,
         published: &[],
@@ -82,12 +67,7 @@ pub const TASKS: &[Entry] = &[
     Entry {
         name: "digits-rows-permuted",
         help: "Recognise handwritten digits, their pixels shuffled in a fixed way, row by row (no GAP)",
-        with_gap: |_| {
-            Arc::new(Digits {
-                reading: ReadBy::Rows,
-                permuted: true,
-            })
-        },
+        with_gap: |_| Arc::new(Digits::new(ReadBy::Rows, true)),
         longest_gap: None,
         defaults: BY_ROWS,
         published: &[],
@@ -156,6 +136,10 @@ struct Digits {
 }
 
 impl Digits {
+    const fn new(reading: ReadBy, permuted: bool) -> Self {
+        Self { reading, permuted }
+    }
+
     /// An image's pixels are the sequence: they only fall into steps of different size.
     fn read(&self, image: &Image, input: &mut [f32], target: &mut [f32]) {
         for (k, value) in input.iter_mut().enumerate() {
@@ -222,18 +206,15 @@ impl Task for Digits {
         }
     }
 
-    fn baselines(&self) -> Vec<Baseline> {
+    fn better_than_chance(&self) -> Option<Baseline> {
         let (right, loss) = LINEAR;
-        vec![
-            self.chance_baseline(),
-            Baseline {
-                name: "linear classifier",
-                score: Score {
-                    loss,
-                    accuracy: right as f64 / TEST as f64,
-                },
+        Some(Baseline {
+            name: "linear classifier",
+            score: Score {
+                loss,
+                accuracy: right as f64 / TEST as f64,
             },
-        ]
+        })
     }
 
     fn held_out(&self) -> usize {
@@ -261,22 +242,10 @@ mod tests {
     use rand::SeedableRng;
 
     const ALL: [Digits; 4] = [
-        Digits {
-            reading: ReadBy::Pixels,
-            permuted: false,
-        },
-        Digits {
-            reading: ReadBy::Rows,
-            permuted: false,
-        },
-        Digits {
-            reading: ReadBy::Pixels,
-            permuted: true,
-        },
-        Digits {
-            reading: ReadBy::Rows,
-            permuted: true,
-        },
+        Digits::new(ReadBy::Pixels, false),
+        Digits::new(ReadBy::Rows, false),
+        Digits::new(ReadBy::Pixels, true),
+        Digits::new(ReadBy::Rows, true),
     ];
 
     fn test_image(task: &Digits, index: usize) -> (Vec<f32>, f32) {

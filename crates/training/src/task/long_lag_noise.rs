@@ -84,23 +84,12 @@ impl Task for LongLagNoise {
         target[0] = mark as f32;
     }
 
-    fn relevant(&self, _input: &[f32]) -> Vec<usize> {
-        vec![0]
-    }
-
     fn chance(&self) -> Score {
-        Score {
-            loss: (MARKS as f64).ln(),
-            accuracy: 1.0 / MARKS as f64,
-        }
+        Score::guess(MARKS)
     }
 
     fn held_out(&self) -> usize {
         1_000
-    }
-
-    fn solved(&self, score: Score) -> bool {
-        score.accuracy >= 0.99
     }
 
     fn criterion(&self) -> &'static str {
@@ -140,10 +129,5 @@ mod tests {
         let always_x = draws.iter().filter(|(_, target)| *target == 0.0).count();
         assert_share("always x", always_x, draws.len(), task.chance().accuracy);
         assert!((task.chance().loss + 0.5f64.ln()).abs() < 1e-12);
-        let accuracy = |accuracy| Score {
-            loss: 0.1,
-            accuracy,
-        };
-        assert!(task.solved(accuracy(0.99)) && !task.solved(accuracy(0.9899)));
     }
 }

@@ -4,7 +4,7 @@
 //! after the last step; every one turns it over, so each bit must be remembered, the first over `gap` steps.
 //!
 //! Baseline: chance: cross-entropy ln 2, accuracy 50 %. Who misses a single bit is no better.
-//! Solved: at least 99 % of 2,000 held-out strings right. (Up to a gap of 9 or so, most of them come in training too:
+//! Solved: at least 99 % of 2,000 held-out sequences right. (Up to a gap of 9 or so, most of them come in training too:
 //! it is the rule that is tested.)
 //!
 //! Source: Minsky & Papert 1969, *Perceptrons*; as a task for recurrent networks with the answer at the end only,
@@ -68,22 +68,7 @@ impl Task for Parity {
     }
 
     fn chance(&self) -> Score {
-        Score {
-            loss: (CLASSES as f64).ln(),
-            accuracy: 1.0 / CLASSES as f64,
-        }
-    }
-
-    fn held_out(&self) -> usize {
-        2_000
-    }
-
-    fn solved(&self, score: Score) -> bool {
-        score.accuracy >= 0.99
-    }
-
-    fn criterion(&self) -> &'static str {
-        "at least 99 % of 2,000 held-out strings right"
+        Score::guess(CLASSES)
     }
 }
 

@@ -179,6 +179,16 @@ pub struct Score {
     pub accuracy: f64,
 }
 
+impl Score {
+    /// Of guessing among so many classes that are equally likely.
+    pub fn guess(classes: usize) -> Self {
+        Self {
+            loss: (classes as f64).ln(),
+            accuracy: 1.0 / classes as f64,
+        }
+    }
+}
+
 /// What somebody scores who does without some of the input, or with a simpler model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Baseline {
@@ -216,23 +226,29 @@ pub trait Task: Send + Sync {
     }
 
     /// The steps of a sequence whose input must be remembered over the gap, in order; none where the
-    /// rule doesn't single any out.
-    fn relevant(&self, input: &[f32]) -> Vec<usize>;
+    /// rule doesn't single any out. The first, unless a task says otherwise.
+    fn relevant(&self, _input: &[f32]) -> Vec<usize> {
+        vec![0]
+    }
 
     /// The score of an answer that ignores the input: the best one, or one as plain.
     fn chance(&self) -> Score;
 
-    /// Chance, and the scores of those who remember only a part or use a simpler model.
-    fn baselines(&self) -> Vec<Baseline> {
-        vec![self.chance_baseline()]
+    /// The score of who remembers only a part or uses a simpler model, with a name.
+    fn better_than_chance(&self) -> Option<Baseline> {
+        None
     }
 
-    /// Chance as a baseline.
-    fn chance_baseline(&self) -> Baseline {
-        Baseline {
+    /// Chance, and what is better than it.
+    fn baselines(&self) -> Vec<Baseline> {
+        let chance = Baseline {
             name: "chance",
             score: self.chance(),
-        }
+        };
+        [chance]
+            .into_iter()
+            .chain(self.better_than_chance())
+            .collect()
     }
 
     /// The number by which people judge the task.
@@ -249,13 +265,19 @@ pub trait Task: Send + Sync {
     }
 
     /// The number of held-out sequences that the success criterion is stated for.
-    fn held_out(&self) -> usize;
+    fn held_out(&self) -> usize {
+        2_000
+    }
 
     /// The success criterion.
-    fn solved(&self, score: Score) -> bool;
+    fn solved(&self, score: Score) -> bool {
+        score.accuracy >= 0.99
+    }
 
     /// The criterion in words.
-    fn criterion(&self) -> &'static str;
+    fn criterion(&self) -> &'static str {
+        "at least 99 % of 2,000 held-out sequences right"
+    }
 
     /// Whether later steps give an answer away, so that a network must not read them first.
     fn is_about_the_future(&self) -> bool {

@@ -118,14 +118,6 @@ impl TemporalOrder {
     }
 }
 
-/// The score of guessing among so many equally likely classes.
-fn guess(classes: usize) -> Score {
-    Score {
-        loss: (classes as f64).ln(),
-        accuracy: 1.0 / classes as f64,
-    }
-}
-
 impl Task for TemporalOrder {
     fn length(&self) -> usize {
         self.length
@@ -167,17 +159,14 @@ impl Task for TemporalOrder {
     }
 
     fn chance(&self) -> Score {
-        guess(self.classes())
+        Score::guess(self.classes())
     }
 
-    fn baselines(&self) -> Vec<Baseline> {
-        vec![
-            self.chance_baseline(),
-            Baseline {
-                name: "last symbol only",
-                score: guess(self.classes() / MARKS),
-            },
-        ]
+    fn better_than_chance(&self) -> Option<Baseline> {
+        Some(Baseline {
+            name: "last symbol only",
+            score: Score::guess(self.classes() / MARKS),
+        })
     }
 
     fn held_out(&self) -> usize {
