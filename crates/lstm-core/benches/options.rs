@@ -10,8 +10,8 @@ mod turns;
 use burn::tensor::{Device, Tensor, TensorData};
 use lstm_core::{
     Cell, Gate, GruCell, GruCellConfig, LstmCell, LstmCellConfig, LstmConfig, LstmWithoutGate,
-    Nonlinearity, Padding, PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RecurrentLayer,
-    Steps, Zoneout,
+    Nonlinearity, PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RecurrentLayer, Steps,
+    Zoneout,
 };
 use turns::compare;
 
@@ -37,7 +37,7 @@ fn main() {
             beta: 0.5.into(),
         };
         with("hard sigmoid", lstm.clone().with_gate_activation(hard));
-        let peepholes = PeepholeLstmCellConfig::new(i, h).init(&device);
+        let peepholes = PeepholeLstmCellConfig::new(lstm.clone()).init(&device);
         cell("peepholes", shape, &plain, peepholes);
         let open = LstmWithoutGate::new(lstm.init(&device), Gate::Output);
         cell("without the output gate", shape, &plain, open);

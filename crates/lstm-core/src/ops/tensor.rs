@@ -10,7 +10,7 @@ use crate::shape;
 use crate::state::RecurrentState;
 use burn::backend::Dispatch;
 use burn::nn::Dropout;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Distribution, Tensor};
 
 /// Runs a cell over a sequence, on kernels if there are any (in segments of so many steps if given), and by
 /// [`reference::run`], whose shapes these are, otherwise.
@@ -246,9 +246,14 @@ fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor
         true => [batch, time, units],
         false => [1, 1, units],
     };
-    let ones = Tensor::<3>::ones(drawn, (&input.device(), input.dtype()));
-    // Undoes dropout's scaling.
-    let each = (zoneout.iter()).map(|keep| keep.forward(ones.clone()) * (1.0 - keep.prob));
+    let options = (&input.device(), input.dtype());
+    let each = zoneout.iter().map(|keep| match 1.0 - keep.prob {
+        // (By hand: dropout's own scaling, and undoing it, take as long as drawing.)
+        share if share < 1.0 && keep.training.is_enabled() && input.device().is_autodiff() => {
+            Tensor::random(drawn, Distribution::Bernoulli(share), options)
+        }
+        share => Tensor::full(drawn, share, options),
+    });
     let change = side_by_side(each.collect())?;
     let [_, _, width] = change.dims();
     Some(change.expand([batch, time, width]))
