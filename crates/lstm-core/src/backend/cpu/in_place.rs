@@ -8,9 +8,8 @@ use super::Recurrence;
 use super::cell::Rows;
 use super::element::Element;
 use super::memory::Shared;
-use super::simd::{Kernel, Simd, Vector};
+use super::simd::{Kernel, Simd, Vector, vectors};
 use super::team::BLOCK;
-use std::array::from_fn;
 use std::ops::Range;
 
 /// Rows of a batch that share one pass over the weights.
@@ -289,11 +288,11 @@ impl<E: Element> Matrix<'_, E> {
         let last = first + (N - 1) * self.width;
         if last + V::LANES <= self.numbers.len() {
             // SAFETY: all lie within, as just asked.
-            return from_fn(|n| unsafe {
+            return vectors!(|n| unsafe {
                 E::load(self.numbers.as_ptr().add(first + n * self.width))
             });
         }
-        from_fn(|n| {
+        vectors!(|n| {
             let rest = &self.numbers[first + n * self.width..];
             let rest = &rest[..rest.len().min(V::LANES)];
             let mut numbers = [E::default(); BLOCK];
