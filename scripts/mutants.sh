@@ -77,7 +77,8 @@ folder=$PWD/$([[ $what = library ]] && echo crates/lstm-core || echo scripts/ker
 while IFS=$'\t' read -r number place text; do
   found=""
   for test in "${tests[@]}"; do
-    if ! (cd "$folder" && MUTANT=$number timeout 120 "$test" -q "${arguments[@]}" >/dev/null 2>&1); then
+    # (Limits of the time on a core, so that a busy machine makes no difference, and of what waits for ever.)
+    if ! (cd "$folder" && ulimit -t 120 && MUTANT=$number timeout 1200 "$test" -q "${arguments[@]}" >/dev/null 2>&1); then
       found=$test
       break
     fi

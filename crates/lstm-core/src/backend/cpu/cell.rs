@@ -6,10 +6,9 @@
 
 use super::Sizes;
 use super::memory::Shared;
-use super::simd::{Kernel, Number, Simd, Vector};
+use super::simd::{Kernel, Number, Simd, Vector, vectors};
 use super::team::BLOCK;
 use super::weights::padded;
-use std::array::from_fn;
 use std::ops::Range;
 
 /// The pointwise part of a cell with `S` pre-activations (sums), `M` states beside the hidden one, `K` numbers saved for backward
@@ -198,16 +197,16 @@ where
                 // SAFETY: the promise of whoever called `Cell::step`.
                 unsafe {
                     let mut sums: [V; S] =
-                        from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                        vectors!(|s| V::load(step.sums.at(row, s * units.len() + k)));
                     if let Some(second) = second {
                         sums[0] = sums[0] + V::load(second.product.at(row, unit));
                     }
                     let memory = |m| step.memory.at(row, m * step.state + unit);
                     let before = States {
                         hidden: V::load(step.before.at(row, unit)),
-                        memory: from_fn(|m| V::load(memory(m))),
+                        memory: vectors!(|m| V::load(memory(m))),
                     };
-                    let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
+                    let peepholes = vectors!(|p| V::load(step.peepholes.at(p, unit)));
                     let (mut after, saved) = cell.forward(sums, before, peepholes);
                     let computed = after.memory;
                     if let Some(change) = change {
@@ -265,7 +264,7 @@ where
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::between`.
                 unsafe {
-                    let sums = from_fn(|s| V::load(step.sums.at(row, s * units.len() + k)));
+                    let sums = vectors!(|s| V::load(step.sums.at(row, s * units.len() + k)));
                     let before = V::load(step.before.at(row, unit));
                     cell.between(sums, before).store(second.read.at(row, unit));
                 }
@@ -300,7 +299,7 @@ where
                 let unit = units.start + k;
                 // SAFETY: the promise of whoever called `Cell::between_back`.
                 unsafe {
-                    let saved = from_fn(|number| V::load(step.saved.at(row, number, unit)));
+                    let saved = vectors!(|number| V::load(step.saved.at(row, number, unit)));
                     let grad = V::load(second.at(row, unit));
                     let (sum, hidden) = cell.between_backward(saved, grad);
                     sum.store(step.sums.at(row, units.len() + k));
@@ -356,18 +355,18 @@ where
                 unsafe {
                     let grad = |m| step.memory_gradient.at(row, m * step.state + unit);
                     let saved = SavedStep {
-                        numbers: from_fn(|number| V::load(step.saved.at(row, number, unit))),
-                        before: from_fn(|m| {
+                        numbers: vectors!(|number| V::load(step.saved.at(row, number, unit))),
+                        before: vectors!(|m| {
                             V::load(match step.before {
                                 Some(before) if !begins => before.at(row, K + m, unit),
                                 _ => step.memory.at(row, m * step.state + unit),
                             })
                         }),
-                        after: from_fn(|m| V::load(step.saved.at(row, computed + m, unit))),
+                        after: vectors!(|m| V::load(step.saved.at(row, computed + m, unit))),
                     };
                     let mut after = States {
                         hidden: V::load(step.hidden.at(row, unit)),
-                        memory: from_fn(|m| V::load(grad(m))),
+                        memory: vectors!(|m| V::load(grad(m))),
                     };
                     let zoned = after;
                     if let Some(change) = change {
@@ -376,7 +375,7 @@ where
                             after.memory[m] = after.memory[m] * change.load::<V>(row, 1 + m, unit);
                         }
                     }
-                    let peepholes = from_fn(|p| V::load(step.peepholes.at(p, unit)));
+                    let peepholes = vectors!(|p| V::load(step.peepholes.at(p, unit)));
                     let mut gradients = cell.backward(saved, peepholes, after);
                     if change.is_some() {
                         // The rest of the gradient passes the step.

@@ -9,9 +9,8 @@ use super::Recurrence;
 use super::cell::Rows;
 use super::element::Element;
 use super::memory::Shared;
-use super::simd::{Kernel, Simd, Vector};
+use super::simd::{Kernel, Simd, Vector, vectors};
 use super::team::{BLOCK, Plan};
-use std::array::from_fn;
 use std::ops::Range;
 
 /// Rows of a batch that share one pass over the weights.
@@ -384,11 +383,11 @@ impl<E: Element> Matrix<'_, E> {
         let last = first + (N - 1) * self.width;
         if last + V::LANES <= self.numbers.len() {
             // SAFETY: all lie within, as just asked.
-            return from_fn(|n| unsafe {
+            return vectors!(|n| unsafe {
                 E::load(self.numbers.as_ptr().add(first + n * self.width))
             });
         }
-        from_fn(|n| {
+        vectors!(|n| {
             let rest = &self.numbers[first + n * self.width..];
             let rest = &rest[..rest.len().min(V::LANES)];
             let mut numbers = [E::default(); BLOCK];
@@ -432,25 +431,35 @@ impl<E: Element, const R: usize> Add<'_, E, R> {
         for window in &self.matrix.windows {
             // SAFETY: the promise of whoever called `Matrix::add`.
             unsafe {
-                let sums = |column| from_fn(|r| V::load(self.sums.at(r, window.sum + column)));
                 let aligned = self.matrix.aligned::<V>(row, window);
                 if aligned == 0 {
                     for column in (0..window.columns).step_by(V::LANES) {
-                        self.column::<V, N>(row, window, column, sums(column));
+                        self.column::<V, N>(row, window, column, self.sums(window, column));
                     }
                     continue;
                 }
                 // The first and the last vector overlap others, so they start with the sums from before.
                 let last = window.columns - V::LANES;
-                let (second, of_last) = (sums(aligned), sums(last));
-                self.column::<V, N>(row, window, 0, sums(0));
+                let (second, of_last) = (self.sums(window, aligned), self.sums(window, last));
+                self.column::<V, N>(row, window, 0, self.sums(window, 0));
                 self.column::<V, N>(row, window, aligned, second);
                 for column in (aligned + V::LANES..last).step_by(V::LANES) {
-                    self.column::<V, N>(row, window, column, sums(column));
+                    self.column::<V, N>(row, window, column, self.sums(window, column));
                 }
                 self.column::<V, N>(row, window, last, of_last);
             }
         }
+    }
+
+    /// The sums of a vector of columns.
+    ///
+    /// # Safety
+    ///
+    /// As [`Matrix::add`]; the column must be within the window.
+    #[inline(always)]
+    unsafe fn sums<V: Vector<Number = E::Number>>(&self, window: &Window, column: usize) -> [V; R] {
+        // SAFETY: the caller's promise.
+        vectors!(|r| unsafe { V::load(self.sums.at(r, window.sum + column)) })
     }
 
     /// Adds to the sums of a vector of columns, which were `sums`.

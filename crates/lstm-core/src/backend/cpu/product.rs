@@ -5,7 +5,7 @@
 //! depth of the product: [`Simd::tile_rows`] rows by the width of a panel.
 
 use super::cell::Rows;
-use super::simd::{Kernel, Number, Simd, Vector};
+use super::simd::{Kernel, Number, Simd, Vector, vectors};
 
 /// The widest panel, in vectors.
 pub(super) const PANEL_VECTORS: usize = 4;
@@ -181,7 +181,7 @@ unsafe fn add_product<
     // SAFETY, of all below: the caller's promise.
     let mut column = unsafe { left.first.add(row * left.row) };
     for _ in 0..left.depth {
-        let right: [V; C] = std::array::from_fn(|n| unsafe { V::load(panel.add(n * V::LANES)) });
+        let right: [V; C] = vectors!(|n| unsafe { V::load(panel.add(n * V::LANES)) });
         for r in 0..R {
             // (Words of bfloat16 lie where those do.)
             let factor = V::fill(unsafe { column.add(r * left.row).read_unaligned() });

@@ -197,6 +197,19 @@ pub trait Vector:
     fn call<F: Function>(function: F, x: Self) -> (Self, Self);
 }
 
+/// An array of vectors `V`, each of its index. (With `array::from_fn`, its function isn't always inlined, and what isn't
+/// is compiled without the instruction set.)
+macro_rules! vectors {
+    (|$index:ident| $vector:expr) => {{
+        let mut vectors = [V::splat(0.0); _];
+        for ($index, place) in vectors.iter_mut().enumerate() {
+            *place = $vector;
+        }
+        vectors
+    }};
+}
+pub(super) use vectors;
+
 /// A function that is too long to be inlined wherever it is used. Its body must be inlined into it, as a [`Kernel`]'s.
 pub trait Function {
     /// Two values of it.
