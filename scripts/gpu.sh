@@ -19,7 +19,7 @@ out="target/gpu-$device"
 mkdir -p "$out"
 exec > >(tee "$out/log.txt") 2>&1
 # A test that finds no adapter is a failure here.
-export LSTM_CORE_REQUIRE_WGPU=1
+export LSTM_CORE_REQUIRE_WGPU=1 LSTM_CORE_GPU=$device
 
 step() {
   local start=$SECONDS
@@ -34,8 +34,7 @@ training() {
 
 step training devices
 
-# Right: every cell, option and strategy against the reference loop, in float32 and float16, and launches. (Through wgpu,
-# whatever the device: the tests know no other runtime yet.)
+# Right: every cell, option and strategy against the reference loop, in float32 and float16, and wgpu's launches.
 packages=(-p lstm-core -p training -p examples)
 step cargo test --release "${packages[@]}" "${features[@]}" --lib -- backend::cube
 step cargo test --release "${packages[@]}" "${features[@]}" --test fused_wgpu

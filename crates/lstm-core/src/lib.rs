@@ -108,8 +108,8 @@
 //!
 //! On a GPU, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
 //! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In float16, pre-activations and
-//! states are float32 within a launch. These kernels are tested through wgpu on a software adapter; those for CUDA and ROCm
-//! have not been compiled or run yet.
+//! states are float32 within a launch. These kernels are tested through wgpu on a software adapter; for Vulkan, CUDA and
+//! ROCm by themselves they are checked by the compiler, and have not been run.
 //!
 //! [Masks](Mask) and [stacks](LstmStack) of layers run on the same kernels. On the CPU, sorting rows by length,
 //! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.
@@ -134,6 +134,14 @@
 //!
 //! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
 //! weights have features of their own ([`convert`]).
+
+#[cfg(all(
+    feature = "cube",
+    not(any(feature = "wgpu", feature = "cuda", feature = "rocm"))
+))]
+compile_error!(
+    "lstm-core's feature `cube` is what the features of GPUs have in common: choose `wgpu`, `vulkan`, `metal`, `cuda` or `rocm`"
+);
 
 /// The project's README, so that its example is compiled and run.
 #[cfg(doctest)]

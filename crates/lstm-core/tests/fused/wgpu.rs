@@ -1,6 +1,6 @@
 //! The layers on their kernels for wgpu, on the first adapter there is, against the reference loop on the CPU. Ignored, by
 //! name, where there is no adapter, or none with float16; a failure without an adapter where `LSTM_CORE_REQUIRE_WGPU` is
-//! set.
+//! set. `LSTM_CORE_GPU=cuda` in the environment, with the feature `cuda`, tests those for CUDA, and so on.
 #![allow(dead_code, unused_imports)] // Those for the CPU have a part of it to themselves.
 
 mod case;
@@ -9,10 +9,12 @@ mod cells_on_wgpu;
 mod cube;
 #[path = "../devices/mod.rs"]
 mod devices;
+#[path = "../devices/gpu.rs"]
+mod gpu;
 #[path = "../devices/pairs.rs"]
 mod pairs;
 
-use burn::tensor::{DType, Device, DeviceType};
+use burn::tensor::{DType, Device};
 use libtest_mimic::{Arguments, Trial};
 
 /// Float16 rounds by 5e-4, and so do inputs, weights, output and what the loss reads.
@@ -22,12 +24,11 @@ const TOLERANCE_OF_FLOAT16: f64 = 5e-3;
 type Test = (&'static str, fn(&Device));
 
 fn main() {
-    let adapters = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let adapter = adapters.into_iter().next();
+    let (runtime, adapter) = gpu::adapter();
     let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
     let trial = |(name, test): Test| {
         let float16 = name.contains("float16");
-        let name = format!("{name} [wgpu]");
+        let name = format!("{name} [{runtime}]");
         match adapter.clone() {
             Some(device) if float16 && !device.supports_dtype(DType::F16) => {
                 Trial::test(name, || Ok(())).with_ignored_flag(true)
@@ -36,7 +37,7 @@ fn main() {
                 test(&device);
                 Ok(())
             }),
-            None if required => Trial::test(name, || Err("there is no wgpu adapter".into())),
+            None if required => Trial::test(name, || Err("there is no adapter".into())),
             None => Trial::test(name, || Ok(())).with_ignored_flag(true),
         }
     };

@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use burn::tensor::DeviceKind;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 use burn::tensor::DeviceType;
+use itertools::Itertools;
 
 impl Runtime {
     fn is_built_in(self) -> bool {
@@ -225,8 +226,7 @@ fn check_mixture(devices: &[DeviceName]) -> Result<()> {
 
 /// Their names, separated by commas.
 pub fn names(chosen: &[Chosen]) -> String {
-    let names: Vec<_> = chosen.iter().map(|one| one.name.to_string()).collect();
-    names.join(",")
+    chosen.iter().map(|one| &one.name).join(",")
 }
 
 #[cfg(feature = "remote")]

@@ -33,6 +33,7 @@ use burn::train::{
     EarlyStoppingStrategy, ExecutionStrategy, InferenceStep, Interrupter, Learner,
     MultiDeviceOptim, SupervisedTraining, TrainingError, TrainingStrategy,
 };
+use itertools::Itertools;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -227,11 +228,11 @@ fn in_words(error: &TrainingError, devices: &[Chosen]) -> String {
     let TrainingError::Workers(failures) = error else {
         return error.to_string();
     };
-    let words = failures.iter().map(|failure| {
+    let mut words = failures.iter().map(|failure| {
         let device = &devices[failure.device_id].name;
         format!("the device {device} failed: {}", failure.message)
     });
-    words.collect::<Vec<_>>().join("; ")
+    words.join("; ")
 }
 
 /// The learner as it was at a checkpoint.

@@ -2,6 +2,7 @@
 
 use super::CellName;
 use clap::ValueEnum;
+use itertools::Itertools;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -44,8 +45,8 @@ impl FromStr for Cells {
         let mut cells = vec![];
         for name in text.split(',') {
             let cell = CellName::from_str(name, false).map_err(|_| {
-                let all = CellName::value_variants().iter().map(|cell| cell.name());
-                let all = all.collect::<Vec<_>>().join(", ");
+                let mut all = CellName::value_variants().iter().map(|cell| cell.name());
+                let all = all.join(", ");
                 format!(
                     "unknown cell {name:?}: expected both, or some of {all}, separated by commas"
                 )
@@ -61,10 +62,9 @@ impl FromStr for Cells {
 
 impl fmt::Display for Cells {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.0.iter().map(|cell| cell.name()).collect();
         match &self.0[..] {
             [CellName::Lstm, CellName::Rnn] => f.write_str("both"),
-            _ => f.write_str(&names.join(",")),
+            _ => self.0.iter().map(|cell| cell.name()).format(",").fmt(f),
         }
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! (The tests in `tests/fused` run the layers as users get them, through fusion, against the reference loop.)
 
+#[path = "../../../tests/devices/gpu.rs"]
+mod gpu;
+
 use super::buffers::Sizes;
 use super::cell::Drawn;
 use super::launch;
@@ -17,7 +20,7 @@ use crate::ops::{
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, DispatchDevice, Flex};
-use burn::tensor::{Device, DeviceType, TensorData};
+use burn::tensor::TensorData;
 use burn_cubecl::{CubeBackend, CubeDevice};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -26,17 +29,17 @@ use std::ops::Range;
 /// Of the largest element, as in `tests/fused`.
 const TOLERANCE: f32 = 1e-5;
 
-/// The first adapter, or none, which is said.
+/// The adapter, or none, which is said.
 fn adapter() -> Option<CubeDevice> {
-    let adapters = Device::enumerate(DeviceType::Wgpu).into_vec();
+    let (runtime, adapter) = gpu::adapter();
     let required = std::env::var_os("LSTM_CORE_REQUIRE_WGPU").is_some();
-    let adapter = adapters.first().map(|device| match device.as_dispatch() {
+    let adapter = adapter.map(|device| match device.as_dispatch() {
         DispatchDevice::Cube(device) => device.clone(),
-        device => panic!("wgpu's device is {device:?}"),
+        device => panic!("the device of {runtime} is {device:?}"),
     });
-    assert!(adapter.is_some() || !required, "there is no wgpu adapter");
+    assert!(adapter.is_some() || !required, "there is no adapter");
     if adapter.is_none() {
-        println!("skipped wgpu: there is no adapter here");
+        println!("skipped {runtime}: there is no adapter here");
     }
     adapter
 }

@@ -1,0 +1,22 @@
+//! The adapter whose kernels are tested.
+
+use burn::tensor::{Device, DeviceType};
+
+/// The runtime that `LSTM_CORE_GPU` names, wgpu if it names none, and the first adapter that it finds.
+pub fn adapter() -> (String, Option<Device>) {
+    let name = std::env::var("LSTM_CORE_GPU").unwrap_or_else(|_| "wgpu".into());
+    let runtime = match &*name {
+        "wgpu" => DeviceType::Wgpu,
+        #[cfg(feature = "vulkan")]
+        "vulkan" => DeviceType::Vulkan,
+        #[cfg(feature = "metal")]
+        "metal" => DeviceType::Metal,
+        #[cfg(feature = "cuda")]
+        "cuda" => DeviceType::Cuda,
+        #[cfg(feature = "rocm")]
+        "rocm" => DeviceType::Rocm,
+        _ => panic!("LSTM_CORE_GPU={name}: no such runtime is built in"),
+    };
+    let adapter = Device::enumerate(runtime).into_vec().into_iter().next();
+    (name, adapter)
+}
