@@ -554,21 +554,22 @@ impl<E: Element> Walk<'_, E> {
             row: width,
         };
         let count = self.recurrence.active(0, 0).rows(batch);
-        let weights = InPlace {
-            recurrence: self.recurrence,
-            units: self.panels.units[0].clone(),
-        };
         // SAFETY: all are as large as said; what is read is written by nobody in this step, and no other thread has this
         // slice.
-        unsafe { weights.sums_of(lines, x, h, sums, count) };
+        unsafe { self.weights(0).sums_of(lines, x, h, sums, count) };
     }
 
     /// The weights of a panel, if they stay in place.
     fn in_place(&self, panel: usize) -> Option<InPlace<'_, E>> {
-        self.in_place.then(|| InPlace {
+        self.in_place.then(|| self.weights(panel))
+    }
+
+    /// The weights of a panel, in place.
+    fn weights(&self, panel: usize) -> InPlace<'_, E> {
+        InPlace {
             recurrence: self.recurrence,
             units: self.panels.units[panel].clone(),
-        })
+        }
     }
 
     /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask, and rounds it if it is multiplied

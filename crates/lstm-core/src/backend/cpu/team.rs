@@ -23,7 +23,8 @@
 //!
 //! Which thread does what changes no number. Only the division into teams and units can, since the products of the
 //! backward pass are summed in that order. So it depends on the sizes and the largest number of threads, not on how
-//! many are free; in the forward pass, where it changes no number, on the latter.
+//! many are free; in the forward pass, where it changes no number, on the latter. (A single step adds up sums, too: its
+//! slices of the weights depend as the backward pass does.)
 
 use super::cores::{Outcome, Taken, Ties};
 use super::pool::{self, Job};
