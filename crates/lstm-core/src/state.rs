@@ -66,6 +66,16 @@ pub trait RecurrentState<const D: usize = 2>: Sized {
     }
 }
 
+/// The shapes of a state's tensors.
+pub(crate) fn shapes<const D: usize>(state: &impl RecurrentState<D>) -> Vec<[usize; D]> {
+    let mut shapes = vec![];
+    state.map(|tensor| {
+        shapes.push(tensor.dims());
+        tensor
+    });
+    shapes
+}
+
 impl<const D: usize> RecurrentState<D> for Tensor<D> {
     fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         f(self.clone())

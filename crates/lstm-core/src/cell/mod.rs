@@ -36,7 +36,7 @@ pub use zoneout::{Zoneout, ZoneoutConfig};
 use crate::module;
 use crate::ops::CellKind;
 use crate::shape;
-use crate::state::RecurrentState;
+use crate::state::{RecurrentState, shapes};
 use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::Dropout;
 use burn::tensor::{Tensor, TensorCreationOptions, s};
@@ -260,15 +260,15 @@ pub(crate) fn check_state<const D: usize>(
     given: &impl RecurrentState<D>,
     expected: &impl RecurrentState<D>,
 ) {
-    let tensors = given.tensors().into_iter().zip(expected.tensors());
+    let (given, expected) = (shapes(given), shapes(expected));
     // The cell state first, as `burn::nn` names it.
-    for (k, (given, expected)) in tensors.enumerate().collect::<Vec<_>>().into_iter().rev() {
+    for (k, (given, expected)) in given.into_iter().zip(expected).enumerate().rev() {
         let what = match k {
             0 => "hidden state",
             1 => "cell state",
             _ => "state",
         };
-        shape::check(operation, what, symbols, expected.dims(), given.dims());
+        shape::check(operation, what, symbols, expected, given);
     }
 }
 

@@ -282,7 +282,7 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
                     initial: &initial,
                     truncation: self.truncation,
                 };
-                ops::run(operation, &self.cell, input, state, &reading, segment)
+                ops::run(operation, &self.cell, input, &state, &reading, segment)
             }
         };
         (swap_layout(output, self.batch_first), state)

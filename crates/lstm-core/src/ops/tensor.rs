@@ -18,28 +18,31 @@ pub(crate) fn run<C: Cell>(
     operation: &str,
     cell: &C,
     input: Tensor<3>,
-    state: C::State,
+    state: &C::State,
     reading: &Reading<'_, C::State>,
     segment: Option<usize>,
 ) -> (Tensor<3>, C::State) {
     let ready = module::ready(operation, cell, &input);
-    check_devices(operation, &input, &state.tensors());
+    let states = state.tensors();
+    check_devices(operation, &input, &states);
     let (cell, rows) = (ready.as_ref(), reading.rows);
-    let (output, state) = match kernels_for(operation, cell, &input, &state, reading) {
+    let kernel = cell.kernel_for(state);
+    let kernel = kernel.filter(|kernel| serves(operation, kernel, &input, &states, rows));
+    let (output, state) = match kernel {
         Some(kernel) => {
             let layer = Layer {
                 kernel: projection::folded(kernel),
                 reverse: reading.reverse,
-                initial: reading.initial.tensors(),
+                initial: rows.map_or_else(Vec::new, |_| reading.initial.tensors()),
                 segment,
             };
             let steps = reading.truncation.unwrap_or(usize::MAX);
-            let (output, states) = layer.in_windows(input, state.tensors(), rows, steps);
+            let (output, states) = layer.in_windows(input, states, rows, steps);
             let mut states = states.into_iter();
             let state = state.map(|_| states.next().expect("as many as before"));
             (output, state)
         }
-        None => reference::run(cell, input, state, reading),
+        None => reference::run(cell, input, state.map(|tensor| tensor), reading),
     };
     (mask::pad(rows, output), state)
 }
@@ -60,43 +63,35 @@ pub(crate) fn step<C: Cell>(
         initial: &state,
         truncation: None,
     };
-    let before = state.map(|tensor| tensor);
-    run(
-        operation,
-        cell,
-        input.unsqueeze_dim(1),
-        before,
-        &reading,
-        None,
-    )
-    .1
+    let input = input.unsqueeze_dim(1);
+    run(operation, cell, input, &state, &reading, None).1
 }
 
-/// The kernels for a cell, if there are any for this input.
-fn kernels_for<C: Cell>(
+/// Whether the device has the kernels for this input, and they are worth it.
+fn serves(
     operation: &str,
-    cell: &C,
+    kernel: &Kernel,
     input: &Tensor<3>,
-    state: &C::State,
-    reading: &Reading<'_, C::State>,
-) -> Option<Kernel> {
-    let kernel = cell.kernel_for(state)?;
-    check_types(operation, input, &kernel, &state.tensors());
+    states: &[Tensor<2>],
+    rows: Option<&Rows>,
+) -> bool {
+    check_types(operation, input, kernel, states);
     let [batch, time, _] = input.dims();
     // Packing rows with gaps can double the padded size.
-    let most = match reading.rows.is_some_and(|rows| rows.as_lengths().is_none()) {
+    let most = match rows.is_some_and(|rows| rows.as_lengths().is_none()) {
         true => 2 * batch,
         false => batch,
     };
     let size = [most, time, kernel.units()];
-    let worth_it = projection::is_worth_it(&kernel, [batch, time]);
-    (worth_it && has_kernels(&kernel, &input.device(), input.dtype(), size)).then_some(kernel)
+    let worth_it = projection::is_worth_it(kernel, [batch, time]);
+    worth_it && has_kernels(kernel, &input.device(), input.dtype(), size)
 }
 
 /// A layer on kernels. States are `[B, H]` each, the hidden one first.
 struct Layer {
     kernel: Kernel,
     reverse: bool,
+    /// The state after a reset, where rows may have any.
     initial: Vec<Tensor<2>>,
     segment: Option<usize>,
 }
