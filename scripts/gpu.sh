@@ -34,7 +34,7 @@ training() {
 
 step training devices
 
-# Right: every cell, option and strategy against the reference loop, in float32 and float16, and wgpu's launches.
+# Right: every cell, option and strategy against the reference loop, in float32 and half precision, and wgpu's launches.
 packages=(-p lstm-core -p training -p examples)
 step cargo test --release "${packages[@]}" "${features[@]}" --lib -- backend::cube
 step cargo test --release "${packages[@]}" "${features[@]}" --test fused_wgpu

@@ -74,7 +74,7 @@
 //! | --- | --- |
 //! | Flex | float64, float32, float16, bfloat16 |
 //! | NdArray | float64, float32 (it has no float16 and no bfloat16) |
-//! | wgpu, Vulkan, Metal, CUDA, ROCm | float32, and float16 where a GPU has it |
+//! | wgpu, Vulkan, Metal, CUDA, ROCm | float32, and float16 and bfloat16 where a GPU has them |
 //!
 //! On the CPU, kernels for float64 take two to three times as long as those for float32. Kernels for float16 and
 //! bfloat16 compute in float32 at the speed of float32, and round each result once: pre-activations, the states between
@@ -107,9 +107,9 @@
 //! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device.
 //!
 //! On a GPU, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
-//! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In float16, pre-activations and
-//! states are float32 within a launch. These kernels are tested through wgpu on a software adapter; for Vulkan, CUDA and
-//! ROCm by themselves they are checked by the compiler, and have not been run.
+//! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In half precision,
+//! pre-activations and states are float32 within a launch. These kernels are tested through wgpu on a software adapter;
+//! for Vulkan, CUDA and ROCm by themselves they are checked by the compiler, and have not been run.
 //!
 //! [Masks](Mask) and [stacks](LstmStack) of layers run on the same kernels. On the CPU, sorting rows by length,
 //! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.

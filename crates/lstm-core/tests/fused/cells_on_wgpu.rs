@@ -2,7 +2,7 @@
 
 use crate::case::Random;
 use crate::cells::{Loop, OfParameters, TOLERANCE, activations, compare, masked, read, zoneout};
-use crate::{TOLERANCE_OF_FLOAT16, Test};
+use crate::{TOLERANCE_OF_BFLOAT16, TOLERANCE_OF_FLOAT16, Test};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lstm_core::{
@@ -160,6 +160,7 @@ fn check_cases<C: Cell>(
     let (mut largest, On(device, dtype)) = (0f64, on);
     let tolerance = match dtype {
         DType::F32 => TOLERANCE,
+        DType::BF16 => TOLERANCE_OF_BFLOAT16,
         _ => TOLERANCE_OF_FLOAT16,
     };
     for case in cases {
@@ -332,7 +333,7 @@ fn lstm_without_a_gate(on: &On) {
 }
 
 /// By name.
-pub const TESTS: [Test; 12] = [
+pub const TESTS: [Test; 13] = [
     ("gru", |device| {
         gru(&float32(device));
         gru_with_options(&float32(device));
@@ -357,7 +358,12 @@ pub const TESTS: [Test; 12] = [
     ("lstm_without_a_gate", |device| {
         lstm_without_a_gate(&float32(device))
     }),
-    ("cells_in_float16", float16),
+    ("cells_in_float16", |device| {
+        half_precision(device, DType::F16)
+    }),
+    ("cells_in_bfloat16", |device| {
+        half_precision(device, DType::BF16)
+    }),
 ];
 
 fn float32(device: &Device) -> On {
@@ -365,8 +371,8 @@ fn float32(device: &Device) -> On {
 }
 
 /// Cells without a corner, see [`activations`].
-fn float16(device: &Device) {
-    let on = On(device.clone(), DType::F16);
+fn half_precision(device: &Device, dtype: DType) {
+    let on = On(device.clone(), dtype);
     gru(&on);
     gru_reset_first(&on);
     lstm_coupled(&on);

@@ -30,6 +30,7 @@ mod strategy;
 mod tests;
 
 use crate::ops::{CellKind, Each, Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
+use burn::backend::Backend;
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::DType;
@@ -59,7 +60,13 @@ pub(crate) fn fits(
     // The largest buffers are what is saved for backward and the sums' gradients.
     let numbers = counts.saved_and_memory().max(counts.spec.sums());
     let largest = batch * time * numbers * units * dtype.size();
-    matches!(dtype, DType::F32 | DType::F16)
+    let has_type = match dtype {
+        DType::F32 => true,
+        // Where the device computes with the type. Sums and states are float32.
+        DType::F16 | DType::BF16 => CubeBackend::supports_dtype(device, dtype),
+        _ => false,
+    };
+    has_type
         && largest as u64 <= properties.memory.max_page_size
         && properties.hardware.max_bindings >= BUFFERS
 }
