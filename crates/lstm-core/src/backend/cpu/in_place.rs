@@ -19,16 +19,17 @@ const TOGETHER: usize = 4;
 impl<E: Element> Recurrence<'_, E> {
     /// Whether packing the weights would cost more than it saves.
     ///
-    /// Measured on two AVX-512 cores with 2 MiB of L2 each, LSTM inference, in place against packed, in µs: 45 and 77 at
-    /// B,T,I,H = 1,4,128,128 and 1,8,128,128, where in place 8 steps take 90; 278 and 194 at 1,8,256,256; 1,767 and 1,702
-    /// at 1,8,512,512; 3,111 and 4,909 at 1,8,64,1024; 5,957 and 9,563 at 1,16,64,1024. Weights that fit no cache are
-    /// read from memory in every step, packed or not.
+    /// Measured on two AVX-512 cores with 1 MiB of L2 each, LSTM inference, in place against packed, in µs: 27 and 27 at
+    /// B,T,I,H = 1,4,128,128; 77 to 88 and 76 to 148 at 1,4,256,256; 139 and 108 at 1,8,256,256; 88 and 105 at
+    /// 16,1,256,256; 439 and 715 at 1,8,512,512; 970 and 1,147 at 1,16,512,512; 2,590 and 3,364 at 1,16,64,1024; 5,316
+    /// and 4,746 at 1,32,64,1024. Weights that fit no core's cache are read from farther away in every step, packed or
+    /// not.
     pub(super) fn in_place(&self) -> bool {
         /// Passes over the weights.
         const PASSES: usize = 4;
         /// The same for weights of which there are more than [`MANY`].
         const PASSES_OF_MANY: usize = 16;
-        const MANY: usize = 4_000_000;
+        const MANY: usize = 1_500_000;
         let sizes = self.sizes;
         let passes = match sizes.depth() * sizes.hidden * self.spec.sums() > MANY {
             true => PASSES_OF_MANY,

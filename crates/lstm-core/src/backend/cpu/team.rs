@@ -67,9 +67,9 @@ impl Plan {
         /// at 8,20,4,64 (2.8 million).
         const WORTH_A_THREAD: usize = 700_000;
         /// The same where weights stay in place: each is read once, from a cache that takes far longer than the
-        /// multiplication. Measured as above, one step of one row, one thread and two: 13.6 and 13.7 µs at I = H = 128
-        /// (131,000 weights), 54 and 36 at 256 (524,000).
-        const WORTH_A_THREAD_IN_PLACE: usize = 200_000;
+        /// multiplication. Measured with cores of 1 MiB of L2, one step of one row, one thread and two: 4.8 and 4.4 to 5.6
+        /// µs at I = H = 128 (131,000 weights), 6.6 to 7.0 and 5.4 to 6.5 at 160 (205,000), 12.0 and 7.2 at 192 (295,000).
+        const WORTH_A_THREAD_IN_PLACE: usize = 100_000;
         /// Rows that are worth a team of their own. Every team reads all weights in each step, for however
         /// few rows; members of one team share them, and wait for each other. Measured as above, two
         /// members against two teams: 7.8 and 8.9 ms at 4,200,64,256, 11.4 and 11.3 at 6,200,64,256, 273
