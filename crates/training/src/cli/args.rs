@@ -50,8 +50,7 @@ pub enum Command {
     Devices,
     /// List the recurrent layers in a file of weights: PyTorch's, Keras', NumPy's or safetensors
     Weights(WeightsArgs),
-    /// Lend a device of this machine to trainings elsewhere, over a network that is trusted (nothing is
-    /// encrypted, and nobody is asked for a password)
+    /// Lend a device of this machine to trainings elsewhere, encrypted, to those who have the token in TRAINING_TOKEN
     Serve(ServeArgs),
 }
 
@@ -313,9 +312,15 @@ pub struct WeightsArgs {
 /// Options of `serve`.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// Address to listen at, such as 127.0.0.1:3000, or 0.0.0.0:3000 for other machines to connect
+    /// Address to listen at: 127.0.0.1:3000, say, for this machine's programs, or 0.0.0.0:3000 for other machines, which
+    /// needs TRAINING_TOKEN in the environment
     #[arg(long, value_name = "ADDRESS")]
     pub bind: String,
+
+    /// Keep the server's identity, with which its address for other machines begins, in FILE [default: a new one at each
+    /// start]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 
     /// The device to lend
     #[arg(long, value_name = "DEVICE", default_value = "auto")]

@@ -211,12 +211,12 @@ fn list(args: WeightsArgs) -> Result<ExitCode> {
 
 #[cfg(feature = "remote")]
 fn serve(args: &ServeArgs) -> Result<()> {
-    device::remote::serve(&args.bind, &args.device)
+    device::remote::serve(&args.bind, &args.device, args.key.as_deref())
 }
 
 #[cfg(not(feature = "remote"))]
 fn serve(args: &ServeArgs) -> Result<()> {
-    let ServeArgs { bind, device } = args;
+    let ServeArgs { bind, device, .. } = args;
     anyhow::bail!(
         "serving {device} at {bind}: other machines are not built into this program: build it with \
          --features remote"
