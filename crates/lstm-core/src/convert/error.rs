@@ -197,7 +197,8 @@ impl fmt::Display for WeightError {
 impl std::error::Error for WeightError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            // (The message has it.)
+            Self::Io { source, .. } => source.source(),
             _ => None,
         }
     }

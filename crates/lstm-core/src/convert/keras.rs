@@ -298,12 +298,25 @@ pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -
     // TensorFlow's own Keras of these versions has either.
     let hard = hard && version.is_some_and(|version| !version.ends_with("-tf"));
     for layer in &mut layers {
-        let open = "activations not stated";
+        let others = match layer.direction {
+            Direction::Bidirectional => ", go_backwards and merge_mode",
+            _ => " and go_backwards",
+        };
+        let mut open = format!("activations{others} not stated");
+        // Keras 3 numbers the tensors of layers of one's own as those of its cells.
+        let path = layer.name.to_lowercase();
+        let named = ["cell", "rnn", "lstm", "gru"]
+            .iter()
+            .any(|kind| path.contains(kind));
+        if !named && matches!(&layer.of, Where::Keras(at) if at.cells.iter().any(|cell| cell.vars))
+        {
+            open.push_str("; that it is a recurrent layer is guessed, from its tensors' sizes");
+        }
         layer.options.unstated = Some(match version {
             Some(version) if hard && layer.cell != FoundCell::Rnn => format!(
                 "{open}: Keras {version} takes hard_sigmoid, 0.2 x + 0.5, for the gates unless told otherwise"
             ),
-            _ => open.to_string(),
+            _ => open,
         });
     }
     layers

@@ -382,15 +382,20 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         _ => return None,
     };
     let mut options = entry.stated.as_deref().cloned().unwrap_or_default();
-    // A user-defined cell may have these names and do more.
-    let below = weights.tensors.range(names.prefix.clone()..);
-    let below = below.map_while(|(name, _)| name.strip_prefix(&names.prefix));
-    let norm = below.filter(|name| name.to_lowercase().contains("norm"));
-    if names.layer.is_none() && !names.prefix.is_empty() {
-        let own = norm.filter(|name| !name.starts_with("parametrizations."));
-        options
-            .unsupported
-            .extend(own.map(|name| format!("the cell's {name}")).take(1));
+    let has = |name: String| weights.entry(&name).is_some();
+    let biases = [names.input_bias(), names.recurrent_bias()].map(has);
+    if biases[0] != biases[1] {
+        let one = ["bias_ih", "bias_hh"][usize::from(biases[1])];
+        options.unsupported.push(format!("{one} alone"));
+    }
+    let own = weights.tensors.range(names.prefix.clone()..);
+    let own = own.map_while(|(name, _)| name.strip_prefix(&names.prefix));
+    if let Some(own) = own
+        .filter(|name| is_own(name, names.layer.is_none()))
+        .take(1)
+        .next()
+    {
+        options.unsupported.push(format!("the cell's {own}"));
     }
     Some(FoundLayer {
         name: names
@@ -410,11 +415,34 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
             true => Direction::Bidirectional,
             false => Direction::Forward,
         },
-        bias: weights.entry(&names.input_bias()).is_some(),
+        bias: biases[0],
         dtype: entry.element.float()?,
         options,
         of: Where::PyTorch(names),
     })
+}
+
+/// Whether a tensor below a cell's or a layer's path is of a class of somebody's own, with PyTorch's names and more in it:
+/// peepholes, one bias, normalisation, an adapter.
+fn is_own(name: &str, cell: bool) -> bool {
+    let name = whole(name);
+    match name.split_once('.') {
+        None if KINDS.iter().any(|kind| name.starts_with(kind)) => false,
+        None if cell => true,
+        // (A layer's class may have parameters that its cells have no part in.)
+        None => ["bias", "peephole", "weight_c"]
+            .iter()
+            .any(|own| name.starts_with(own)),
+        Some((module, _)) => {
+            let module = module.to_lowercase();
+            let of_cells = ["norm", "lora", "peephole"]
+                .iter()
+                .any(|own| module.contains(own))
+                || module.starts_with("ln");
+            // A layer's are numbered as its weights are.
+            of_cells && (cell || module.contains("_l"))
+        }
+    }
 }
 
 /// Fails if the module whose weights `loaded` names has other layers or directions.

@@ -743,3 +743,38 @@ fn outputs_of_a_bare_node_are_onnx_runtimes() {
     assert_near("h", state.hidden.unsqueeze(), of("h"));
     assert_near("c", state.cell.unsqueeze(), of("c"));
 }
+
+/// A decoder that begins where the encoder left off is a layer by itself.
+#[test]
+fn a_decoder_is_no_second_layer() {
+    let weights = model("encoder_decoder");
+    let layers = weights.recurrent_layers();
+    assert_eq!(layers.len(), 2);
+    assert!(layers.iter().all(|layer| layer.layers == 1));
+}
+
+/// A learned state, repeated or expanded for all rows, and cut for each layer.
+#[test]
+fn a_state_that_was_learned_is_told() {
+    for name in ["learned_state_repeated", "learned_state_expanded"] {
+        let weights = model(name);
+        for layer in weights.recurrent_layers().iter() {
+            let told = layer.options.unsupported.join(", ");
+            assert!(told.contains("initial_h = "), "{name}: {told}");
+        }
+    }
+}
+
+/// A model without the file of its values.
+#[test]
+fn a_missing_data_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    std::fs::copy(wild("external.onnx"), &path).unwrap();
+    let weights = Weights::read(&path).unwrap();
+    let told = format!(
+        "{:?}",
+        weights.recurrent_layers().iter().next().unwrap().options
+    );
+    assert!(told.contains("is not beside the model"), "{told}");
+}

@@ -519,6 +519,83 @@ fn a_whole_model_comes_and_goes() {
     assert!(message(convert::load_pytorch(&mut model, &whole)).contains("is missing"));
 }
 
+/// A cell or layer of somebody's own, with PyTorch's names and more than PyTorch's has: it is no plain LSTM.
+#[test]
+fn what_a_class_of_ones_own_has_besides_is_told() {
+    let told = |names: &[&str], own: &str| {
+        let mut weights = Weights::new();
+        for (name, shape) in [(names[0], [20, 3]), (names[1], [20, 5])] {
+            weights.insert(name, TensorData::zeros::<f32, _>(shape));
+        }
+        for name in &names[2..] {
+            weights.insert(*name, TensorData::zeros::<f32, _>([20]));
+        }
+        let layers = weights.recurrent_layers();
+        let found = layers.only().unwrap();
+        let unsupported = found.options.unsupported.join(", ");
+        assert!(unsupported.contains(own), "{names:?}: {unsupported}");
+        assert_eq!(
+            unsupported.is_empty(),
+            own.is_empty(),
+            "{names:?}: {unsupported}"
+        );
+        let loaded = found.load::<Lstm>(&weights, &device());
+        assert_eq!(loaded.is_ok(), own.is_empty(), "{names:?}");
+    };
+    let cell = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+    let layer = cell.map(|name| format!("rnn.{name}_l0"));
+    let layer = layer.each_ref().map(String::as_str);
+    for more in [
+        "peephole_f",
+        "weight_ch",
+        "bias",
+        "ln_ih.weight",
+        "layernorm.bias",
+        "lora_a.weight",
+    ] {
+        told(&[&cell[..], &[more]].concat(), more);
+    }
+    for more in ["rnn.layer_norm_l0.weight", "rnn.bias_l0"] {
+        told(&[&layer[..], &[more]].concat(), &more["rnn.".len()..]);
+    }
+    told(&[&cell[..2], &["bias"]].concat(), "the cell's bias");
+    told(&[cell[0], cell[1], cell[3]], "bias_hh alone");
+    // Other modules of a model, and other parameters of a layer's class.
+    for more in ["norm.weight", "rnn.h0", "lora.weight"] {
+        told(&[&layer[..], &[more]].concat(), "");
+    }
+    told(&[&cell[..], &["fc.weight"]].concat(), "");
+    // Equinox' cells have one bias.
+    let weights = read("one_bias.npz");
+    let layers = weights.recurrent_layers();
+    assert_eq!(
+        layers.only().unwrap().options.unsupported,
+        ["the cell's bias"]
+    );
+}
+
+/// A cell that was traced calls its nonlinearity by name.
+#[test]
+fn a_traced_cell_keeps_its_nonlinearity() {
+    let weights = read("relu_cell_traced.pt");
+    let layers = weights.recurrent_layers();
+    let activations = &layers.only().unwrap().options.activations;
+    assert_eq!(activations[0].hidden, Some(Nonlinearity::Relu));
+}
+
+/// A folder, which people give for the files in it.
+#[test]
+fn a_folder_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Weights::read(folder.path()).unwrap_err();
+    assert!(
+        error.to_string().contains("a folder: give a file in it"),
+        "{error}"
+    );
+    // (Programs print the sources of an error behind it.)
+    assert!(std::error::Error::source(&error).is_none());
+}
+
 /// Pickles that are small and ask for much, or for something to be run.
 #[test]
 fn a_pickle_neither_runs_nor_grows() {

@@ -341,6 +341,9 @@ fn format_error(path: &Path, format: &'static str, message: impl ToString) -> We
 fn check_file(path: &Path) -> Result<(), WeightError> {
     let error = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => return Ok(()),
+        Ok(metadata) if metadata.is_dir() => {
+            io::Error::other("a folder: give a file in it, such as model.safetensors")
+        }
         Ok(_) => io::Error::other("not a regular file"),
         Err(error) => error,
     };

@@ -744,7 +744,12 @@ impl<'a> Walk<'a> {
         let code = std::str::from_utf8(&code).ok()?;
         let (_, code) = code.split_once(&format!("class {class}("))?;
         let code = code.split("\nclass ").next()?;
-        let hidden = match (code.contains("rnn_relu"), code.contains("rnn_tanh")) {
+        let calls = |function: &str| code.contains(function);
+        // A cell that was traced has its operations one by one.
+        let gated = calls("torch.sigmoid(");
+        let relu = calls("rnn_relu") || calls("torch.relu(") && !gated;
+        let tanh = calls("rnn_tanh") || calls("torch.tanh(") && !gated;
+        let hidden = match (relu, tanh) {
             (true, false) => Nonlinearity::Relu,
             (false, true) => Nonlinearity::Tanh,
             _ => return None,

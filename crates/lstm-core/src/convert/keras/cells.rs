@@ -44,7 +44,7 @@ pub(crate) struct CellAt {
     /// The type of its weights.
     pub element: Element,
     /// Whether Keras 3 named it.
-    vars: bool,
+    pub vars: bool,
 }
 
 impl CellAt {

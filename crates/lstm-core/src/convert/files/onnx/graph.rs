@@ -171,6 +171,15 @@ impl<'a> Scopes<'a> {
         usize::try_from(sum).unwrap_or(usize::MAX)
     }
 
+    /// The file that the model says a tensor is in, if there is none.
+    pub fn lost_file(&self, scope: usize, name: &'a str) -> Option<String> {
+        let Ok((_, Origin::Tensor(_, tensor))) = self.source(scope, name) else {
+            return None;
+        };
+        let file = self.folder.file_of(tensor)?;
+        (!file.is_file()).then(|| file.file_name().unwrap_or_default().display().to_string())
+    }
+
     /// Whether a value is an input of the model or of a loop, even if there is one to take instead.
     pub fn is_input(&self, mut scope: usize, mut name: &'a str) -> bool {
         loop {

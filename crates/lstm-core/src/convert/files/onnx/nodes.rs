@@ -102,7 +102,10 @@ pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<Fou
             .collect();
         for k in 0..found.len() {
             let below = below(scopes, &found, k, &uses, &places);
-            found[k].above = below.filter(|below| joins(&found[*below].layer, &found[k].layer));
+            found[k].above = below.filter(|below| {
+                let (below, above) = (&found[*below], &found[k]);
+                joins(&below.layer, &above.layer) && begins_alone(scopes, below, above, &places)
+            });
         }
     }
     join(found)
@@ -148,6 +151,79 @@ fn joins(below: &FoundLayer, above: &FoundLayer) -> bool {
         && above.d_input == directions * below.d_output
         && whole(below)
         && whole(above)
+}
+
+/// Whether a layer's states don't begin as another left off, and its rows end where those of the layer below do.
+fn begins_alone<'a>(
+    scopes: &mut Scopes<'a>,
+    below: &Found<'a>,
+    above: &Found<'a>,
+    places: &HashMap<(usize, *const Node), usize>,
+) -> bool {
+    let input = |of: &Found<'a>, k: usize| of.node.input.get(k).filter(|name| !name.is_empty());
+    let mut made_of = MadeOf::default();
+    for name in [5, 6].into_iter().filter_map(|k| input(above, k)) {
+        made_of.add(scopes, above.scope, name);
+    }
+    let of_a_layer = |at: &(usize, *const Node)| places.contains_key(at);
+    let lengths = [below, above].map(|of| input(of, 4).is_some());
+    lengths[0] == lengths[1] && !made_of.nodes.iter().any(of_a_layer)
+}
+
+/// What an initial state is made of, but for its shape.
+#[derive(Default)]
+struct MadeOf {
+    /// A constant other than zero.
+    constant: bool,
+    /// What is known at run time alone.
+    computed: bool,
+    nodes: Vec<(usize, *const Node)>,
+}
+
+impl MadeOf {
+    /// Adds what a value is made of.
+    fn add<'a>(&mut self, scopes: &mut Scopes<'a>, scope: usize, name: &'a str) {
+        const MOST: usize = 100;
+        if scopes.is_input(scope, name) || self.nodes.len() > MOST {
+            self.computed = true;
+            return;
+        }
+        let value = scopes.value(scope, name, 0);
+        if let Ok(numbers) = value.and_then(|value: Array| value.numbers()) {
+            self.constant |= numbers.iter().any(|number| *number != 0.0);
+            return;
+        }
+        let Ok((at, Origin::Node(_, node, _))) = scopes.source(scope, name) else {
+            self.computed = true;
+            return;
+        };
+        self.nodes.push((at, std::ptr::from_ref(node)));
+        let of_numbers = match &*node.op_type {
+            // (Of the zeros of a shape that isn't known here, no number is.)
+            "ConstantOfShape" => {
+                let value = scopes.attribute(at, node, "value");
+                let zeros = value
+                    .and_then(|value| value.t.as_ref())
+                    .is_none_or(|tensor| {
+                        let raw = &tensor.raw_data;
+                        let given = [tensor.float_data.len(), tensor.double_data.len()];
+                        let typed = tensor.float_data.iter().all(|number| *number == 0.0)
+                            && tensor.double_data.iter().all(|number| *number == 0.0);
+                        raw.iter().all(|byte| *byte == 0) && (given == [0, 0] || typed)
+                    });
+                self.constant |= !zeros;
+                return;
+            }
+            "Expand" | "Tile" | "Slice" | "Squeeze" | "Unsqueeze" | "Transpose" | "Reshape"
+            | "Gather" | "Cast" | "CastLike" | "Split" | "Flatten" | "Identity" => 1,
+            _ => node.input.len(),
+        };
+        self.computed |= of_numbers == 0 || scopes.function(node).is_some();
+        let inputs = node.input.iter().take(of_numbers);
+        for input in inputs.filter(|input| !input.is_empty()) {
+            self.add(scopes, at, input);
+        }
+    }
 }
 
 /// Layers with those on top of them.
@@ -596,24 +672,12 @@ impl<'s, 'a> Said<'s, 'a> {
 
     /// Refuses an initial state that is part of the model.
     fn initial_state(&mut self, k: usize, what: &str) {
-        let Some(mut name) = self.input(k) else {
+        let Some(name) = self.input(k) else {
             return;
         };
-        let (mut scope, scopes) = (self.scope, &mut *self.scopes);
-        // A row for all the batch is expanded to its size, which is not known here.
-        if let Ok((at, Origin::Node(_, node, 0))) = scopes.source(scope, name)
-            && graph::is(node, "Expand")
-            && let Some(data) = node.input.first()
-        {
-            (scope, name) = (at, data);
-        }
-        if scopes.is_input(scope, name) {
-            return;
-        }
-        let numbers = scopes
-            .value(scope, name, 0)
-            .and_then(|value: Array| value.numbers());
-        if numbers.is_ok_and(|numbers| numbers.iter().any(|number| *number != 0.0)) {
+        let mut made_of = MadeOf::default();
+        made_of.add(self.scopes, self.scope, name);
+        if made_of.constant && !made_of.computed {
             self.refuse(
                 what,
                 format!("{name}, a constant other than zero: weights hold no states"),
@@ -658,6 +722,15 @@ impl<'s, 'a> Said<'s, 'a> {
         for (k, what) in [(5, "initial_h"), (6, "initial_c")] {
             if is_lstm || k == 5 {
                 self.initial_state(k, what);
+            }
+        }
+        for (k, what) in [(1, "W"), (2, "R"), (3, "B"), (7, "P")] {
+            let lost = |name| self.scopes.lost_file(self.scope, name);
+            if let Some(file) = self.input(k).and_then(lost) {
+                self.refuse(
+                    what,
+                    format!("(its data file, {file}, is not beside the model)"),
+                );
             }
         }
         for (k, what) in [(1, "W"), (2, "R"), (4, "Q")] {
