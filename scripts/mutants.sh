@@ -23,7 +23,8 @@ case $what in
     roots=(crates/lstm-core/src/lib.rs)
     mapfile -t files < <(ls crates/lstm-core/src/{cell,convert}/*.rs crates/lstm-core/src/convert/files/*.rs \
       crates/lstm-core/src/convert/files/*/*.rs crates/lstm-core/src/{mask,state}.rs)
-    build=(cargo test --release -p lstm-core -p training -p examples)
+    # (In a folder of its own: cargo would take the copy for the library.)
+    build=(cargo test --release --target-dir "$copy-target" -p lstm-core -p training -p examples)
     build+=(--test={family,convert,store,module_api,shapes,drop_in,weights})
     arguments=(--skip mutated:: --test-threads=2)
     ;;

@@ -46,6 +46,11 @@ fn kinds() -> Vec<CellKind> {
     };
     let mut kinds = vec![
         CellKind::Lstm(LstmKind::USUAL),
+        // (The usual functions among the options, too.)
+        CellKind::Lstm(LstmKind {
+            clip,
+            ..LstmKind::USUAL
+        }),
         CellKind::Gru(GruKind::USUAL),
         CellKind::Gru(gru),
         CellKind::Gru(GruKind {
