@@ -6,7 +6,8 @@
 # compiler's checks need none. So the code for every GPU is checked here, and nothing is linked or run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/lstm-ci}" DOCS_RS=1
+# (In a folder of its own: other features are other builds.)
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/lstm-ci}/features" DOCS_RS=1
 # (`cube` is what features of GPUs have in common: alone it is refused.)
 mapfile -t sets < <(cargo metadata --no-deps --format-version 1 | python3 -c '
 import itertools, json, sys
@@ -25,7 +26,7 @@ for some in "${sets[@]}"; do
   check lstm-core "$some"
 done
 RUSTDOCFLAGS='-D warnings' cargo doc --release --quiet -p lstm-core --no-deps --features "${sets[-1]}"
-for some in flex ndarray wgpu vulkan,cuda,rocm; do
+for some in flex ndarray wgpu flex,remote flex,vulkan,metal,cuda,rocm; do
   check training "$some"
 done
 echo "lstm-core with: cube, which alone says what it needs"

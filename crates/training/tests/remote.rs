@@ -37,9 +37,12 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        let said = process.stdout.take().unwrap();
-        BufReader::new(said).read_line(&mut line).unwrap();
+        let (mut line, mut log) = (String::new(), String::new());
+        let mut said = BufReader::new(process.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        // The next line is Burn's.
+        said.read_line(&mut log).unwrap();
+        assert!(!log.contains('\x1b'), "{log}");
         let (_, address) = line.trim_end().split_once("remote:").expect(&line);
         Self {
             address: address.replace("HOST", "127.0.0.1"),

@@ -48,7 +48,7 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the devices, and which one `auto` takes
     Devices,
-    /// List the recurrent layers in a file of weights: PyTorch's, Keras', NumPy's or safetensors
+    /// List the recurrent layers in a file of weights: PyTorch's, Keras', ONNX, NumPy's or safetensors
     Weights(WeightsArgs),
     /// Lend a device of this machine to trainings elsewhere, encrypted, to those who have the token in TRAINING_TOKEN
     Serve(ServeArgs),

@@ -20,6 +20,7 @@ use args::{
 use burn::train::Interrupter;
 use clap::Parser;
 use serde::Serialize;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use sweep::from_args;
 
@@ -62,6 +63,10 @@ fn prepare_environment() {
     // a socket into this one.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         set("XDG_RUNTIME_DIR", NO_SESSION.into());
+    }
+    // Burn's log of a server has colours wherever it goes.
+    if !std::io::stdout().is_terminal() {
+        set("NO_COLOR", "1".into());
     }
     // Burn puts the state of a resumed optimizer on its default device before it moves it to where the
     // parameters are. That is wgpu if it is built in, which panics where there is no adapter.
