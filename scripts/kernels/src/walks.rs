@@ -46,11 +46,6 @@ fn kinds() -> Vec<CellKind> {
     };
     let mut kinds = vec![
         CellKind::Lstm(LstmKind::USUAL),
-        // (The usual functions among the options, too.)
-        CellKind::Lstm(LstmKind {
-            clip,
-            ..LstmKind::USUAL
-        }),
         CellKind::Gru(GruKind::USUAL),
         CellKind::Gru(gru),
         CellKind::Gru(GruKind {
@@ -67,6 +62,11 @@ fn kinds() -> Vec<CellKind> {
     for exponential_forget in [false, true] {
         kinds.push(CellKind::SLstm(SLstmKind { exponential_forget }));
     }
+    // The usual functions among the options, too.
+    kinds.push(CellKind::Lstm(LstmKind {
+        clip,
+        ..LstmKind::USUAL
+    }));
     kinds
 }
 
