@@ -283,8 +283,12 @@ pub(crate) struct Sequence {
 impl Rows {
     /// The number of valid steps of each row, if that is all: they are each row's first ones, without resets.
     pub fn as_lengths(&self) -> Option<&Arc<[usize]>> {
-        let all = self.gaps.is_none() && self.begins.is_none();
-        self.lengths.as_ref().filter(|_| all)
+        self.lengths.as_ref().filter(|_| !self.are_packed())
+    }
+
+    /// Whether kernels need the rows packed: any has gaps, or several sequences.
+    pub fn are_packed(&self) -> bool {
+        self.gaps.is_some() || self.begins.is_some()
     }
 
     /// Whether any row has a reset.

@@ -8,7 +8,7 @@ use crate::cpu::{
 };
 use crate::gates::Gate;
 use crate::nonlinearity::Nonlinearity;
-use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
+use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind, Truncation};
 use burn::tensor::{bf16, f16};
 
 /// Whether to run a few cases only: under Miri, and where the environment says `FEW`.
@@ -96,6 +96,7 @@ struct Given<E: Element> {
     mask: Vec<E::Number>,
     change: Option<Vec<E::Number>>,
     lengths: Option<Vec<usize>>,
+    truncation: Option<Truncation>,
     grad_output: Vec<E>,
     grad_states: [Vec<E::Number>; 2],
     wanted: Wanted,
@@ -148,6 +149,10 @@ impl<E: Element> Given<E> {
             mask: wide(batch * hidden * usize::from(option(0))),
             change: option(1).then(|| wide(batch * time * (1 + spec.memory) * hidden)),
             lengths: option(2).then_some(lengths),
+            truncation: option(5).then_some(Truncation {
+                steps: 2,
+                before: 1,
+            }),
             grad_output,
             grad_states: [of_h, of_c],
             wanted: Wanted {
@@ -184,6 +189,7 @@ impl<E: Element> Given<E> {
             mask: &self.mask,
             change: change.map(|change| sequence(change, time, (1 + spec.memory) * hidden)),
             lengths: self.lengths.as_deref(),
+            truncation: self.truncation,
             simd: self.simd,
             threads: 2,
         }

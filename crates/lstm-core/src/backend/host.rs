@@ -2,7 +2,8 @@
 
 use super::cpu::{self, Buffer, Cell, Element, Recurrence, Sequence, Simd, Sizes, Wanted, Weights};
 use crate::ops::{
-    CellKind, Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Upstream,
+    CellKind, Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Truncation,
+    Upstream,
 };
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -138,6 +139,7 @@ struct Read<'a, E: TensorElement> {
     mask: Cow<'a, [E::Number]>,
     change: Option<Steps<'a, E::Number>>,
     lengths: Option<&'a [usize]>,
+    truncation: Option<Truncation>,
 }
 
 impl<'a, E: TensorElement> Read<'a, E> {
@@ -168,6 +170,7 @@ impl<'a, E: TensorElement> Read<'a, E> {
             mask: there(&inputs.mask),
             change: inputs.change.as_option().map(Steps::<E>::wide::<B>),
             lengths: inputs.lengths.as_deref(),
+            truncation: inputs.truncation,
         }
     }
 
@@ -188,6 +191,7 @@ impl<'a, E: TensorElement> Read<'a, E> {
             mask: &self.mask,
             change: self.change.as_ref().map(Steps::sequence),
             lengths: self.lengths,
+            truncation: self.truncation,
             simd: Simd::chosen(),
             threads: rayon::current_num_threads(),
         }

@@ -166,6 +166,7 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             cell: inputs.cell,
             reverse: inputs.reverse,
             lengths: inputs.lengths,
+            truncation: inputs.truncation,
             segment: inputs.segment,
         };
         let mut nodes = Each {

@@ -15,11 +15,18 @@ mod packed;
 mod projection;
 mod segments;
 mod tensor;
+// Without a backend nothing reads it.
+#[cfg_attr(
+    not(any(feature = "flex", feature = "ndarray", feature = "cube")),
+    allow(dead_code)
+)]
+mod truncation;
 
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
 pub use cell::Spec;
 pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 pub(crate) use tensor::{has_kernels_of, run, step};
+pub use truncation::Truncation;
 
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
@@ -201,6 +208,8 @@ pub struct Inputs<B: Backend> {
     /// The valid steps of each row, if any has fewer than `T`; see [`Mask`](crate::Mask). The states of a row without
     /// any pass unchanged, and so do their gradients.
     pub lengths: RowLengths,
+    /// Where gradients don't reach the step before, if anywhere.
+    pub truncation: Option<Truncation>,
     /// Steps of a segment, if autodiff should save only the states between segments and recompute the rest;
     /// [`Recompute::NEVER`](crate::Recompute) if it must not; `None` if the device decides.
     pub segment: Option<usize>,

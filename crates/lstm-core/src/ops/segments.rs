@@ -4,7 +4,7 @@
 //! Nothing here knows a kernel: a segment is a recurrence of its own, whose initial states are the final ones of
 //! the segment before, and so are their gradients.
 
-use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, Upstream};
+use super::{Each, Inputs, Maybe, Outputs, RecurrentKernels, Truncation, Upstream};
 use crate::mask::lengths_in;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
@@ -126,8 +126,17 @@ fn inputs_of<B: Backend>(
     segment: &Range<usize>,
     (hidden, memory): States<B>,
 ) -> Inputs<B> {
+    let [_, time, _] = inputs.input.shape().dims();
+    let before = match inputs.reverse {
+        true => time - segment.end,
+        false => segment.start,
+    };
     Inputs {
         input: part::<B>(&inputs.input, segment),
+        truncation: (inputs.truncation).map(|truncation| Truncation {
+            before,
+            ..truncation
+        }),
         hidden,
         memory,
         change: (inputs.change.as_option())

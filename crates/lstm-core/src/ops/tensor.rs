@@ -1,7 +1,7 @@
 //! From tensors to the kernels' operation and back, and the choice between it and the fallback.
 
 use super::segments::segments;
-use super::{Inputs, RecurrentBackend, RowLengths, packed, projection};
+use super::{Inputs, RecurrentBackend, RowLengths, Truncation, packed, projection};
 use crate::cell::{Cell, Kernel};
 use crate::mask::{self, Rows};
 use crate::module;
@@ -30,13 +30,21 @@ pub(crate) fn run<C: Cell>(
     let kernel = kernel.filter(|kernel| serves(operation, kernel, &input, &states, rows));
     let (output, state) = match kernel {
         Some(kernel) => {
+            // Where rows are packed, the states are detached at other steps in each row. And what is multiplied into the
+            // recurrent weights would have a gradient by them at the steps whose states are detached.
+            let in_windows = kernel.projection.is_some() || rows.is_some_and(Rows::are_packed);
+            let (windows, truncation) = match in_windows {
+                true => (reading.truncation, None),
+                false => (None, reading.truncation),
+            };
             let layer = Layer {
                 kernel: projection::folded(kernel),
                 reverse: reading.reverse,
                 initial: rows.map_or_else(Vec::new, |_| reading.initial.tensors()),
+                truncation: truncation.map(|steps| Truncation { steps, before: 0 }),
                 segment,
             };
-            let steps = reading.truncation.unwrap_or(usize::MAX);
+            let steps = windows.unwrap_or(usize::MAX);
             let (output, states) = layer.in_windows(input, states, rows, steps);
             let mut states = states.into_iter();
             let state = state.map(|_| states.next().expect("as many as before"));
@@ -78,7 +86,7 @@ fn serves(
     check_types(operation, input, kernel, states);
     let [batch, time, _] = input.dims();
     // Packing rows with gaps can double the padded size.
-    let most = match rows.is_some_and(|rows| rows.as_lengths().is_none()) {
+    let most = match rows.is_some_and(Rows::are_packed) {
         true => 2 * batch,
         false => batch,
     };
@@ -93,6 +101,7 @@ struct Layer {
     reverse: bool,
     /// The state after a reset, where rows may have any.
     initial: Vec<Tensor<2>>,
+    truncation: Option<Truncation>,
     segment: Option<usize>,
 }
 
@@ -143,19 +152,18 @@ impl Layer {
         rows: Option<&Rows>,
     ) -> (Tensor<3>, Vec<Tensor<2>>) {
         let mask = self.kernel.mask.clone();
-        let Some(rows) = rows else {
-            return self.kernels(input, states, mask, None);
+        let lengths = rows.and_then(Rows::as_lengths).cloned();
+        let Some(rows) = rows.filter(|rows| rows.are_packed()) else {
+            return self.kernels(input, states, mask, lengths);
         };
         let [batch, time, _] = input.dims();
-        match rows.as_lengths() {
-            Some(lengths) => self.kernels(input, states, mask, Some(lengths.clone())),
-            None if !rows.skips() && !rows.begin_anew() => self.kernels(input, states, mask, None),
-            None if !rows.any_valid(batch) => {
+        match rows.any_valid(batch) {
+            false => {
                 let options = (&input.device(), input.dtype());
                 let output = Tensor::zeros([batch, time, states[0].dims()[1]], options);
                 (output, states)
             }
-            None => packed::run(
+            true => packed::run(
                 input,
                 states,
                 self.initial.clone(),
@@ -225,6 +233,7 @@ impl Layer {
             cell: kernel.kind,
             reverse: self.reverse,
             lengths,
+            truncation: self.truncation,
             segment: self.segment,
         });
         let mut states = vec![Tensor::from_dispatch(hidden)];

@@ -551,8 +551,14 @@ impl<E: Element> Walk<'_, E> {
                 return Some(());
             }
             let real = member.real_units(sizes.hidden);
+            let before = k.checked_sub(1);
+            if recurrence.truncation.is_some_and(|at| at.cuts(k)) {
+                self.start_gradient(rows, &real, before, None);
+                self.clear_memory_gradient(rows, &real);
+                return Some(());
+            }
             // The upstream gradient of the step before, and what comes to it from this one.
-            let start = self.start_gradient(rows, &real, k.checked_sub(1), Some(k));
+            let start = self.start_gradient(rows, &real, before, Some(k));
             let masked = !recurrence.mask.is_empty();
             let (start, result) = match masked {
                 true => (Start::Zero, &self.seen_gradient),
@@ -760,8 +766,8 @@ impl<E: Element> Walk<'_, E> {
 
     /// Puts the upstream gradient of the step read as number `k`, if there are such a step and such a
     /// gradient, where the gradient of the hidden state is; returns how what else comes to it starts.
-    /// `after` is the step that the walk comes from: in rows that have none there the gradient passes, and of a
-    /// cell with a direct path that step has left what comes by it.
+    /// `after` is the step that the walk comes from, if its gradients come here: in rows that have none there the
+    /// gradient passes, and of a cell with a direct path that step has left what comes by it.
     ///
     /// # Safety
     ///
@@ -778,7 +784,8 @@ impl<E: Element> Walk<'_, E> {
         let upstream = self.upstream.output.zip(k);
         let direct = recurrence.cell.direct() || recurrence.change.is_some();
         let masked = !recurrence.mask.is_empty();
-        if upstream.is_none() && recurrence.lengths.is_none() && !direct && !masked {
+        let passes = after.is_none() || direct || recurrence.lengths.is_some();
+        if upstream.is_none() && !passes && !masked {
             return Start::Zero;
         }
         let takes_part = |row: usize, k| recurrence.active(0, k).has(row);
@@ -797,6 +804,21 @@ impl<E: Element> Walk<'_, E> {
             }
         }
         Start::There
+    }
+
+    /// Zeroes the gradients of the states but `h`.
+    ///
+    /// # Safety
+    ///
+    /// As [`start_gradient`](Self::start_gradient).
+    unsafe fn clear_memory_gradient(&self, rows: &Range<usize>, units: &Range<usize>) {
+        let states = self.recurrence.spec.memory;
+        for state in rows.start * states..rows.end * states {
+            let start = state * padded(self.recurrence.sizes.hidden);
+            let units = start + units.start..start + units.end;
+            // SAFETY: the caller's promise; the buffer was made of zeros.
+            unsafe { self.memory_gradient.write(units) }.fill(Default::default());
+        }
     }
 
     /// Adds the upstream gradient of the final hidden state, if there is one.

@@ -36,7 +36,7 @@ pub(crate) use simd::{Number, Simd};
 pub(crate) use weights::Weights;
 
 use crate::nonlinearity::Nonlinearity;
-use crate::ops::{CellKind, GruKind, LstmKind, Spec};
+use crate::ops::{CellKind, GruKind, LstmKind, Spec, Truncation};
 use cell::OfVectors;
 use gru::{Gru, GruVariant, ResetFirst};
 use lstm::{Lstm, LstmVariant};
@@ -120,6 +120,8 @@ pub(crate) struct Recurrence<'a, E: Element> {
     /// The valid steps of each row, if any has fewer than `T`. Beyond its end a row's states stay as they
     /// are, and its output is zero.
     pub lengths: Option<&'a [usize]>,
+    /// Where gradients don't reach the step before, if anywhere.
+    pub truncation: Option<Truncation>,
     /// The instruction set to use.
     pub simd: Simd,
     /// Threads to use at most.

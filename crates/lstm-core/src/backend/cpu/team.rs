@@ -862,6 +862,7 @@ mod tests {
             mask: &numbers(batch * hidden * usize::from(masked)),
             change: None,
             lengths: None,
+            truncation: None,
             simd: Simd::chosen(),
             threads: 1,
         };

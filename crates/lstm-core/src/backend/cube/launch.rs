@@ -215,6 +215,7 @@ pub fn backward(
     let change = or_any(inputs.change, &saved);
     let lengths = lengths_or_any(&inputs.lengths, &saved);
     let there = There::of(&upstream);
+    let truncation = inputs.truncation;
     let [grad_output, grad_last_hidden] =
         [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &saved));
     let transposed = transposed(inputs.recurrent_weight);
@@ -260,6 +261,9 @@ pub fn backward(
                         grad_memory.clone().into_buffer_arg(),
                         begin,
                         end,
+                        truncation.map_or(1, |at| at.steps),
+                        truncation.map_or(0, |at| at.before),
+                        truncation.is_some(),
                         fixed,
                         cut,
                         dtype,
@@ -278,16 +282,15 @@ pub fn backward(
                 None => room(&saved, [1, 1]),
             };
             let passes = fixed.padded || sizes.counts.direct;
-            let passing = match passes {
-                true => CubeBackend::float_zeros(
-                    Shape::from([batch, units]),
-                    &saved.device,
-                    DType::F32.into(),
-                ),
+            let zeros = |dtype: DType, shape: [usize; 2]| {
+                CubeBackend::float_zeros(Shape::from(shape), &saved.device, dtype.into())
+            };
+            let mut passing = match passes {
+                true => zeros(DType::F32, [batch, units]),
                 false => room_for(DType::F32, &saved, [1, 1]),
             };
             let mut grad_hidden = grad_last_hidden;
-            let grad_memory = match upstream.memory.into_option() {
+            let mut grad_memory = match upstream.memory.into_option() {
                 Some(gradient) => float32(gradient),
                 None => room_for(DType::F32, &saved, sizes.memory()),
             };
@@ -331,7 +334,13 @@ pub fn backward(
                         );
                     }
                 }
-                grad_hidden = product(&of_step, &weights);
+                if truncation.is_some_and(|at| at.cuts(time - 1 - k)) {
+                    grad_hidden = zeros(float, [batch, units]);
+                    grad_memory = zeros(DType::F32, sizes.memory());
+                    passing = zeros(DType::F32, passing.shape().dims());
+                } else {
+                    grad_hidden = product(&of_step, &weights);
+                }
             }
             if fixed.drawn.mask {
                 grad_hidden = CubeBackend::float_mul(grad_hidden, mask);

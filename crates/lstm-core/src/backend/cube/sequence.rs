@@ -189,7 +189,8 @@ pub fn forward<F: Float, N: Size>(
 ///
 /// `transposed` is `R` transposed, `[G_h·H, H]`. `grad_last_hidden` and `grad_last_memory` are the gradients with
 /// respect to the final states, if they are `there`; those with respect to the states, in the end the first
-/// ones, go from launch to launch in `grad_hidden` and `grad_memory`.
+/// ones, go from launch to launch in `grad_hidden` and `grad_memory`. If gradients are `truncated`, none passes to the
+/// state before every `window`-th step, counted from `before` steps before the first one read.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
     buffers: &mut BackwardBuffers<F>,
@@ -200,6 +201,9 @@ pub fn backward<F: Float, N: Size>(
     grad_memory: &mut [f32],
     begin: usize,
     end: usize,
+    window: usize,
+    before: usize,
+    #[comptime] truncated: bool,
     #[comptime] fixed: Fixed,
     #[comptime] cut: Cut,
     #[define(F)] _dtype: ElemType,
@@ -305,6 +309,17 @@ pub fn backward<F: Float, N: Size>(
                 d_before += dh[u];
             }
             dh[u] = unless_ended::<N>(t, lengths, d_before, dh[u], fixed.padded);
+            if comptime!(truncated) {
+                let read = before + time - 1 - k;
+                if read > 0 && read % window == 0 {
+                    let zero = Vector::<f32, N>::new(0.0f32);
+                    dh[u] = zero;
+                    #[unroll]
+                    for m in 0..spec.memory {
+                        others[comptime!(m * units) + u] = zero;
+                    }
+                }
+            }
             u += lanes;
         }
         sync_cube();

@@ -190,6 +190,7 @@ impl Case {
             cell: self.cell,
             reverse: self.reverse,
             lengths: self.lengths.clone(),
+            truncation: None,
             segment: None,
         }
     }
