@@ -66,7 +66,7 @@ fn lazy<const D: usize>(
 }
 
 /// A generator whose seed is drawn from the device's.
-fn generator(device: &Device) -> ChaCha8Rng {
+pub(crate) fn generator(device: &Device) -> ChaCha8Rng {
     // All CPU backends draw the same float numbers from a seed, and every float type holds eight bits of one.
     let bytes = Distribution::Uniform(0.0, 256.0);
     let bytes = Tensor::<1>::random([8], bytes, &device.clone().inner()).into_data();

@@ -61,8 +61,9 @@ impl Case {
         let [b, t, i, h] = [9, 30, 5, 40].map(|largest| rng.random_range(1..=largest));
         let layers = rng.random_range(1..=2);
         let [lstm, both, padded] = [(); 3].map(|()| rng.random_bool(0.5));
+        let truncation = rng.random_bool(0.4).then(|| rng.random_range(1..=t));
         device.seed(seed);
-        let stack = match lstm {
+        let mut stack = match lstm {
             true => Stack::Lstm(
                 LstmStackConfig::new(i, h, layers, true)
                     .with_bidirectional(both)
@@ -74,6 +75,16 @@ impl Case {
                     .init(device),
             ),
         };
+        match &mut stack {
+            Stack::Lstm(stack) => stack
+                .layers
+                .iter_mut()
+                .for_each(|l| l.truncation = truncation),
+            Stack::Rnn(stack) => stack
+                .layers
+                .iter_mut()
+                .for_each(|l| l.truncation = truncation),
+        }
         let directions = 1 + usize::from(both);
         let lengths = padded.then(|| (0..b).map(|_| rng.random_range(1..=t)).collect());
         let mut random = |shape: [usize; 3]| {

@@ -21,6 +21,7 @@ mod tensor;
     allow(dead_code)
 )]
 mod truncation;
+mod zoneout;
 
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
 pub use cell::Spec;
@@ -195,7 +196,8 @@ pub struct Inputs<B: Backend> {
     /// The other states before the first step, side by side, `[B, M·H]`: an LSTM's `c`.
     #[extension_type]
     pub memory: Maybe<B>,
-    /// The recurrent dropout mask by which `h` is multiplied before the product with `R`, `[B, H]`, without gradient.
+    /// The recurrent dropout mask by which `h` is multiplied before the product with `R`, `[B, H]`, without gradient;
+    /// in this machine's memory also one for each gate, `[B, G_h·H]`.
     #[extension_type]
     pub mask: Maybe<B>,
     /// The share of a step's change that each state takes, `[B, T, (1 + M)·H]`, `h` first: zoneout, without gradient.

@@ -1,7 +1,7 @@
 //! From tensors to the kernels' operation and back, and the choice between it and the fallback.
 
 use super::segments::segments;
-use super::{Inputs, RecurrentBackend, RowLengths, Truncation, packed, projection};
+use super::{Inputs, RecurrentBackend, RowLengths, Truncation, packed, projection, zoneout};
 use crate::cell::{Cell, Kernel};
 use crate::mask::{self, Rows};
 use crate::module;
@@ -9,8 +9,7 @@ use crate::reference::{self, Reading};
 use crate::shape;
 use crate::state::RecurrentState;
 use burn::backend::Dispatch;
-use burn::nn::Dropout;
-use burn::tensor::{DType, Device, Distribution, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 /// Runs a cell over a sequence, on kernels if there are any (in segments of so many steps if given), and by
 /// [`reference::run`], whose shapes these are, otherwise.
@@ -215,7 +214,7 @@ impl Layer {
             let width = spec.sums() * kernel.units();
             Tensor::zeros([width], (&input.device(), input.dtype()))
         };
-        let change = change(&kernel.zoneout, &input, kernel.units());
+        let change = zoneout::change(&kernel.zoneout, &input, kernel.units());
         let (output, hidden, memory) = Dispatch::recurrence(Inputs {
             bias: side_by_side(kernel.bias.clone())
                 .unwrap_or_else(zeros)
@@ -242,29 +241,8 @@ impl Layer {
     }
 }
 
-/// The share of each step's change that the states take under zoneout, `[B, T, (1 + M)·H]`: 0 or 1 in
-/// training, otherwise the same at all steps.
-fn change(zoneout: &[Dropout], input: &Tensor<3>, units: usize) -> Option<Tensor<3>> {
-    let [batch, time, _] = input.dims();
-    let drawn = match input.device().is_autodiff() {
-        true => [batch, time, units],
-        false => [1, 1, units],
-    };
-    let options = (&input.device(), input.dtype());
-    let each = zoneout.iter().map(|keep| match 1.0 - keep.prob {
-        // (By hand: dropout's own scaling, and undoing it, take as long as drawing.)
-        share if share < 1.0 && keep.training.is_enabled() && input.device().is_autodiff() => {
-            Tensor::random(drawn, Distribution::Bernoulli(share), options)
-        }
-        share => Tensor::full(drawn, share, options),
-    });
-    let change = side_by_side(each.collect())?;
-    let [_, _, width] = change.dims();
-    Some(change.expand([batch, time, width]))
-}
-
 /// Tensors `[…, H]` concatenated to `[…, count·H]`, if there are any.
-fn side_by_side<const D: usize>(mut tensors: Vec<Tensor<D>>) -> Option<Tensor<D>> {
+pub(super) fn side_by_side<const D: usize>(mut tensors: Vec<Tensor<D>>) -> Option<Tensor<D>> {
     match tensors.len() {
         0 | 1 => tensors.pop(),
         _ => Some(Tensor::cat(tensors, D - 1)),

@@ -29,24 +29,28 @@ fn zoneout_keeps_numbers_as_they_were() {
     let lstm = random_weights(LstmCellConfig::new(I, H).init(&device));
     let cell = Zoneout::new(lstm.clone(), &[0.1, 0.4]);
     let state = LstmState::new(random([ROWS, H], &device), random([ROWS, H], &device));
-    let projected = cell.project(random([ROWS, I], &device));
+    let x = random([ROWS, I], &device);
+    let projected = cell.project(x.clone());
     let plain = lstm.step_projected(projected.clone(), state.clone());
-    let zoned = cell.step_projected(projected, state.clone());
-    let tensors = state.tensors().into_iter();
-    let tensors = tensors.zip(plain.tensors()).zip(zoned.tensors());
-    for (((before, plain), zoned), probability) in tensors.zip([0.1, 0.4]) {
-        let [before, plain, zoned] = [before, plain, zoned].map(|tensor| numbers(&tensor));
-        let kept = (0..before.len()).map(|k| {
-            let kept = (zoned[k] - before[k]).abs() < 1e-12;
-            assert!(kept || (zoned[k] - plain[k]).abs() < 1e-12);
-            kept
-        });
-        let kept = share(kept);
-        // Four standard deviations of 8000 draws are 0.022 at most.
-        assert!(
-            (kept - probability).abs() < 0.025,
-            "{kept} of {probability}"
-        );
+    let by_tensors = cell.step_projected(projected, state.clone());
+    let (_, on_kernels) = Recurrent::new(cell).forward(x.unsqueeze_dim(1), Some(state.clone()));
+    for zoned in [by_tensors, on_kernels] {
+        let tensors = state.tensors().into_iter();
+        let tensors = tensors.zip(plain.tensors()).zip(zoned.tensors());
+        for (((before, plain), zoned), probability) in tensors.zip([0.1, 0.4]) {
+            let [before, plain, zoned] = [before, plain, zoned].map(|tensor| numbers(&tensor));
+            let kept = (0..before.len()).map(|k| {
+                let kept = (zoned[k] - before[k]).abs() < 1e-12;
+                assert!(kept || (zoned[k] - plain[k]).abs() < 1e-12);
+                kept
+            });
+            let kept = share(kept);
+            // Four standard deviations of 8000 draws are 0.022 at most.
+            assert!(
+                (kept - probability).abs() < 0.025,
+                "{kept} of {probability}"
+            );
+        }
     }
 }
 

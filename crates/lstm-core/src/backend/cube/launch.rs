@@ -285,9 +285,13 @@ pub fn backward(
             let zeros = |dtype: DType, shape: [usize; 2]| {
                 CubeBackend::float_zeros(Shape::from(shape), &saved.device, dtype.into())
             };
+            let of_passing = match passes {
+                true => [batch, units],
+                false => [1, 1],
+            };
             let mut passing = match passes {
-                true => zeros(DType::F32, [batch, units]),
-                false => room_for(DType::F32, &saved, [1, 1]),
+                true => zeros(DType::F32, of_passing),
+                false => room_for(DType::F32, &saved, of_passing),
             };
             let mut grad_hidden = grad_last_hidden;
             let mut grad_memory = match upstream.memory.into_option() {
@@ -337,7 +341,7 @@ pub fn backward(
                 if truncation.is_some_and(|at| at.cuts(time - 1 - k)) {
                     grad_hidden = zeros(float, [batch, units]);
                     grad_memory = zeros(DType::F32, sizes.memory());
-                    passing = zeros(DType::F32, passing.shape().dims());
+                    passing = zeros(DType::F32, of_passing);
                 } else {
                     grad_hidden = product(&of_step, &weights);
                 }
