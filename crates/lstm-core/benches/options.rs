@@ -53,6 +53,12 @@ fn main() {
             &plain,
             RecurrentDropout::new(lstm.init(&device), 0.1),
         );
+        cell(
+            "recurrent dropout by gates",
+            shape,
+            &plain,
+            RecurrentDropout::new(lstm.init(&device), 0.1).with_mask_per_gate(true),
+        );
         let own = || Recurrent::new(lstm.init(&device));
         let all = Steps::default();
         layer("in reverse", shape, &plain, &own().with_reverse(true), &all);

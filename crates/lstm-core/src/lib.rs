@@ -92,7 +92,7 @@
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //! | [`LstmpCell`] | the same, where rows times steps are at least as many as the projection's features |
 //! | [`Zoneout`] | of any of these, in training too |
-//! | [`RecurrentDropout`] | of any of these, with one mask for all gates |
+//! | [`RecurrentDropout`] | of any of these |
 //!
 //! Everything else runs the fallback, the step-by-step loop of the module [`mod@reference`], several times slower: other
 //! types and backends, cells of your own, and
@@ -100,7 +100,7 @@
 //! | on the fallback | why |
 //! | --- | --- |
 //! | [`LstmpCell`] with few rows and steps, or with [`Zoneout`] | kernels multiply the projection into `R` first, which must pay off |
-//! | [`RecurrentDropout`] with a mask for each gate, or of a GRU with the reset gate first | each gate multiplies another operand |
+//! | [`RecurrentDropout`] of a GRU with the reset gate first; with a mask for each gate also on GPUs | the products of a step read different operands |
 //! | [`LayerNormLstmCell`] | it needs a row's mean and variance between the product and the gates |
 //! | PReLU and SwiGLU as activations | they have parameters of their own |
 //!

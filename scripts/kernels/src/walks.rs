@@ -139,6 +139,11 @@ impl<E: Element> Given<E> {
             .into_iter()
             .map(|n| E::Number::of(n.into() + 1.0))
             .collect();
+        let masks = match (option(0), option(6) && spec.second.is_none()) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => spec.recurrent_gates.len(),
+        };
         let lengths = (0..batch).map(|row| 1 + (row * 7 + 2) % time).collect();
         Self {
             kind,
@@ -146,7 +151,7 @@ impl<E: Element> Given<E> {
             simd,
             elements,
             wide: [h, c, wide(spec.peepholes * hidden)],
-            mask: wide(batch * hidden * usize::from(option(0))),
+            mask: wide(batch * hidden * masks),
             change: option(1).then(|| wide(batch * time * (1 + spec.memory) * hidden)),
             lengths: option(2).then_some(lengths),
             truncation: option(5).then_some(Truncation {
@@ -291,10 +296,12 @@ fn gradients_are_those_of_the_outputs() {
     for simd in Simd::available() {
         for kind in kinds() {
             for (k, [batch, time, input, hidden]) in shapes.iter().copied().enumerate() {
-                for options in 0..8 {
+                for options in 0..9 {
                     if few() && options % 3 != 0 {
                         continue;
                     }
+                    // The last with a mask for each gate.
+                    let options = if options == 8 { 0b100_0101 } else { options };
                     let sizes = Sizes {
                         batch,
                         time,
@@ -302,7 +309,7 @@ fn gradients_are_those_of_the_outputs() {
                         hidden,
                         reverse: (k + options) % 2 == 1,
                     };
-                    differences(kind, sizes, options + 24, simd);
+                    differences(kind, sizes, options | 24, simd);
                 }
             }
         }

@@ -176,8 +176,10 @@ pub struct Kernel {
     pub(crate) bias: Vec<Tensor<1>>,
     /// `[P·H]`, in parts.
     pub(crate) peepholes: Vec<Tensor<1>>,
-    /// The recurrent dropout mask: `h` is multiplied by it before the product with `R`, `[B, H]`.
+    /// The recurrent dropout mask: `h` is multiplied by it before the product with `R`, `[B, H]`, or `[B, G_h·H]`.
     pub(crate) mask: Option<Tensor<2>>,
+    /// Whether there is a mask for each of several gates.
+    pub(crate) mask_per_gate: bool,
     /// `Q`, `[H, P]`, if the hidden state is projected; `R` is then `[P, G_h·H]`.
     pub(crate) projection: Option<Tensor<2>>,
     /// The zoneout of each state, `h` first; empty without zoneout.
@@ -198,6 +200,7 @@ impl Kernel {
             bias: bias.iter().map(Param::val).collect(),
             peepholes: vec![],
             mask: None,
+            mask_per_gate: false,
             projection: None,
             zoneout: vec![],
         }

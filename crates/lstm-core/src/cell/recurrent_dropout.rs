@@ -182,11 +182,14 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         WithMask { state, mask }
     }
 
-    /// `None` with a mask for each gate, or for a GRU with the reset gate first.
+    /// `None` for a GRU with the reset gate first.
     fn kernel(&self) -> Option<Kernel> {
         let kernel = self.cell.kernel()?;
-        let fits = !self.mask_per_gate && kernel.kind.spec().second.is_none();
-        fits.then_some(kernel)
+        let fits = kernel.kind.spec().second.is_none();
+        fits.then(|| Kernel {
+            mask_per_gate: self.masks() > 1,
+            ..kernel
+        })
     }
 
     fn kernel_for(&self, state: &WithMask<C::State>) -> Option<Kernel> {

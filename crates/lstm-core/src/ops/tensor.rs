@@ -318,7 +318,8 @@ fn has_kernels(kernel: &Kernel, device: &Device, dtype: DType, size: [usize; 3])
         #[cfg(feature = "cube")]
         burn::backend::DispatchDevice::Cube(device) => {
             let zoneout = !kernel.zoneout.is_empty();
-            crate::backend::cube::fits(device, kernel.kind, zoneout, dtype, size)
+            !kernel.mask_per_gate
+                && crate::backend::cube::fits(device, kernel.kind, zoneout, dtype, size)
         }
         _ => false,
     };

@@ -89,6 +89,14 @@ pub fn masked<C: RecurrentProduct>(cell: C) -> Masked<C> {
     Masked { cell }
 }
 
+/// The same with a mask for each gate.
+pub fn masked_by_gates<C: RecurrentProduct>(cell: C) -> Masked<C> {
+    let Masked { cell } = masked(cell);
+    Masked {
+        cell: cell.with_mask_per_gate(true),
+    }
+}
+
 impl<C: RecurrentProduct> Cell for Masked<C> {
     type State = WithMask<C::State>;
 
@@ -102,7 +110,11 @@ impl<C: RecurrentProduct> Cell for Masked<C> {
 
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State {
         let state = self.cell.cell.zero_state(batch, options);
-        let units = self.d_output();
+        let gates = match self.cell.mask_per_gate {
+            true => self.cell.cell.gates(),
+            false => 1,
+        };
+        let units = gates * self.d_output();
         let mask = (0..batch * units).map(|k| match (k / units + k % units) % 3 {
             0 => 0.0,
             _ => 1.5,
@@ -512,6 +524,31 @@ fn recurrent_dropout() {
     });
     check("lstm with dropout", &cpu(), |i, h, device| {
         masked(LstmCellConfig::new(i, h).init(device))
+    });
+}
+
+#[test]
+fn recurrent_dropout_by_gates() {
+    check("rnn with dropout by gates", &cpu(), |i, h, device| {
+        masked_by_gates(RnnCellConfig::new(i, h).init(device))
+    });
+    check("gru with dropout by gates", &cpu(), |i, h, device| {
+        masked_by_gates(GruCellConfig::new(i, h).init(device))
+    });
+    check("lstm with dropout by gates", &cpu(), |i, h, device| {
+        masked_by_gates(LstmCellConfig::new(i, h).init(device))
+    });
+    check(
+        "coupled lstm with dropout by gates",
+        &cpu(),
+        |i, h, device| {
+            let lstm = LstmCellConfig::new(i, h).with_input_forget(true);
+            masked_by_gates(lstm.init(device))
+        },
+    );
+    check("slstm with dropout by gates", &cpu(), |i, h, device| {
+        let slstm = masked_by_gates(SLstmCellConfig::new(i, h).init(device));
+        zoneout(slstm, &[0.125, 0.375, 0.25, 0.25])
     });
 }
 

@@ -71,7 +71,7 @@ struct Walk<'a, E: Element> {
     hidden_panels: &'a Panels,
     /// The columns of the panels for the gradient of the input.
     input_panels: &'a [Range<usize>],
-    /// `R` and `W` transposed, in panels.
+    /// `R` and `W` transposed, in panels; of `R` those of each gate, if it is multiplied so.
     recurrent: Shared<'a, E::Number>,
     input: Shared<'a, E::Number>,
     second: Option<Second<'a, E::Number>>,
@@ -154,7 +154,7 @@ impl<E: Element> Recurrence<'_, E> {
         let mut memory = Buffer::zeros(states * spec.memory);
         let mut hidden_gradient = Buffer::zeros(states);
         let mut memory_gradient = Buffer::zeros(states * spec.memory);
-        let mut seen_gradient = Buffer::room(states * usize::from(!self.mask.is_empty()));
+        let mut seen_gradient = Buffer::room(states * usize::from(self.masks() > 0));
         let peepholes = with_filling(self.peepholes, hidden);
         let each_team = |size: &dyn Fn(usize) -> usize| -> Vec<Buffer<E::Number>> {
             let rows = plan.teams.iter().map(|rows| rows.len());
@@ -163,7 +163,7 @@ impl<E: Element> Recurrence<'_, E> {
         let mut sums = each_team(&|rows| panels.len(chunk_rows(rows, time)));
         let words = usize::from(panels.pairs);
         let mut sum_pairs = each_team(&|rows| words * panels.len(chunk_rows(rows, time)) / 2);
-        let blocks = WeightBlock::of(spec, sizes);
+        let blocks = WeightBlock::of(spec, sizes, self.by_gates());
         let of_a_unit: usize = blocks.iter().map(WeightBlock::of_a_unit).sum();
         let packed_weights = packs * panels.padded() * of_a_unit * usize::from(wanted.weights);
         let mut weights = each_team(&|_| packed_weights);
@@ -275,10 +275,14 @@ struct Scratch<N> {
 
 /// A product by which the gradients of hidden units come from those of sums.
 struct Back<'a, N> {
-    /// That of a second product; else it is all of `R`.
+    /// That of a second product; else it is gates of `R`, in place all.
     gate: Option<usize>,
+    /// The sums.
+    sums: Range<usize>,
     /// The weights transposed, in panels, unless they are in place.
     weights: &'a Shared<'a, N>,
+    /// Where they begin.
+    first: usize,
     start: Start<N>,
     /// `[B, padded H]`
     result: &'a Shared<'a, N>,
@@ -320,15 +324,20 @@ impl<E: Element> Work for Walk<'_, E> {
                 .panels
                 .pack_transposed(input_gates, width, weights.input, columns, packed);
         }
-        // SAFETY: no other thread has this panel.
-        let packed = unsafe {
-            let depth = recurrent_gates.len() * self.panels.depth(self.panels.padded());
-            self.recurrent.write(self.hidden_panels.range(task, depth))
-        };
         let units = self.hidden_panels.units[task].clone();
         let recurrent = weights.recurrent;
-        self.panels
-            .pack_transposed(recurrent_gates, width, recurrent, units.clone(), packed);
+        for (number, sums) in self.products().enumerate() {
+            let depth = sums.len() * self.panels.depth(self.panels.padded());
+            let range = self.hidden_panels.range(task, depth);
+            let before = number * self.hidden_panels.len(depth);
+            // SAFETY: no other thread has this panel.
+            let packed =
+                unsafe { (self.recurrent).write(before + range.start..before + range.end) };
+            let first = sums.start - self.recurrence.spec.first_recurrent();
+            let gates = &recurrent_gates[first..first + sums.len()];
+            self.panels
+                .pack_transposed(gates, width, recurrent, units.clone(), packed);
+        }
         if let Some((gate, second, _)) = &self.second {
             let depth = self.panels.depth(self.panels.padded());
             let range = self.hidden_panels.range(task, depth);
@@ -409,7 +418,7 @@ impl<E: Element> Work for Walk<'_, E> {
     /// Adds up some rows of the teams' gradients with respect to the weights.
     fn finish(&self, task: usize) {
         let (spec, sizes) = (&self.recurrence.spec, self.recurrence.sizes);
-        let (hidden, of_a_unit) = (sizes.hidden, self.of_a_unit);
+        let of_a_unit = self.of_a_unit;
         // SAFETY: all walks are through, and nobody writes there any more.
         let teams: Vec<&[E::Number]> = self
             .weights
@@ -420,16 +429,14 @@ impl<E: Element> Work for Walk<'_, E> {
         for row in start..sizes.depth().min(start + ROWS_OF_A_TASK) {
             let mut before = 0;
             for block in self.blocks {
-                // What a second product reads meets the same rows of `R`.
-                let shifted = usize::from(block.rows.start >= sizes.depth()) * hidden;
-                let place = row + shifted;
-                if block.rows.contains(&place) && (shifted == 0 || row > sizes.input) {
+                let place = row.wrapping_sub(block.first);
+                if place < block.read.len() {
                     let gates = match row.cmp(&sizes.input) {
                         Ordering::Less => spec.input_gates,
                         Ordering::Equal => &spec.bias[block.sums.clone()],
                         Ordering::Greater => block.gates,
                     };
-                    let before = before + (place - block.rows.start) * block.sums.len();
+                    let before = before + place * block.sums.len();
                     let row = &self.weight_rows[row];
                     // SAFETY: no other thread has this row.
                     let unpacked = unsafe { row.write(0..row.len()) };
@@ -443,10 +450,22 @@ impl<E: Element> Work for Walk<'_, E> {
 }
 
 impl<E: Element> Walk<'_, E> {
-    /// Numbers of a row `[x, 1, h]`, and of what a second product reads.
+    /// Numbers of a row `[x, 1, h]`, and of what other products read.
     fn read_depth(&self) -> usize {
         let sizes = self.recurrence.sizes;
-        sizes.depth() + self.second.map_or(0, |_| sizes.hidden)
+        let others = self.products().count() - 1 + usize::from(self.second.is_some());
+        sizes.depth() + others * sizes.hidden
+    }
+
+    /// The sums of each product of `h` with gates of `R`.
+    fn products(&self) -> impl Iterator<Item = Range<usize>> {
+        let spec = &self.recurrence.spec;
+        let sums = spec.first_recurrent()..spec.sums();
+        let at_once = match self.recurrence.by_gates() {
+            true => 1,
+            false => sums.len(),
+        };
+        sums.step_by(at_once).map(move |sum| sum..sum + at_once)
     }
 
     /// Copies what the second product read of a row in time step `t`.
@@ -533,7 +552,9 @@ impl<E: Element> Walk<'_, E> {
                 if member.present() {
                     let back = Back {
                         gate: Some(*gate),
+                        sums: 0..1,
                         weights,
+                        first: 0,
                         start: Start::Zero,
                         result,
                     };
@@ -559,31 +580,36 @@ impl<E: Element> Walk<'_, E> {
             }
             // The upstream gradient of the step before, and what comes to it from this one.
             let start = self.start_gradient(rows, &real, before, Some(k));
-            let masked = !recurrence.mask.is_empty();
+            let masked = recurrence.masks() > 0;
             let (start, result) = match masked {
                 true => (Start::Zero, &self.seen_gradient),
                 false => (start, &self.hidden_gradient),
             };
-            let back = Back {
-                gate: None,
-                weights: &self.recurrent,
-                start,
-                result,
-            };
-            self.hidden_units(member, chunk, k, &back, &mut scratch.left);
-            let count = self.rows_with_step(rows, k) * usize::from(masked);
-            for row in rows.start..rows.start + count {
-                let start = row * padded;
-                let seen = self
-                    .seen_gradient
-                    .read(start + real.start..start + real.end);
-                let mask = recurrence
-                    .mask_of(row)
-                    .into_iter()
-                    .flat_map(|mask| &mask[real.clone()]);
-                let gradient = self.hidden_gradient_of(row, &real);
-                for ((gradient, seen), mask) in gradient.iter_mut().zip(seen).zip(mask) {
-                    *gradient += *seen * *mask;
+            for (number, sums) in self.products().enumerate() {
+                let depth = sums.len() * self.panels.depth(self.panels.padded());
+                // (The mask's gate, if there are several.)
+                let gate = spec.recurrent_gates[number];
+                let back = Back {
+                    gate: None,
+                    sums,
+                    weights: &self.recurrent,
+                    first: number * self.hidden_panels.len(depth),
+                    start,
+                    result,
+                };
+                self.hidden_units(member, chunk, k, &back, &mut scratch.left);
+                let count = self.rows_with_step(rows, k) * usize::from(masked);
+                for row in rows.start..rows.start + count {
+                    let start = row * padded;
+                    let seen = self
+                        .seen_gradient
+                        .read(start + real.start..start + real.end);
+                    let mask = recurrence.masks_of(row).nth(gate % recurrence.masks());
+                    let mask = mask.into_iter().flat_map(|mask| &mask[real.clone()]);
+                    let gradient = self.hidden_gradient_of(row, &real);
+                    for ((gradient, seen), mask) in gradient.iter_mut().zip(seen).zip(mask) {
+                        *gradient += *seen * *mask;
+                    }
                 }
             }
         }
@@ -631,7 +657,7 @@ impl<E: Element> Walk<'_, E> {
         left: &mut Vec<Left<E::Number>>,
     ) {
         let recurrence = self.recurrence;
-        let (spec, simd) = (&recurrence.spec, recurrence.simd);
+        let simd = recurrence.simd;
         let padded = padded(recurrence.sizes.hidden);
         let first = (chunk.steps.end - 1 - k) * chunk.rows.len();
         let count = self.rows_with_step(&chunk.rows, k);
@@ -639,12 +665,8 @@ impl<E: Element> Walk<'_, E> {
             first: back.result.at(chunk.rows.start * padded),
             row: padded,
         };
-        let sums = match back.gate {
-            Some(_) => 0..1,
-            None => spec.first_recurrent()..spec.sums(),
-        };
-        let depth = sums.len() * self.panels.depth(self.panels.padded());
-        self.left(member, first, sums, left);
+        let depth = back.sums.len() * self.panels.depth(self.panels.padded());
+        self.left(member, first, back.sums.clone(), left);
         for panel in member.panels(self.hidden_panels) {
             let units = &self.hidden_panels.units[panel];
             // SAFETY: the caller's promise.
@@ -653,7 +675,7 @@ impl<E: Element> Walk<'_, E> {
                     Product {
                         start: back.start,
                         left,
-                        panel: back.weights.at(units.start * depth),
+                        panel: back.weights.at(back.first + units.start * depth),
                         vectors: units.len() / simd.lanes::<E::Number>(),
                         panel_row: None,
                         pairs: self.panels.pairs,
@@ -691,7 +713,7 @@ impl<E: Element> Walk<'_, E> {
                     (depth..self.read_depth(), block.gates),
                 ];
                 for (rows, gates) in gates_of {
-                    if !block.rows.contains(&rows.start) || rows.is_empty() {
+                    if !block.read.contains(&rows.start) || rows.is_empty() {
                         continue;
                     }
                     // What a second product reads meets the same rows of `R`.
@@ -783,7 +805,7 @@ impl<E: Element> Walk<'_, E> {
         let simd = recurrence.simd;
         let upstream = self.upstream.output.zip(k);
         let direct = recurrence.cell.direct() || recurrence.change.is_some();
-        let masked = !recurrence.mask.is_empty();
+        let masked = recurrence.masks() > 0;
         let passes = after.is_none() || direct || recurrence.lengths.is_some();
         if upstream.is_none() && !passes && !masked {
             return Start::Zero;
@@ -904,7 +926,7 @@ impl<E: Element> Walk<'_, E> {
             }
             let (x, rest) = read.split_at_mut(input);
             let (one, rest) = rest.split_at_mut(1);
-            let (h, second) = rest.split_at_mut(hidden);
+            let (h, others) = rest.split_at_mut(hidden);
             one.fill(E::Number::of(1.0));
             E::read(simd, &recurrence.input.of(row, sizes.step(k))[..input], x);
             match k == 0 || active.begins(row) {
@@ -912,10 +934,23 @@ impl<E: Element> Walk<'_, E> {
                 false => E::read(simd, &self.output.of(row, sizes.step(k - 1))[..hidden], h),
             }
             if self.second.is_some() {
-                self.second_read(row, sizes.step(k), second);
+                self.second_read(row, sizes.step(k), others);
             }
-            if let Some(mask) = recurrence.mask_of(row) {
-                h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= *mask);
+            // (The first gate's last, since the others read what it masks.)
+            let gates = recurrence.spec.recurrent_gates;
+            for number in (0..self.products().count()).rev() {
+                let gate = gates[number] % recurrence.masks().max(1);
+                let Some(mask) = recurrence.masks_of(row).nth(gate) else {
+                    continue;
+                };
+                match number.checked_sub(1) {
+                    None => h.iter_mut().zip(mask).for_each(|(h, mask)| *h *= *mask),
+                    Some(other) => {
+                        let seen = &mut others[other * hidden..][..hidden];
+                        let masked = h.iter().zip(mask).map(|(h, mask)| *h * *mask);
+                        seen.iter_mut().zip(masked).for_each(|(seen, h)| *seen = h);
+                    }
+                }
             }
         }
         if self.in_place {
@@ -947,7 +982,7 @@ impl<E: Element> Walk<'_, E> {
             let mut result = units.start * self.of_a_unit;
             for block in self.blocks {
                 let left = Left {
-                    first: read[block.rows.start..].as_ptr(),
+                    first: read[block.read.start..].as_ptr(),
                     row: 1,
                     column: depth,
                     depth: self.panels.rows(chunk.len()),
@@ -966,7 +1001,7 @@ impl<E: Element> Walk<'_, E> {
                         vectors: result_row / recurrence.simd.lanes::<E::Number>(),
                         panel_row: (result_row < width).then_some(width),
                         pairs,
-                        rows: block.rows.len(),
+                        rows: block.read.len(),
                         result: self.weights[member.team()].at(result),
                         result_row,
                     }

@@ -39,7 +39,7 @@ struct Walk<'a, E: Element> {
     slices: Shared<'a, E::Number>,
     /// `h` before and after a step, in turn, `[B, padded H]` each.
     hidden: [Shared<'a, E::Number>; 2],
-    /// What `R` sees of it: the same, or where there is a mask, masked.
+    /// What `R` sees of it: the same, or where there are masks, masked by each, `[masks, B, padded H]`.
     seen: [Shared<'a, E::Number>; 2],
     /// The same rounded, in words of [`pairs`], `[B, padded H / 2]` each, if they are multiplied so.
     seen_pairs: Option<[Shared<'a, E::Number>; 2]>,
@@ -100,7 +100,7 @@ impl<E: Element> Recurrence<'_, E> {
         let states_of_all = batch * self.spec.memory;
         let mut memory = Buffer::zeros(states_of_all * padded(hidden));
         let peepholes = with_filling(self.peepholes, hidden);
-        let masked = batch * usize::from(!self.mask.is_empty());
+        let masked = batch * self.masks();
         let mut seen = [(); 2].map(|()| Buffer::zeros(masked * padded(hidden)));
         let words = batch * padded(hidden) / 2 * usize::from(panels.pairs);
         let mut seen_pairs = [(); 2].map(|()| Buffer::zeros(words));
@@ -178,7 +178,9 @@ impl<E: Element> Work for Walk<'_, E> {
                 let range = self.panels.packed_range(spec, sizes, task);
                 self.packed.write(range)
             };
-            return self.panels.pack(spec, recurrence.weights, task, packed);
+            let by_gates = recurrence.by_gates();
+            let weights = recurrence.weights;
+            return self.panels.pack(spec, weights, by_gates, task, packed);
         };
         if let Some(SecondProduct {
             panels,
@@ -448,6 +450,21 @@ impl<E: Element> Walk<'_, E> {
                     depth: self.panels.rows(sizes.hidden),
                     into: into_h,
                 };
+                let of_gate = |(sum, gate): (usize, &usize)| Left {
+                    first: hidden.at((gate * sizes.batch + start) * row),
+                    into: Into::One(sum),
+                    ..h
+                };
+                let mut left = [x, h, h, h, h];
+                let left = match recurrence.by_gates() {
+                    false => &left[..2],
+                    true => {
+                        let gates = (spec.first_recurrent()..).zip(spec.recurrent_gates);
+                        let of_gates = left[1..].iter_mut().zip(gates);
+                        of_gates.for_each(|(left, gate)| *left = of_gate(gate));
+                        &left[..1 + spec.recurrent_gates.len()]
+                    }
+                };
                 // SAFETY: all are as large as said. `before` and the weights are written by nobody in
                 // this step, and in what is written no other thread has these rows and units.
                 unsafe {
@@ -458,7 +475,7 @@ impl<E: Element> Walk<'_, E> {
                             let bias = self.packed.at(range.start);
                             Product {
                                 start: Start::Row(bias),
-                                left: &[x, h],
+                                left,
                                 panel: bias.add(width),
                                 vectors: width / recurrence.simd.lanes::<E::Number>(),
                                 panel_row: None,
@@ -572,22 +589,24 @@ impl<E: Element> Walk<'_, E> {
         }
     }
 
-    /// Masks what `R` sees of a row of `h`, of the units `real`, if there is a mask, and rounds it if it is multiplied
+    /// Masks what `R` sees of a row of `h`, of the units `real`, if there are masks, and rounds it if it is multiplied
     /// in pairs.
     ///
     /// # Safety
     ///
     /// No other thread may have this row and these units.
     unsafe fn show(&self, real: Range<usize>, row: usize, turn: usize) {
-        let hidden = self.recurrence.sizes.hidden;
-        if let Some(mask) = self.recurrence.mask_of(row) {
-            let start = row * padded(hidden);
-            let units = start + real.start..start + real.end;
+        let Sizes { batch, hidden, .. } = self.recurrence.sizes;
+        for (gate, mask) in self.recurrence.masks_of(row).enumerate() {
+            let units = |row: usize| {
+                let start = row * padded(hidden);
+                start + real.start..start + real.end
+            };
             // SAFETY: the caller's promise; the buffers were made of zeros.
             let (seen, h) = unsafe {
                 (
-                    self.seen[turn].write(units.clone()),
-                    self.hidden[turn].read(units),
+                    self.seen[turn].write(units(gate * batch + row)),
+                    self.hidden[turn].read(units(row)),
                 )
             };
             for ((seen, h), mask) in seen.iter_mut().zip(h).zip(&mask[real.clone()]) {

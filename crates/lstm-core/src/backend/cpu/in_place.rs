@@ -35,7 +35,7 @@ impl<E: Element> Recurrence<'_, E> {
             true => PASSES_OF_MANY,
             false => PASSES,
         };
-        sizes.batch.div_ceil(TOGETHER) * sizes.time <= passes
+        sizes.batch.div_ceil(TOGETHER) * sizes.time <= passes && !self.by_gates()
     }
 
     /// Whether it is a single step in which threads needn't meet, with weights in place.

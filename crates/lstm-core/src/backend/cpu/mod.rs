@@ -113,7 +113,8 @@ pub(crate) struct Recurrence<'a, E: Element> {
     pub memory: &'a [E::Number],
     /// `[P·H]`
     pub peepholes: &'a [E::Number],
-    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`, or empty.
+    /// What each unit of `h` is multiplied with before it meets `R`, `[B, H]`, or for each gate of `R`,
+    /// `[B, G_h·H]`; or empty.
     pub mask: &'a [E::Number],
     /// How much of a step's change each state goes along with, `[B, T, (1 + M)·H]`, if not with all.
     pub change: Option<Sequence<'a, E::Number>>,
@@ -161,7 +162,7 @@ impl<E: Element> Recurrence<'_, E> {
 
     /// Whether numbers are multiplied in [`pairs`].
     fn pairs(&self) -> bool {
-        E::PAIRS && self.simd.has_pairs() && !self.in_place()
+        E::PAIRS && self.simd.has_pairs() && !self.in_place() && !self.by_gates()
     }
 
     /// Numbers that are saved for backward, for each unit in each step: with zoneout also the states before that.
@@ -170,10 +171,21 @@ impl<E: Element> Recurrence<'_, E> {
         self.cell.saved() + zoned
     }
 
-    /// The mask of a row, if there is one.
-    fn mask_of(&self, row: usize) -> Option<&[E::Number]> {
-        let hidden = self.sizes.hidden;
-        (!self.mask.is_empty()).then(|| &self.mask[row * hidden..][..hidden])
+    /// Masks of a row: none, one, or one for each gate of `R`.
+    fn masks(&self) -> usize {
+        self.mask.len() / (self.sizes.batch * self.sizes.hidden)
+    }
+
+    /// Whether each gate of `R` meets another `h`, and has a product of its own.
+    fn by_gates(&self) -> bool {
+        self.masks() > 1
+    }
+
+    /// The masks of a row, a gate after the other.
+    fn masks_of(&self, row: usize) -> impl Iterator<Item = &[E::Number]> {
+        let width = self.masks() * self.sizes.hidden;
+        let masks = &self.mask[row * width..][..width];
+        masks.chunks_exact(self.sizes.hidden)
     }
 
     /// What a step's change is multiplied with, from row `first` on.

@@ -44,6 +44,8 @@ pub(super) enum Into {
     First,
     /// All but the first of three or four.
     Last,
+    /// One of three or four.
+    One(usize),
 }
 
 /// What the result of a product starts from.
@@ -233,14 +235,26 @@ impl<X: Number, const R: usize, const N: usize, const F: u8, const P: bool> Kern
         };
         for left in product.left {
             panel = unsafe {
-                if F != SPLIT || left.into == Into::All {
-                    add_product::<V, R, N, 0, N, P>(&mut sums, left, row, panel, panel_row)
-                } else if N == 3 {
-                    add_product::<V, R, N, 1, 2, P>(&mut sums, left, row, panel, 2 * V::LANES)
-                } else if left.into == Into::First {
-                    add_product::<V, R, N, 0, 3, P>(&mut sums, left, row, panel, 3 * V::LANES)
+                macro_rules! add {
+                    ($first:literal, $count:tt, $width:expr) => {
+                        add_product::<V, R, N, $first, $count, P>(
+                            &mut sums, left, row, panel, $width,
+                        )
+                    };
+                }
+                if F != SPLIT {
+                    add!(0, N, panel_row)
                 } else {
-                    add_product::<V, R, N, 1, 3, P>(&mut sums, left, row, panel, 3 * V::LANES)
+                    match left.into {
+                        Into::All => add!(0, N, panel_row),
+                        Into::First => add!(0, 3, 3 * V::LANES),
+                        Into::Last if N == 3 => add!(1, 2, 2 * V::LANES),
+                        Into::Last => add!(1, 3, 3 * V::LANES),
+                        Into::One(0) => add!(0, 1, V::LANES),
+                        Into::One(1) => add!(1, 1, V::LANES),
+                        Into::One(2) => add!(2, 1, V::LANES),
+                        Into::One(_) => add!(3, 1, V::LANES),
+                    }
                 }
             };
         }

@@ -142,11 +142,12 @@ impl Panels {
     }
 
     /// Panel `panel` of [`Weights`]: a row of biases, the rows of `W` and those of `R`, each for the sums it goes
-    /// into.
+    /// into; those of `R` gate `by_gates`, or all together.
     pub fn pack<E: Element>(
         &self,
         spec: &Spec,
         weights: Weights<E>,
+        by_gates: bool,
         panel: usize,
         packed: &mut [E::Number],
     ) {
@@ -157,8 +158,11 @@ impl Panels {
             let rest = self.pack_pairs(weights.input, input, input.len(), panel, rest);
             self.pack_pairs(weights.recurrent, recurrent, width, panel, rest);
         } else {
-            let rest = self.pack_rows(weights.input, input, input.len(), panel, rest);
-            self.pack_rows(weights.recurrent, recurrent, width, panel, rest);
+            let mut rest = self.pack_rows(weights.input, input, input.len(), panel, rest);
+            let at_once = if by_gates { 1 } else { recurrent.len() };
+            for gates in recurrent.chunks(at_once) {
+                rest = self.pack_rows(weights.recurrent, gates, width, panel, rest);
+            }
         }
     }
 
@@ -282,10 +286,14 @@ impl Panels {
     }
 }
 
-/// Rows of `[x, 1, h]`, behind which there may be what a second product reads, and the sums whose gradients are multiplied with them for those of the weights.
+/// Rows of `[x, 1, h]`, behind which there may be what other products read, and the sums whose gradients are multiplied
+/// with them for those of the weights.
 #[derive(Clone, Debug)]
 pub(super) struct WeightBlock<'a> {
-    pub rows: Range<usize>,
+    /// The rows.
+    pub read: Range<usize>,
+    /// The row of `[W; b; R]` that the first of them meets.
+    pub first: usize,
     pub sums: Range<usize>,
     /// Which gates in `R` those sums have.
     pub gates: &'a [usize],
@@ -293,39 +301,52 @@ pub(super) struct WeightBlock<'a> {
 
 impl<'a> WeightBlock<'a> {
     /// The blocks of a cell: one where `x W` and `h R` go into the same sums, else one for each, with a row of
-    /// ones in both.
-    pub fn of(spec: &'a Spec, sizes: Sizes) -> Vec<Self> {
+    /// ones in both; and one for each other product with rows of `R`.
+    pub fn of(spec: &'a Spec, sizes: Sizes, by_gates: bool) -> Vec<Self> {
         let (bias, depth) = (sizes.input, sizes.depth());
+        let block = |read: Range<usize>, sums: Range<usize>, gates: &'a [usize]| Self {
+            first: read.start,
+            read,
+            sums,
+            gates,
+        };
+        let (all, gates) = (spec.sums(), spec.recurrent_gates);
+        let recurrent = spec.first_recurrent()..all;
+        // What the products after the first one of `R` read lies behind the rest.
+        let other = |number: usize, sum: usize, gate: &'a usize| Self {
+            first: bias + 1,
+            ..block(
+                depth + number * sizes.hidden..depth + (number + 1) * sizes.hidden,
+                sum..sum + 1,
+                std::slice::from_ref(gate),
+            )
+        };
+        if by_gates {
+            let (first, others) = gates.split_first().expect("there are several");
+            let sum = recurrent.start;
+            let mut blocks = vec![
+                block(0..bias + 1, 0..spec.input_gates.len(), &[]),
+                block(bias..bias + 1, recurrent, &[]),
+                block(bias + 1..depth, sum..sum + 1, std::slice::from_ref(first)),
+            ];
+            let others = others.iter().enumerate();
+            blocks.extend(others.map(|(number, gate)| other(number, sum + 1 + number, gate)));
+            return blocks;
+        }
         if spec.together() {
-            let (rows, sums) = (0..depth, 0..spec.sums());
-            let gates = spec.recurrent_gates;
-            return vec![Self { rows, sums, gates }];
+            return vec![block(0..depth, 0..all, gates)];
         }
         let mut blocks = vec![
-            Self {
-                rows: 0..bias + 1,
-                sums: 0..spec.input_gates.len(),
-                gates: &[],
-            },
-            Self {
-                rows: bias..depth,
-                sums: spec.first_recurrent()..spec.sums(),
-                gates: spec.recurrent_gates,
-            },
+            block(0..bias + 1, 0..spec.input_gates.len(), &[]),
+            block(bias..depth, recurrent, gates),
         ];
-        if let Some(gate) = &spec.second {
-            blocks.push(Self {
-                rows: depth..depth + sizes.hidden,
-                sums: 0..1,
-                gates: std::slice::from_ref(gate),
-            });
-        }
+        blocks.extend(spec.second.iter().map(|gate| other(0, 0, gate)));
         blocks
     }
 
     /// The numbers for each unit.
     pub fn of_a_unit(&self) -> usize {
-        self.rows.len() * self.sums.len()
+        self.read.len() * self.sums.len()
     }
 }
 
