@@ -23,14 +23,14 @@ miri() (
 )
 
 address() (
-  RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' cargo test -q --release --target "$HOST"
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address' cargo test -q --release --lib --target "$HOST"
 )
 
 thread() (
-  local build=(cargo test -q --release --target "$HOST")
+  local build=(cargo test -q --release --lib --target "$HOST")
   export RUSTFLAGS='-Zsanitizer=thread'
   if cargo +nightly --version >/dev/null 2>&1 && [[ -d $(rustc +nightly --print sysroot)/lib/rustlib/src ]]; then
-    build=(cargo +nightly test -q --release --target "$HOST" -Zbuild-std)
+    build=(cargo +nightly test -q --release --lib --target "$HOST" -Zbuild-std)
   else
     # The standard library's own locks are not seen then.
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS="$RUSTFLAGS -Cunsafe-allow-abi-mismatch=sanitizer"
