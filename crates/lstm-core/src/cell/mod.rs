@@ -179,6 +179,7 @@ pub struct Kernel {
     /// The recurrent dropout mask: `h` is multiplied by it before the product with `R`, `[B, H]`, or `[B, G_h·H]`.
     pub(crate) mask: Option<Tensor<2>>,
     /// Whether there is a mask for each of several gates.
+    #[cfg_attr(not(feature = "cube"), allow(dead_code))] // GPUs alone have no kernels for it.
     pub(crate) mask_per_gate: bool,
     /// `Q`, `[H, P]`, if the hidden state is projected; `R` is then `[P, G_h·H]`.
     pub(crate) projection: Option<Tensor<2>>,

@@ -311,7 +311,7 @@ pub fn backward<F: Float, N: Size>(
             dh[u] = unless_ended::<N>(t, lengths, d_before, dh[u], fixed.padded);
             if comptime!(truncated) {
                 let read = before + time - 1 - k;
-                if read > 0 && read % window == 0 {
+                if read > 0 && read.is_multiple_of(window) {
                     let zero = Vector::<f32, N>::new(0.0f32);
                     dh[u] = zero;
                     #[unroll]
