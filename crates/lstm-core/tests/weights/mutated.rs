@@ -14,33 +14,48 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::path::Path;
 
+/// What a file that was made to take memory may take, whatever is in it.
+const MOST_MEMORY: usize = 1 << 30;
+
 /// Small files are mutated; what they may lead to is far below what a garbled size would ask for.
 const LARGEST_ALLOCATION: usize = 32 << 20;
 
-/// The system's allocator, which keeps the largest request of each thread.
+/// The system's allocator, which keeps the largest request of each thread, and what it holds and has held at most.
 struct Watched;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST_HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn watch(size: usize, freed: usize) {
+    let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
+    let held = HELD.try_with(|held| {
+        held.set(held.get() + size as isize - freed as isize);
+        held.get()
+    });
+    let _ = MOST_HELD.try_with(|most| most.set(most.get().max(held.unwrap_or(0))));
 }
 
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        watch(layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        watch(layout.size(), 0);
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = LARGEST.try_with(|largest| largest.set(largest.get().max(size)));
+        watch(size, layout.size());
         unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        watch(0, layout.size());
         unsafe { System.dealloc(old, layout) }
     }
 }
@@ -337,6 +352,52 @@ fn empty_messages_of_onnx() {
         let error = Weights::read(&path).unwrap_err().to_string();
         assert!(error.contains("so small and so many"), "{tags:?}: {error}");
         assert!(LARGEST.get() <= LARGEST_ALLOCATION, "{tags:?}");
+    }
+}
+
+/// Pickles of many values that are of one or two bytes each.
+#[test]
+fn many_small_values_in_a_pickle() {
+    const COUNT: usize = 24 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights.pkl");
+    let chain = [b"]".repeat(COUNT / 2), b"a".repeat(COUNT / 2 - 1)].concat();
+    // A list of one object or of one tensor, and an object that holds itself in a copy of its many entries.
+    let again = |value: &[u8]| [value, b"q\0(", &b"h\0".repeat(COUNT / 2), b"l"].concat();
+    let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(ctorch\nload\nNK\0)))t\x85R";
+    let pairs = b"ccollections\nOrderedDict\n]q\0\x85Rq\x01h\0(U\x01ah\x01\x86q\x02";
+    // Classes of one module, whose name is long.
+    let module = [b"X\0\0\x40\0", &b"m".repeat(4 << 20)[..], b"q\0("].concat();
+    let class = |k: usize| format!("h\0X\x05\0\0\0{k:05}\u{93})R");
+    let classes: String = (0..10_000).map(class).collect();
+    let classes: Vec<u8> = classes.chars().map(|c| c as u8).collect();
+    let classes = [module, classes, b"l".to_vec()].concat();
+    let copies = [&pairs[..], &b"h\x02".repeat(COUNT / 4), b"e0"].concat();
+    for (what, instructions) in [
+        ("lists in tuples", b"(l".repeat(COUNT / 2)),
+        ("lists in lists", chain),
+        ("remembered", b"N\x94".repeat(COUNT / 2)),
+        ("marks", b"(".repeat(COUNT)),
+        ("lists of one", b"]Na".repeat(COUNT / 3)),
+        ("tuples", b"N\x85".repeat(COUNT / 2)),
+        ("calls", b"NNR".repeat(COUNT / 3)),
+        ("texts", b"S''\n".repeat(COUNT / 4)),
+        ("one object", again(b"cmain\nThing\n)R")),
+        ("one tensor", again(tensor)),
+        ("copies", copies),
+        ("classes", classes),
+    ] {
+        std::fs::write(&path, [b"\x80\x02", &instructions[..], b"."].concat()).unwrap();
+        drop(instructions);
+        let before = HELD.get();
+        MOST_HELD.set(before);
+        let read = Weights::read(&path);
+        let most = (MOST_HELD.get() - before) as usize;
+        println!(
+            "{what}: {most} bytes, {:?}",
+            read.err().map(|e| e.to_string())
+        );
+        assert!(most <= MOST_MEMORY, "{what}: {most} bytes");
     }
 }
 

@@ -10,8 +10,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Most values of one pickle, which bounds what a tree of one-byte instructions costs.
-const MAX_NODES: usize = 1 << 23;
+/// Most bytes that the values of one pickle may take, which is twice as much while vectors grow: an instruction of one byte
+/// may make a list, or remember one.
+pub(super) const MAX_MEMORY: usize = 400 << 20;
+
+/// The bytes of an entry in the memo, and of what lies on the heap for a short list and for a call.
+const REMEMBERED: usize = 64;
+const LIST: usize = 80;
+const CALL: usize = size_of::<Call>() + 16;
 
 /// A value: small ones inline, others by their index among a pickle's nodes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,13 +84,20 @@ type Result<T> = std::result::Result<T, String>;
 impl Pickle {
     /// Reads the pickle that begins at `start`.
     pub fn read(file: &Arc<Vec<u8>>, start: usize) -> Result<Self> {
+        Self::read_within(file, start, MAX_MEMORY)
+    }
+
+    /// Reads a pickle whose values take at most so many bytes.
+    pub fn read_within(file: &Arc<Vec<u8>>, start: usize, most: usize) -> Result<Self> {
         let mut machine = Machine {
+            most,
             file,
             at: start,
             nodes: vec![],
             stack: vec![],
             marks: vec![],
             memo: HashMap::new(),
+            heap: 0,
         };
         let root = machine.run()?;
         let (nodes, end) = (machine.nodes, machine.at);
@@ -190,6 +203,8 @@ impl Pickle {
 }
 
 struct Machine<'a> {
+    /// Most bytes that the values may take.
+    most: usize,
     file: &'a [u8],
     at: usize,
     nodes: Vec<Node>,
@@ -197,6 +212,16 @@ struct Machine<'a> {
     /// How high the stack was at each mark.
     marks: Vec<usize>,
     memo: HashMap<u64, Value>,
+    /// Bytes of what the nodes hold on the heap.
+    heap: usize,
+}
+
+/// The bytes that items take in a list.
+fn held(items: &[Value]) -> usize {
+    match items.len() {
+        0 => 0,
+        _ => LIST.max(size_of_val(items)),
+    }
 }
 
 impl Machine<'_> {
@@ -251,9 +276,14 @@ impl Machine<'_> {
     }
 
     fn add(&mut self, node: Node) -> Result<Value> {
-        if self.nodes.len() >= MAX_NODES {
-            return self.error("too many values");
-        }
+        self.heap += match &node {
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) => held(items),
+            Node::Text(Piece::Owned(bytes)) | Node::Text2(Piece::Owned(bytes)) => {
+                LIST + bytes.len()
+            }
+            Node::Call(_) => CALL,
+            _ => 0,
+        };
         self.nodes.push(node);
         Ok(Value::Node(self.nodes.len() - 1))
     }
@@ -320,6 +350,7 @@ impl Machine<'_> {
         let Value::Node(k) = self.top()? else {
             return self.error("items for a number");
         };
+        self.heap += held(&more);
         match &mut self.nodes[k] {
             Node::List(items) | Node::Set(items) => items.extend(more),
             Node::Call(call) => call.items.extend(more),
@@ -333,6 +364,7 @@ impl Machine<'_> {
         let Value::Node(k) = self.top()? else {
             return self.error("entries for a number");
         };
+        self.heap += held(&more);
         let (more, rest) = more.as_chunks();
         let more = more.iter().map(|[key, value]| (*key, *value));
         match &mut self.nodes[k] {
@@ -441,6 +473,12 @@ impl Machine<'_> {
 
     fn run(&mut self) -> Result<Value> {
         loop {
+            // (What is on the stack is copied into lists.)
+            let stack = 2 * size_of::<Value>() * (self.stack.len() + self.marks.len());
+            let nodes = size_of::<Node>() * self.nodes.len();
+            if self.heap + stack + nodes + REMEMBERED * self.memo.len() > self.most {
+                return self.error("too many values");
+            }
             let range = self.take(1)?;
             match self.file[range.start] {
                 b'(' => self.marks.push(self.stack.len()),

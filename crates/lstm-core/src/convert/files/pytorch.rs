@@ -8,7 +8,7 @@
 use super::archive::Archive;
 use super::frozen;
 use super::numpy::{self, Array, NAMELESS};
-use super::pickle::{Call, Node, Pickle, Value};
+use super::pickle::{Call, MAX_MEMORY, Node, Pickle, Value};
 use super::strided::{Stored, View};
 use super::{Container, Kind, WeightError, Weights, check_kind, format_error, io_error, kind};
 use crate::convert::found::{Activations, Stated};
@@ -87,6 +87,7 @@ impl Weights {
                 collect(&mut weights, "", &pickle, storages);
                 // One `pickle.dump` after another.
                 let (mut at, mut k) = (pickle.end, 1);
+                drop(pickle);
                 while kind == Kind::Pickle && file.get(at) == Some(&0x80) && k < MAX_PICKLES {
                     match Pickle::read(&file, at) {
                         Ok(next) => {
@@ -276,16 +277,19 @@ fn stored(name: &str) -> Option<Stored> {
 /// The object of a file of before PyTorch 1.6, and the storages behind it: five pickles, then each storage after the number
 /// of its values.
 fn legacy(file: &Arc<Vec<u8>>, start: usize) -> Result<(Pickle, Storages), String> {
-    let magic = Pickle::read(file, start)?;
-    let version = Pickle::read(file, magic.end)?;
-    let system = Pickle::read(file, version.end)?;
+    // (What isn't the model's is small, and may only take so much beside it.)
+    let read = |at| Pickle::read_within(file, at, MAX_MEMORY / 4);
+    let version = read(start)?.end;
+    let system = read(read(version)?.end)?;
     if let Some(Node::Dict(about)) = system.node(system.root)
         && system.get(about, "little_endian") == Some(Value::Bool(false))
     {
         return Err(BIG_ENDIAN.to_string());
     }
-    let pickle = Pickle::read(file, system.end)?;
-    let keys = Pickle::read(file, pickle.end)?;
+    let end = system.end;
+    drop(system);
+    let pickle = Pickle::read(file, end)?;
+    let keys = read(pickle.end)?;
     // The types of the storages are where they are referred to.
     let mut sizes = HashMap::new();
     for node in &pickle.nodes {
@@ -362,11 +366,15 @@ struct Walk<'a> {
     named: HashSet<(String, usize, Vec<usize>)>,
     /// The one that was looked at last.
     last: Option<(String, usize, Vec<usize>)>,
-    /// Objects of unknown classes, by where they are.
+    /// Objects of unknown classes, by where they are first.
     unknown: Vec<(String, usize)>,
+    seen: HashSet<usize>,
     /// Whether it is these that are visited.
     in_unknown: bool,
 }
+
+/// The cost of an entry that is copied: many may be, one in another.
+const ENTRY: usize = size_of::<(Value, Value)>();
 
 /// What every module has: where its tensors are.
 const TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
@@ -398,6 +406,7 @@ impl<'a> Walk<'a> {
             named: HashSet::new(),
             last: None,
             unknown: vec![],
+            seen: HashSet::new(),
             in_unknown: false,
         }
     }
@@ -406,14 +415,12 @@ impl<'a> Walk<'a> {
         self.visit(path, self.pickle.root, None, 0);
         // Objects after all else: what they share with the model has the model's name.
         let mut classes: BTreeMap<String, (String, usize)> = BTreeMap::new();
-        let mut visited = HashSet::new();
         self.in_unknown = true;
         let mut k = 0;
-        while let Some((path, node)) = self.unknown.get(k).cloned() {
+        while self.left > 0
+            && let Some((path, node)) = self.unknown.get(k).cloned()
+        {
             k += 1;
-            if !visited.insert(node) {
-                continue;
-            }
             let pickle = self.pickle;
             let Some(call) = pickle.call(Value::Node(node)) else {
                 continue;
@@ -426,6 +433,8 @@ impl<'a> Walk<'a> {
                 class => {
                     let class = class.map(|(module, name)| format!("{module}.{name}"));
                     let class = class.unwrap_or_else(|| "an object".to_string());
+                    self.spend(class.len());
+                    let class = class.chars().take(200).collect();
                     classes.entry(class).or_insert_with(|| (path.clone(), 0)).1 += 1;
                 }
             }
@@ -498,6 +507,7 @@ impl<'a> Walk<'a> {
                 } else if let Some(attributes) = self.module(call) {
                     self.visit_module(path, attributes, stated, depth);
                 } else if let Some(pairs) = self.dictionary(call) {
+                    self.spend(ENTRY * pairs.len());
                     self.visit_entries(path, &pairs, stated, depth);
                 } else if let Some(attributes) = self.script(call) {
                     let stated = self.script_states(call);
@@ -507,8 +517,9 @@ impl<'a> Walk<'a> {
                     let own: Vec<_> = own
                         .filter(|(_, value)| !is_list(self.unwrapped(*value)))
                         .collect();
+                    self.spend(ENTRY * own.len());
                     self.visit_entries(path, &own, stated.as_ref(), depth);
-                } else {
+                } else if self.seen.insert(k) {
                     self.unknown.push((path.to_string(), k));
                 }
             }
@@ -575,15 +586,23 @@ impl<'a> Walk<'a> {
     }
 
     fn add(&mut self, path: &str, entry: Result<Entry, String>, stated: Option<&Arc<Stated>>) {
+        let last = self.last.take();
+        let own = match &entry {
+            Ok(entry) => ENTRY * entry.shape.len(),
+            Err(message) => message.len(),
+        };
+        // (All tensors may share one text of any length as the key of their storage.)
+        let key = last.as_ref().map_or(0, |(key, ..)| key.len());
+        let found = self.weights.tensors.len() + self.weights.skipped.len();
+        if !self.spend(own + key) || found >= MAX_TENSORS {
+            self.left = 0;
+            return;
+        }
         // An optimizer's parameters are the model's.
-        if let Some(tensor) = self.last.take()
+        if let Some(tensor) = last
             && !self.named.insert(tensor)
             && self.in_unknown
         {
-            return;
-        }
-        if self.weights.tensors.len() >= MAX_TENSORS {
-            self.left = 0;
             return;
         }
         let path = if path.is_empty() { NAMELESS } else { path };
@@ -690,6 +709,7 @@ impl<'a> Walk<'a> {
                 .copied()
                 .filter(|(key, _)| persistent(*key))
                 .collect();
+            self.spend(ENTRY * (kept.len() + passing.len()));
             self.visit_entries(path, &kept, own.as_ref().or(stated), depth);
         }
     }
