@@ -295,14 +295,105 @@ fn a_file_that_is_refused_says_what_to_do() {
         (b"\x1f\x8b\x08\0\0\0\0\0", "gunzip"),
         (b"<!DOCTYPE html><html>", "download the file itself"),
         (b"PK\x03\x04 and no more", "cut off"),
-        (b"\x08\x01\x12\x80\x01", "TensorFlow SavedModel"),
+        (
+            b"\x08\x01\x12\x80\x01\x0a\x10\x12\x02",
+            "TensorFlow SavedModel",
+        ),
+        (b"\x08\x01\x12\x20\x0a\x05\x0a\x01x", "a Core ML model"),
+        (b"\x08\x09\x12\x80\x01\x0a\x05\x0a\x01x", "a Core ML model"),
+        (
+            b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder",
+            "a graph of TensorFlow",
+        ),
+        (
+            b"\0\0\x01\x57\xfb\x80\x8b\x24\x75\x47\xdb",
+            "a TensorFlow checkpoint",
+        ),
+        (
+            b"model_checkpoint_path: \"model.ckpt-1\"\n",
+            "a TensorFlow checkpoint",
+        ),
+        (b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
+        (b"\x1c\0\0\0ORTM", "ONNX Runtime's own format"),
+        (b"\x1c\0\0\0ET12", "an ExecuTorch program"),
+        (b"GGUF\x03\0\0\0", "a GGUF model"),
+        (
+            b"<?xml version=\"1.0\"?>\n<net name=\"main\" version=\"11\">",
+            "an OpenVINO model",
+        ),
+        (b"<\n  ir_version: 8\n>\n", "an ONNX model as text"),
+        (
+            b"ir_version: 8\nproducer_name: \"a\"",
+            "an ONNX model as text",
+        ),
+        (b"{\"irVersion\": \"8\"}", "an ONNX model as text"),
+        (
+            b"{\"weightsManifest\": []}",
+            "TensorFlow.js model: convert its model.json",
+        ),
+        (b"{\"itemInfoEntries\": {}}", "a Core ML model"),
+        (
+            b"{\"class_name\": \"Sequential\", \"config\": {}}",
+            "a Keras model: give the file",
+        ),
         (b"{\"a\": 1}", "JSON"),
+        (
+            b"\x80\x02ctorch.distributed.checkpoint.metadata\nMetadata\n",
+            "dcp_to_torch",
+        ),
+        (b"\x0a\x01\x0a", "is it a file of weights, and whole?"),
         (b"", "is it a file of weights, and whole?"),
     ] {
         std::fs::write(&path, bytes).unwrap();
         let text = message(Weights::read(&path));
         assert!(text.contains(what), "{text}");
     }
+    let mut tar = [0; 1024];
+    tar[..18].copy_from_slice(b"model_weights.ckpt");
+    tar[257..262].copy_from_slice(b"ustar");
+    std::fs::write(&path, tar).unwrap();
+    let text = message(Weights::read(&path));
+    assert!(text.contains("a tar archive: unpack it"), "{text}");
+    // An archive for each tensor, as `torch.distributed.checkpoint` writes them.
+    let archives = ["bfloat16.pt", "float16.pt"].map(|name| std::fs::read(wild(name)).unwrap());
+    std::fs::write(&path, archives.concat()).unwrap();
+    let text = message(Weights::read(&path));
+    assert!(text.contains("dcp_to_torch"), "{text}");
+    for (name, content, what) in [
+        (
+            ".metadata",
+            "\u{80}\u{2}ctorch.distributed.checkpoint.metadata\nMetadata\n",
+            "dcp_to_torch",
+        ),
+        (
+            "checkpoint",
+            "model_checkpoint_path: \"a\"",
+            "a TensorFlow checkpoint",
+        ),
+        (
+            "Manifest.json",
+            "{\"itemInfoEntries\": {}}",
+            "a Core ML model",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = content.chars().map(|c| c as u8).collect();
+        std::fs::write(folder.path().join(name), content).unwrap();
+        let text = message(Weights::read(folder.path()));
+        assert!(text.contains(what), "{text}");
+    }
+    // Numbers alone are what the file beside them says.
+    let folder = tempfile::tempdir().unwrap();
+    let beside = |name: &str| folder.path().join(name);
+    std::fs::write(beside("lstm.bin"), [0; 64]).unwrap();
+    let unknown = message(Weights::read(beside("lstm.bin")));
+    assert!(unknown.contains("nothing in it is known"), "{unknown}");
+    std::fs::write(beside("model.json"), "{\"weightsManifest\": []}").unwrap();
+    let text = message(Weights::read(beside("lstm.bin")));
+    assert!(text.contains("a TensorFlow.js model"), "{text}");
+    std::fs::write(beside("lstm.xml"), "<net name=\"lstm\">").unwrap();
+    let text = message(Weights::read(beside("lstm.bin")));
+    assert!(text.contains("an OpenVINO model"), "{text}");
     for (file, what) in [
         (
             "objects.pt",

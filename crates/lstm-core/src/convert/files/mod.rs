@@ -23,7 +23,7 @@ mod strided;
 
 use super::{WeightError, Weights};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// What a file is.
@@ -86,13 +86,62 @@ impl Kind {
             Self::Other(what, advice) => (what, None, advice),
         }
     }
+
+    /// What to say where something else is expected.
+    fn refusal(self) -> String {
+        let (what, _, advice) = self.about();
+        format!("it is {what}: {advice}")
+    }
 }
+
+const MADE_OF: &str = "take the PyTorch, Keras or ONNX model that it was made of";
+
+const CORE_ML: Kind = Kind::Other("a Core ML model", MADE_OF);
+const OPENVINO: Kind = Kind::Other("an OpenVINO model", MADE_OF);
+
+const SAVED_MODEL: Kind = Kind::Other(
+    "a TensorFlow SavedModel",
+    "load it with `tf.keras` and save the model as .keras or .weights.h5",
+);
+const TENSORFLOW: Kind = Kind::Other(
+    "a TensorFlow checkpoint",
+    "load it in TensorFlow and save the Keras model as .keras or .weights.h5",
+);
+const TENSORFLOW_JS: Kind = Kind::Other(
+    "a TensorFlow.js model",
+    "convert its model.json with `tensorflowjs_converter --input_format tfjs_layers_model --output_format keras`",
+);
+const DISTRIBUTED: Kind = Kind::Other(
+    "a checkpoint of `torch.distributed.checkpoint`",
+    "make one file of its folder with `python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE`",
+);
+const ONNX_TEXT: Kind = Kind::Other(
+    "an ONNX model as text",
+    "parse it with Python's `onnx` and save it with `onnx.save`",
+);
 
 /// As much of a file's start as is needed to recognise it.
 const START: u64 = 4096;
 
-/// The file's kind, if it is recognised.
+/// The file's kind, if it is recognised, or that of a file beside it which describes it.
 pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
+    let own = kind_of_content(path)?;
+    let others = ["xml", "index"].map(|extension| path.with_extension(extension));
+    let mut others = others
+        .into_iter()
+        .chain([path.with_file_name("model.json")]);
+    let described = || {
+        others.find_map(|other| {
+            let kind = kind_of_content(&other).ok()??;
+            [OPENVINO, TENSORFLOW, TENSORFLOW_JS]
+                .contains(&kind)
+                .then_some(kind)
+        })
+    };
+    Ok(own.or_else(described))
+}
+
+fn kind_of_content(path: &Path) -> io::Result<Option<Kind>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let mut start = vec![];
@@ -106,9 +155,12 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
         _ if safetensors => Some(Kind::Safetensors),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => Some(zip_kind(path)),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Some(Kind::Npy),
-        _ if at(257, b"ustar") => Some(Kind::PyTorch(Container::Tar)),
+        _ if at(257, b"ustar") => Some(tar_kind(&start)),
         _ if is_legacy(&start) => Some(Kind::PyTorch(Container::Legacy)),
-        [0x80, 2..=5, ..] => Some(Kind::Pickle),
+        [0x80, 2..=5, ..] => match has(&start, b"torch.distributed.checkpoint.metadata") {
+            true => Some(DISTRIBUTED),
+            false => Some(Kind::Pickle),
+        },
         _ if is_text_pickle(&start) => Some(Kind::Pickle),
         // A user block of any power of two may be before it.
         _ if [0, 512, 1024, 2048]
@@ -117,11 +169,17 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
         {
             Some(Kind::Hdf5)
         }
-        // Schema 1, then graphs.
-        [0x08, 0x01, 0x12, ..] => other(
-            "a TensorFlow SavedModel",
-            "save the model as .keras or .weights.h5",
-        ),
+        // The version of the format, then a message where ONNX has a producer's name: a graph, or a description of inputs
+        // by their names.
+        [0x08, version, ref rest @ ..]
+            if let Some(first) = field(rest, 0x12).and_then(|message| field(message, 0x0a)) =>
+        {
+            match version == 1 && first.first() != Some(&0x0a) {
+                true => Some(SAVED_MODEL),
+                false => Some(CORE_ML),
+            }
+        }
+        _ if is_graph(&start) => other("a graph of TensorFlow", MADE_OF),
         // The version of the format, then fields of a model.
         [
             0x08,
@@ -138,10 +196,56 @@ pub(super) fn kind(path: &Path) -> io::Result<Option<Kind>> {
             "a pointer of Git LFS",
             "get the file itself with `git lfs pull`",
         ),
-        _ if at(4, b"TFL3") => other("a TensorFlow Lite model", "take the model it was made of"),
-        _ if at(0, b"GGUF") => other("a GGUF model", "take the model it was made of"),
+        _ if at(4, b"TFL3") => other("a TensorFlow Lite model", MADE_OF),
+        _ if at(4, b"ORTM") => other("a model in ONNX Runtime's own format", MADE_OF),
+        _ if at(4, b"ET12") => other("an ExecuTorch program", MADE_OF),
+        _ if at(4, b"PTMF") => other("a PyTorch Mobile model", MADE_OF),
+        _ if at(0, b"GGUF") => other("a GGUF model", MADE_OF),
+        // The magic number of a table of keys.
+        _ if ends_with(&mut file, 0xdb47_7524_8b80_fb57)? => Some(TENSORFLOW),
         _ => text_kind(path, &start)?,
     })
+}
+
+fn has(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|part| part == word)
+}
+
+/// Whether a file's last eight bytes are a number.
+fn ends_with(file: &mut File, magic: u64) -> io::Result<bool> {
+    let mut end = [0; 8];
+    let read = file.seek(SeekFrom::End(-8));
+    Ok(read.is_ok() && file.read(&mut end)? == 8 && u64::from_le_bytes(end) == magic)
+}
+
+/// What the first field of a message of protobuf begins with, if it is of this tag and has a length.
+fn field(message: &[u8], tag: u8) -> Option<&[u8]> {
+    let (first, rest) = message.split_first()?;
+    let length = rest.iter().position(|byte| *byte < 0x80)?;
+    rest.get(length + 1..).filter(|_| *first == tag)
+}
+
+/// Whether this is a message of nodes that begin with a name and an operator.
+fn is_graph(start: &[u8]) -> bool {
+    match field(start, 0x0a) {
+        Some([0x0a, length, rest @ ..]) => rest.get(usize::from(*length)) == Some(&0x12),
+        _ => false,
+    }
+}
+
+/// What a tar archive is, by the names in it, whose headers are at multiples of 512.
+fn tar_kind(start: &[u8]) -> Kind {
+    let name = |header: &[u8]| {
+        let name = header.split(|byte| *byte == 0).next().unwrap_or_default();
+        [b"sys_info", &b"pickle"[..]].contains(&name.strip_prefix(b"./").unwrap_or(name))
+    };
+    match start.chunks(512).any(name) {
+        true => Kind::PyTorch(Container::Tar),
+        false => Kind::Other(
+            "a tar archive",
+            "unpack it with `tar -xf` and give the file of weights in it",
+        ),
+    }
 }
 
 /// Whether this may be a pickle of protocol 0 or 1, which have no magic number: a mark and what may follow it, an empty
@@ -174,19 +278,31 @@ const MAX_INDEX: u64 = 64 << 20;
 /// What a text file is.
 fn text_kind(path: &Path, start: &[u8]) -> io::Result<Option<Kind>> {
     let start = start.trim_ascii_start();
-    if start.starts_with(b"<") {
-        let what = "a page of the web, or XML";
-        return Ok(Some(Kind::Other(what, "download the file itself")));
-    }
     if !start.starts_with(b"{") {
-        return Ok(None);
+        return Ok(match start {
+            [b'<' | b'i', ..] if has(start, b"ir_version:") => Some(ONNX_TEXT),
+            _ if start.starts_with(b"model_checkpoint_path:") => Some(TENSORFLOW),
+            [b'<', ..] if has(start, b"<net ") => Some(OPENVINO),
+            [b'<', ..] => {
+                let what = "a page of the web, or XML";
+                Some(Kind::Other(what, "download the file itself"))
+            }
+            _ => None,
+        });
     }
     let mut text = vec![];
     File::open(path)?.take(MAX_INDEX).read_to_end(&mut text)?;
-    let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+    let has = |word: &[u8]| has(&text, word);
     Ok(match has(b"\"weight_map\"") {
         true if has(b".weights.h5\"") => Some(Kind::KerasIndex),
         true => Some(Kind::Index),
+        _ if has(b"\"weightsManifest\"") => Some(TENSORFLOW_JS),
+        _ if has(b"\"irVersion\"") || has(b"\"ir_version\"") => Some(ONNX_TEXT),
+        _ if has(b"\"itemInfoEntries\"") => Some(CORE_ML),
+        _ if has(b"\"class_name\"") && has(b"\"config\"") => Some(Kind::Other(
+            "the configuration of a Keras model",
+            "give the file of its weights",
+        )),
         _ => Some(Kind::Other(
             "JSON",
             "it is no index of weight files: give the file of the weights",
@@ -197,12 +313,13 @@ fn text_kind(path: &Path, start: &[u8]) -> io::Result<Option<Kind>> {
 /// What a zip archive is, by the names in it.
 #[cfg(any(feature = "pytorch", feature = "keras"))]
 fn zip_kind(path: &Path) -> Kind {
-    let names = || -> zip::result::ZipResult<Vec<String>> {
+    let names = || -> zip::result::ZipResult<(u64, Vec<String>)> {
         let archive = zip::ZipArchive::new(io::BufReader::new(File::open(path)?))?;
         let names = archive.file_names().collect::<Result<Vec<_>, _>>()?;
-        Ok(names.into_iter().map(|name| name.to_string()).collect())
+        let names = names.into_iter().map(|name| name.to_string()).collect();
+        Ok((archive.offset(), names))
     };
-    let names = names().unwrap_or_default();
+    let (before, names) = names().unwrap_or_default();
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let root = |end| {
         names
@@ -215,6 +332,8 @@ fn zip_kind(path: &Path) -> Kind {
         has(&format!("{root}constants.pkl")) || names.iter().any(|name| name.starts_with(&code))
     };
     match root("data.pkl").or_else(|| root("model.json")) {
+        // An archive for each tensor, one after another.
+        Some(_) if before > 0 => DISTRIBUTED,
         Some(root) if script(root) => Kind::TorchScript,
         _ if root("data.pkl").is_some() => Kind::PyTorch(Container::Zip),
         _ if root("model.weights.h5").is_some() => Kind::KerasArchive,
@@ -317,14 +436,7 @@ fn check_kind(
     check_file(path)?;
     let kind = kind(path).map_err(|error| io_error(path, error))?;
     match kind.filter(|kind| !fits(*kind)) {
-        Some(kind) => {
-            let (what, _, advice) = kind.about();
-            Err(format_error(
-                path,
-                format,
-                format!("it is {what}: {advice}"),
-            ))
-        }
+        Some(kind) => Err(format_error(path, format, kind.refusal())),
         None => Ok(()),
     }
 }
@@ -341,13 +453,21 @@ fn format_error(path: &Path, format: &'static str, message: impl ToString) -> We
 fn check_file(path: &Path) -> Result<(), WeightError> {
     let error = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => return Ok(()),
-        Ok(metadata) if metadata.is_dir() => {
-            io::Error::other("a folder: give a file in it, such as model.safetensors")
-        }
+        Ok(metadata) if metadata.is_dir() => io::Error::other(folder(path)),
         Ok(_) => io::Error::other("not a regular file"),
         Err(error) => error,
     };
     Err(io_error(path, error))
+}
+
+/// What a folder is, by the files in it, and what to do.
+fn folder(path: &Path) -> String {
+    let mut names = [".metadata", "saved_model.pb", "Manifest.json", "checkpoint"].into_iter();
+    let kind = names.find_map(|name| kind_of_content(&path.join(name)).ok()?);
+    kind.filter(|kind| matches!(kind, Kind::Other(..))).map_or(
+        "a folder: give a file in it, such as model.safetensors".to_string(),
+        Kind::refusal,
+    )
 }
 
 fn io_error(path: &Path, source: io::Error) -> WeightError {
