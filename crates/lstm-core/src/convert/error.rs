@@ -112,7 +112,13 @@ impl fmt::Display for WeightError {
                 format,
                 message,
             } => {
-                write!(f, "{} is not a {format} file: {message}", path.display())
+                let article = match format {
+                    // As they are spoken.
+                    &"ONNX" | &"HDF5" => "an",
+                    _ => "a",
+                };
+                let path = path.display();
+                write!(f, "{path} is not {article} {format} file: {message}")
             }
             Self::Missing {
                 origin,

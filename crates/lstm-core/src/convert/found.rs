@@ -600,6 +600,7 @@ impl LoadFound for Gru {
 pub struct RecurrentLayers {
     origin: String,
     layers: Vec<FoundLayer>,
+    instead: Option<String>,
 }
 
 impl RecurrentLayers {
@@ -615,12 +616,13 @@ impl RecurrentLayers {
                 origin: self.origin.clone(),
                 layer: "weights".to_string(),
                 difference: format!("there are {} recurrent layers", self.layers.len()),
-                advice: match self.layers.is_empty() {
-                    true => {
+                advice: match (self.layers.is_empty(), &self.instead) {
+                    (true, Some(instead)) => instead.clone(),
+                    (true, None) => {
                         "see the names of its tensors, `Weights::names`, and `Weights::skipped`"
                             .to_string()
                     }
-                    false => {
+                    (false, _) => {
                         let names: Vec<_> = self.iter().map(|layer| layer.name.as_str()).collect();
                         format!("take one by its name, {}", names.join(", "))
                     }
@@ -707,7 +709,9 @@ impl fmt::Display for Stated {
 impl fmt::Display for RecurrentLayers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.layers.is_empty() {
-            return write!(f, "{}: no recurrent layers", self.origin);
+            let instead = self.instead.iter().map(|instead| format!(": {instead}"));
+            let instead = instead.collect::<String>();
+            return write!(f, "{}: no recurrent layers{instead}", self.origin);
         }
         let head = [
             "name",
@@ -802,6 +806,7 @@ impl Weights {
         RecurrentLayers {
             origin: self.origin.clone(),
             layers,
+            instead: self.instead.clone(),
         }
     }
 }

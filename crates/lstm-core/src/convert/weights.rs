@@ -28,6 +28,8 @@ pub struct Weights {
     pub(super) stated: Vec<FoundLayer>,
     /// What is in the file and could not be read: a path or a name, and what is there.
     pub(super) skipped: Vec<String>,
+    /// What the file has in place of recurrent layers, if none is found.
+    pub(super) instead: Option<String>,
 }
 
 /// A tensor whose bytes may still be in the file.
@@ -115,6 +117,21 @@ impl Element {
         }
     }
 
+    /// The type to show for it: of bytes that nobody has a type for, that of bytes.
+    pub(super) fn shown(&self) -> DType {
+        match self {
+            Self::Known(dtype) => *dtype,
+            Self::Other(_) => DType::U8,
+        }
+    }
+
+    /// What weights of this type are, if they are no floats.
+    pub(super) fn unread(&self) -> Option<String> {
+        let name = self.name();
+        let text = || format!("weights that are {name} (save them as float32)");
+        self.float().is_none().then(text)
+    }
+
     /// The float type, if `target` holds every value of it.
     pub(super) fn exact_in(&self, target: DType) -> Option<DType> {
         match (self.float()?, target) {
@@ -133,6 +150,7 @@ impl Default for Weights {
             tensors: BTreeMap::new(),
             stated: vec![],
             skipped: vec![],
+            instead: None,
         }
     }
 }

@@ -69,7 +69,7 @@ fn errors_name_file_and_format() {
     for bytes in [vec![], half("keras_trained_lstm.weights.h5"), text] {
         std::fs::write(&path, bytes).unwrap();
         let text = message(Weights::read_keras(&path));
-        let start = format!("{} is not a HDF5 file: ", path.display());
+        let start = format!("{} is not an HDF5 file: ", path.display());
         assert!(text.starts_with(&start), "{text}");
     }
     let none = directory.path().join("none");

@@ -399,7 +399,30 @@ def refused():
     case = Case("runtimes_own")
     node = case.node()
     node.op_type, node.domain = "DynamicQuantizeLSTM", "com.microsoft"
-    only(case, [node], raw(case))
+    node.input.extend(["", "", "", "", "W_scale", "W_zero", "R_scale", "R_zero"])
+    tensors = raw(case)[2:]
+    for key in "WR":
+        numbers = np.round(50 * case.weights[key]).astype(np.int8).transpose(0, 2, 1)
+        tensors += [numpy_helper.from_array(np.ascontiguousarray(numbers), key), numpy_helper.from_array(np.float32([0.02]), f"{key}_scale"),
+                    numpy_helper.from_array(np.int8([0]), f"{key}_zero")]
+    only(case, [node], tensors)
+    # A state of one number, in another type, as often as there are rows.
+    for name, number in [("filled_state", 0.5), ("zero_state", 0.0)]:
+        case = Case(name)
+        node = case.node()
+        node.input.extend(["", "h0"])
+        nodes = [h.make_node("Shape", ["x"], ["rows"], start=1, end=2), const("one", value_ints=[1]), const("units", value_ints=[H]),
+                 h.make_node("Concat", ["one", "rows", "units"], ["shape"], axis=0),
+                 h.make_node("ConstantOfShape", ["shape"], ["half"], value=h.make_tensor("value", T.FLOAT16, [1], [number])),
+                 h.make_node("Cast", ["half"], ["h0"], to=T.FLOAT), node]
+        only(case, nodes, raw(case))
+    case = Case("unrolled", "RNN")
+    tensors = [numpy_helper.from_array(np.ascontiguousarray(case.weights[key][0].T), f"{key}t") for key in "WR"]
+    nodes = [h.make_node("Split", ["x"], [f"x{k}" for k in range(STEPS)], axis=0)]
+    for k in range(STEPS):
+        nodes += [h.make_node("MatMul", [f"x{k}", "Wt"], [f"a{k}"]), h.make_node("MatMul", [f"h{k - 1}" if k else "x0", "Rt"], [f"b{k}"]),
+                  h.make_node("Add", [f"a{k}", f"b{k}"], [f"s{k}"]), h.make_node("Tanh", [f"s{k}"], [f"h{k}"])]
+    only(case, nodes, tensors, output=f"h{STEPS - 1}")
     case = Case("odd_size")
     case.attributes["hidden_size"] = 5
     only(case, [case.node()], raw(case))

@@ -163,6 +163,7 @@ fn refusals_name_the_attribute() {
             "learned_state",
             "initial_h = h0, a constant other than zero",
         ),
+        ("filled_state", "initial_h = h0, a constant other than zero"),
         (
             "truncated",
             "tensor R can't be read: it has 252 bytes instead of 256",
@@ -181,6 +182,25 @@ fn refusals_name_the_attribute() {
         let layers = weights.recurrent_layers();
         let text = message(layers.only().unwrap().load::<Lstm>(&weights, &device()));
         assert!(text.contains(expected), "{name}: {text}");
+    }
+    let zero = model("zero_state");
+    load::<Lstm>(&zero.recurrent_layers()[0], &zero);
+    // Weights in another layout, of which nothing else is said.
+    let quantised = model("runtimes_own")
+        .recurrent_layers()
+        .only()
+        .unwrap()
+        .clone();
+    assert_eq!((quantised.d_input, quantised.d_hidden), (3, 4));
+    assert_eq!(quantised.options.unsupported.len(), 1, "{quantised:?}");
+    let unrolled = model("unrolled").recurrent_layers();
+    for text in [message(unrolled.only()), unrolled.to_string()] {
+        assert!(
+            text.contains(
+                "no node LSTM, GRU or RNN, but MatMul (10), Add (5), Tanh (5), Split (1): perhaps"
+            ),
+            "{text}"
+        );
     }
     let (weights, layer) = (model("lstm_both"), |w: &Weights| {
         w.recurrent_layers()[0].clone()
@@ -256,7 +276,7 @@ fn a_file_that_is_no_model_is_refused() {
     for (bytes, expected) in [
         (
             &b"\x08\x08\x12\xff\xff\xff\xff\x0f"[..],
-            "is not a ONNX file",
+            "is not an ONNX file",
         ),
         (b"\x08\x08\x12\x01a", "it has no graph"),
         (b"{}", "JSON"),

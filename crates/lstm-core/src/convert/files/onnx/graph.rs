@@ -448,14 +448,7 @@ impl<'a> Scopes<'a> {
             }
             "ConstantOfShape" => {
                 let shape = shape_of(&input(self, 0)?.ints()?)?;
-                let value = match self
-                    .attribute(scope, node, "value")
-                    .and_then(|value| value.t.as_deref())
-                {
-                    Some(tensor) => Array::read(tensor, &self.folder, &mut self.budget)?,
-                    None => Array::of_floats(&[0.0], vec![1]),
-                };
-                value.repeat(&shape, &mut self.budget)
+                self.repeated(scope, node)?.repeat(&shape, &mut self.budget)
             }
             "Cast" => {
                 let to = self
@@ -488,6 +481,15 @@ impl<'a> Scopes<'a> {
                 data.dequantize(&scale, zero.as_ref(), axis, &mut self.budget)
             }
             _ => Err(not_constant(node)),
+        }
+    }
+
+    /// The one number that a `ConstantOfShape` repeats.
+    pub fn repeated(&mut self, scope: usize, node: &'a Node) -> Result<Array, String> {
+        let value = self.attribute(scope, node, "value");
+        match value.and_then(|value| value.t.as_deref()) {
+            Some(tensor) => Array::read(tensor, &self.folder, &mut self.budget),
+            None => Ok(Array::of_floats(&[0.0], vec![1])),
         }
     }
 

@@ -63,6 +63,7 @@ impl Weights {
         let stated = nodes::layers(&mut scopes, &mut tensors);
         Ok(Self {
             tensors: tensors.entries,
+            instead: stated.is_empty().then(|| nodes::instead(&scopes)),
             stated,
             skipped: tensors.skipped,
             ..Self::from_file(path)

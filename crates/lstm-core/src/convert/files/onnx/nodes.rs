@@ -1,14 +1,14 @@
 //! The recurrent nodes of a model: their weights and attributes.
 
-use super::array::Array;
 use super::graph::{self, Origin, Scopes};
 use super::proto::{self, AttributeType, Node};
 use super::tensors::Tensors;
 use crate::convert::found::{Activations, Direction, FoundCell, FoundLayer, Source, Stated, Where};
 use crate::convert::onnx::{NodeNames, OnnxNames};
+use crate::convert::weights::Element;
 use crate::nonlinearity::Nonlinearity;
 use burn::tensor::DType;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The operators that are recurrent layers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,9 @@ enum Operator {
     Lstm,
     /// This library's function, an LSTM with a projection.
     Lstmp,
-    /// ONNX Runtime's own, with quantised weights and the like.
+    /// ONNX Runtime's own, with quantised weights `[D, I, 4H]`.
+    Quantised,
+    /// Others of ONNX Runtime's own.
     Other,
 }
 
@@ -32,7 +34,8 @@ impl Operator {
                 _ => None,
             },
             (proto::OWN_DOMAIN, operator) => operator.starts_with("LSTMP").then_some(Self::Lstmp),
-            ("com.microsoft", "DynamicQuantizeLSTM" | "AttnLSTM") => Some(Self::Other),
+            ("com.microsoft", "DynamicQuantizeLSTM") => Some(Self::Quantised),
+            ("com.microsoft", "AttnLSTM") => Some(Self::Other),
             _ => None,
         }
     }
@@ -42,7 +45,7 @@ impl Operator {
         match self {
             Self::Rnn => 1,
             Self::Gru => 3,
-            Self::Lstm | Self::Lstmp | Self::Other => 4,
+            _ => 4,
         }
     }
 
@@ -73,6 +76,8 @@ struct Found<'a> {
     scope: usize,
     node: &'a Node,
     layer: FoundLayer,
+    /// The nodes that its initial states are made by.
+    states: Vec<(usize, *const Node)>,
     /// The layer whose outputs it reads, and nothing else does.
     above: Option<usize>,
 }
@@ -83,11 +88,12 @@ pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<Fou
     for scope in 0..scopes.all.len() {
         for node in scopes.all[scope].nodes {
             if let Some(operator) = Operator::of(node) {
-                let layer = Said::new(scopes, tensors, scope, node, operator).layer();
+                let (layer, states) = Said::new(scopes, tensors, scope, node, operator).layer();
                 found.push(Found {
                     scope,
                     node,
                     layer,
+                    states,
                     above: None,
                 });
             }
@@ -104,11 +110,41 @@ pub fn layers<'a>(scopes: &mut Scopes<'a>, tensors: &mut Tensors<'a>) -> Vec<Fou
             let below = below(scopes, &found, k, &uses, &places);
             found[k].above = below.filter(|below| {
                 let (below, above) = (&found[*below], &found[k]);
-                joins(&below.layer, &above.layer) && begins_alone(scopes, below, above, &places)
+                joins(&below.layer, &above.layer) && begins_alone(below, above, &places)
             });
         }
     }
     join(found)
+}
+
+/// The operators of a model without recurrent ones, and whether they may be a layer whose steps were exported one by one.
+pub fn instead(scopes: &Scopes) -> String {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for node in scopes.all.iter().flat_map(|scope| scope.nodes) {
+        *counts.entry(&node.op_type).or_default() += 1;
+    }
+    counts.remove("Constant");
+    let count = |operators: &[&str]| -> usize {
+        let counts = operators.iter().filter_map(|operator| counts.get(operator));
+        counts.sum()
+    };
+    let steps = count(&["MatMul", "Gemm", "Einsum"]).min(count(&["Tanh", "Sigmoid"]));
+    let unrolled = steps >= 4 || steps >= 1 && count(&["Loop", "Scan"]) > 0;
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let counts = counts.iter().take(6);
+    let counts: Vec<_> = counts
+        .map(|(name, count)| format!("{name} ({count})"))
+        .collect();
+    let advice = match unrolled {
+        true => {
+            ": perhaps the steps of a cell, unrolled or in a loop: export a layer, such as `nn.LSTM`, instead, or give the \
+             weights' own file"
+        }
+        false => "",
+    };
+    let counts = counts.join(", ");
+    format!("the model has no node LSTM, GRU or RNN, but {counts}{advice}")
 }
 
 /// Names layers by their nodes, with their graph's name as prefix if that isn't unique.
@@ -154,75 +190,81 @@ fn joins(below: &FoundLayer, above: &FoundLayer) -> bool {
 }
 
 /// Whether a layer's states don't begin as another left off, and its rows end where those of the layer below do.
-fn begins_alone<'a>(
-    scopes: &mut Scopes<'a>,
-    below: &Found<'a>,
-    above: &Found<'a>,
+fn begins_alone(
+    below: &Found,
+    above: &Found,
     places: &HashMap<(usize, *const Node), usize>,
 ) -> bool {
-    let input = |of: &Found<'a>, k: usize| of.node.input.get(k).filter(|name| !name.is_empty());
-    let mut made_of = MadeOf::default();
-    for name in [5, 6].into_iter().filter_map(|k| input(above, k)) {
-        made_of.add(scopes, above.scope, name);
-    }
     let of_a_layer = |at: &(usize, *const Node)| places.contains_key(at);
-    let lengths = [below, above].map(|of| input(of, 4).is_some());
-    lengths[0] == lengths[1] && !made_of.nodes.iter().any(of_a_layer)
+    let lengths =
+        [below, above].map(|of| of.node.input.get(4).is_some_and(|name| !name.is_empty()));
+    lengths[0] == lengths[1] && !above.states.iter().any(of_a_layer)
 }
 
 /// What an initial state is made of, but for its shape.
 #[derive(Default)]
-struct MadeOf {
-    /// A constant other than zero.
-    constant: bool,
+struct MadeOf<'a> {
     /// What is known at run time alone.
     computed: bool,
     nodes: Vec<(usize, *const Node)>,
+    /// The scopes and names of the constants.
+    constants: Vec<(usize, &'a str)>,
 }
 
-impl MadeOf {
-    /// Adds what a value is made of.
-    fn add<'a>(&mut self, scopes: &mut Scopes<'a>, scope: usize, name: &'a str) {
+impl<'a> MadeOf<'a> {
+    /// Adds what a value is made of. No constant is evaluated: it may be a weight that meets what is computed.
+    fn add(&mut self, scopes: &Scopes<'a>, scope: usize, name: &'a str) {
         const MOST: usize = 100;
-        if scopes.is_input(scope, name) || self.nodes.len() > MOST {
+        let enough = self.nodes.len() + self.constants.len() > MOST;
+        let source = scopes.source(scope, name);
+        let Some((at, origin)) = source
+            .ok()
+            .filter(|_| !enough && !scopes.is_input(scope, name))
+        else {
             self.computed = true;
             return;
-        }
-        let value = scopes.value(scope, name, 0);
-        if let Ok(numbers) = value.and_then(|value: Array| value.numbers()) {
-            self.constant |= numbers.iter().any(|number| *number != 0.0);
-            return;
-        }
-        let Ok((at, Origin::Node(_, node, _))) = scopes.source(scope, name) else {
-            self.computed = true;
+        };
+        let Origin::Node(name, node, _) = origin else {
+            self.constants.push((scope, name));
             return;
         };
         self.nodes.push((at, std::ptr::from_ref(node)));
         let of_numbers = match &*node.op_type {
-            // (Of the zeros of a shape that isn't known here, no number is.)
-            "ConstantOfShape" => {
-                let value = scopes.attribute(at, node, "value");
-                let zeros = value
-                    .and_then(|value| value.t.as_ref())
-                    .is_none_or(|tensor| {
-                        let raw = &tensor.raw_data;
-                        let given = [tensor.float_data.len(), tensor.double_data.len()];
-                        let typed = tensor.float_data.iter().all(|number| *number == 0.0)
-                            && tensor.double_data.iter().all(|number| *number == 0.0);
-                        raw.iter().all(|byte| *byte == 0) && (given == [0, 0] || typed)
-                    });
-                self.constant |= !zeros;
-                return;
-            }
+            // (Of the numbers of a shape that isn't known here, each is the same.)
+            "Constant" | "ConstantOfShape" => 0,
             "Expand" | "Tile" | "Slice" | "Squeeze" | "Unsqueeze" | "Transpose" | "Reshape"
             | "Gather" | "Cast" | "CastLike" | "Split" | "Flatten" | "Identity" => 1,
             _ => node.input.len(),
         };
-        self.computed |= of_numbers == 0 || scopes.function(node).is_some();
+        if of_numbers == 0 || scopes.function(node).is_some() {
+            self.constants.push((at, name));
+        }
         let inputs = node.input.iter().take(of_numbers);
         for input in inputs.filter(|input| !input.is_empty()) {
             self.add(scopes, at, input);
         }
+    }
+
+    /// Whether it is a constant other than zero.
+    fn is_other_than_zero(&self, scopes: &mut Scopes<'a>, scope: usize, name: &'a str) -> bool {
+        let mut other = |(scope, name): (usize, &'a str)| {
+            let value = match scopes.source(scope, name) {
+                Ok((at, Origin::Node(_, node, _))) if graph::is(node, "ConstantOfShape") => {
+                    scopes.repeated(at, node)
+                }
+                _ => scopes.value(scope, name, 0),
+            };
+            let numbers = value.and_then(|value| value.numbers()).ok()?;
+            Some(numbers.iter().any(|number| *number != 0.0))
+        };
+        if self.computed {
+            return false;
+        }
+        other((scope, name)).unwrap_or_else(|| {
+            let others = self.constants.iter().map(|constant| other(*constant));
+            let others = others.collect::<Option<Vec<_>>>();
+            others.is_some_and(|others| others.contains(&true))
+        })
     }
 }
 
@@ -529,6 +571,8 @@ struct Said<'s, 'a> {
     operator: Operator,
     /// Options that no layer supports.
     refused: Vec<String>,
+    /// The nodes that the initial states are made by.
+    states: Vec<(usize, *const Node)>,
 }
 
 impl<'s, 'a> Said<'s, 'a> {
@@ -546,6 +590,7 @@ impl<'s, 'a> Said<'s, 'a> {
             node,
             operator,
             refused: vec![],
+            states: vec![],
         }
     }
 
@@ -677,20 +722,18 @@ impl<'s, 'a> Said<'s, 'a> {
         };
         let mut made_of = MadeOf::default();
         made_of.add(self.scopes, self.scope, name);
-        if made_of.constant && !made_of.computed {
+        if made_of.is_other_than_zero(self.scopes, self.scope, name) {
             self.refuse(
                 what,
                 format!("{name}, a constant other than zero: weights hold no states"),
             );
         }
+        self.states.extend(made_of.nodes);
     }
 
-    fn layer(mut self) -> FoundLayer {
+    /// The layer, and the nodes that its initial states are made by.
+    fn layer(mut self) -> (FoundLayer, Vec<(usize, *const Node)>) {
         let operator = self.operator;
-        if operator == Operator::Other {
-            let what = format!("{} of {}", self.node.op_type, self.node.domain);
-            self.refuse("operator", what);
-        }
         let own = match operator {
             Operator::Gru => "linear_before_reset",
             Operator::Rnn => "",
@@ -698,7 +741,7 @@ impl<'s, 'a> Said<'s, 'a> {
         };
         let mut names = self.node.attribute.iter().map(|attribute| &*attribute.name);
         let unknown = names.find(|name| !COMMON.contains(name) && *name != own);
-        if let Some(name) = unknown.filter(|_| operator != Operator::Other) {
+        if let Some(name) = unknown {
             self.refuse(name, "(an attribute that the operator doesn't have)");
         }
         let direction = self.direction();
@@ -744,8 +787,9 @@ impl<'s, 'a> Said<'s, 'a> {
         let size = |shape: Option<Vec<usize>>, axis: usize| {
             shape.and_then(|shape| shape.get(axis).copied())
         };
-        let d_input = size(shape(&input), 2).unwrap_or(0);
-        let d_output = size(shape(&recurrent), 2).unwrap_or(0);
+        let axis = 1 + usize::from(operator != Operator::Quantised);
+        let d_input = size(shape(&input), axis).unwrap_or(0);
+        let d_output = size(shape(&recurrent), axis).unwrap_or(0);
         let d_hidden = match operator {
             Operator::Lstmp => size(shape(&projection), 2),
             _ => Some(d_output),
@@ -777,9 +821,14 @@ impl<'s, 'a> Said<'s, 'a> {
         {
             self.refuse("hidden_size", format!("{size}, where R has {d_hidden}"));
         }
-        let dtype = input.as_ref().map(|(name, _)| self.tensors.dtype(name));
-        if let Some(Err(other)) = &dtype {
-            self.refuse("W", format!("values of type {other}"));
+        let element = input.as_ref().map(|(name, _)| self.tensors.element(name));
+        if let Some(what) = element.as_ref().and_then(Element::unread) {
+            self.refused.push(what);
+        }
+        if matches!(operator, Operator::Quantised | Operator::Other) {
+            // Its inputs and attributes are others.
+            let what = format!("{} of {}", self.node.op_type, self.node.domain);
+            self.refused = vec![format!("operator = {what} (export the model without it)")];
         }
 
         let name = |tensor: Option<(String, Vec<usize>)>| tensor.map(|(name, _)| name);
@@ -793,7 +842,7 @@ impl<'s, 'a> Said<'s, 'a> {
             },
             projection: name(projection),
         };
-        FoundLayer {
+        let layer = FoundLayer {
             name: String::new(),
             source: Source::Onnx,
             cell: match operator {
@@ -810,7 +859,7 @@ impl<'s, 'a> Said<'s, 'a> {
             layers: 1,
             direction,
             bias: has_bias,
-            dtype: dtype.and_then(Result::ok).unwrap_or(DType::F32),
+            dtype: element.map_or(DType::F32, |element| element.shown()),
             options: Stated {
                 activations,
                 clip_sums,
@@ -819,7 +868,8 @@ impl<'s, 'a> Said<'s, 'a> {
                 ..Stated::default()
             },
             of: Where::Onnx(vec![of]),
-        }
+        };
+        (layer, self.states)
     }
 }
 

@@ -4,7 +4,6 @@ use super::array::{Array, Data, Folder, name_of, shape_of};
 use super::graph::{Origin, Scopes};
 use super::proto::{DataType, Tensor};
 use crate::convert::weights::{Element, Entry};
-use burn::tensor::DType;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -66,10 +65,9 @@ impl<'a> Tensors<'a> {
         Ok((name.clone(), self.entries[name].shape.clone()))
     }
 
-    /// The type of a tensor's values if they are floats, or else its name.
-    pub fn dtype(&self, name: &str) -> Result<DType, String> {
-        let element = &self.entries[name].element;
-        element.float().ok_or_else(|| element.name())
+    /// The type of a tensor's values.
+    pub fn element(&self, name: &str) -> Element {
+        self.entries[name].element.clone()
     }
 
     fn insert(&mut self, scopes: &Scopes<'a>, scope: usize, name: &'a str, entry: Entry) {
