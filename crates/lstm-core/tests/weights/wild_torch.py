@@ -175,6 +175,18 @@ def scripts():
     expect("relu_scripted.pt", model.rnn)
 
 
+def time_first():
+    torch.jit.trace(nn.GRU(I, H).eval(), torch.randn(T, B, I)).save(OUT / "time_first_traced.pt")
+
+
+def quantised():
+    from torch.ao.quantization import quantize_dynamic
+
+    model = quantize_dynamic(nn.Sequential(nn.LSTM(I, H)), {nn.LSTM}, dtype=torch.qint8)
+    torch.save(model, OUT / "refused_quantised.pt")
+    torch.save(model.state_dict(), OUT / "refused_quantised_state.pt")
+
+
 def frozen():
     model = Tagger(lstm(num_layers=2, bidirectional=True, bias=False)).eval()
     torch.jit.freeze(torch.jit.script(model)).save(OUT / "frozen.pt")
@@ -272,6 +284,8 @@ def main():
     checkpoints()
     views()
     scripts()
+    time_first()
+    quantised()
     reparametrised()
     pickles()
     cells()

@@ -285,6 +285,13 @@ fn a_file_that_is_refused_says_what_to_do() {
         "{text}"
     );
 
+    let float = "a quantised model (torch.ao.nn.quantized.dynamic.modules.rnn.LSTM): save the one of floats";
+    let text = message(Weights::read(wild("refused_quantised.pt")));
+    assert!(text.contains(float), "{text}");
+    let layers = read("refused_quantised_state.pt").recurrent_layers();
+    let text = message(layers.only());
+    assert!(text.contains(": save the one of floats"), "{text}");
+
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("weights");
     for (bytes, what) in [
@@ -663,6 +670,26 @@ fn what_a_class_of_ones_own_has_besides_is_told() {
         layers.only().unwrap().options.unsupported,
         ["the cell's bias"]
     );
+}
+
+/// Which of time and batch comes first is a constant of a scripted layer, and an argument in the code of a traced one.
+#[test]
+fn torchscript_states_the_layout() {
+    for (file, batch_first) in [
+        ("scripted.pt", Some(true)),
+        ("traced.pt", Some(true)),
+        ("time_first_traced.pt", Some(false)),
+        ("relu_cell_traced.pt", None),
+    ] {
+        let options = read(file)
+            .recurrent_layers()
+            .only()
+            .unwrap()
+            .options
+            .clone();
+        assert_eq!(options.batch_first, batch_first, "{file}");
+        assert_eq!(options.unstated, None, "{file}");
+    }
 }
 
 /// A cell that was traced calls its nonlinearity by name.

@@ -63,15 +63,30 @@ fn free(weights: &Weights, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// What a layer is called with, the last first: batch first, both directions, training, dropout, layers, biases, and what is
+/// before these.
+fn options(line: &str) -> Vec<&str> {
+    let arguments = line.trim_end().trim_end_matches(')').rsplit(',');
+    arguments.map(str::trim).collect()
+}
+
+/// Whether the batch comes first, if a layer's code says so: as a constant or in its call.
+pub(super) fn batch_first(code: &str) -> Option<bool> {
+    let calls = FUNCTIONS.map(|function| format!("torch.{function}("));
+    let mut calls = calls.iter().flat_map(|call| code.split(call).skip(1));
+    let constant = code.split_once(" batch_first : Final[bool] = ");
+    let constant = constant.map(|(_, rest)| rest.starts_with("True"));
+    constant.or_else(|| {
+        calls.find_map(|call| match options(call.lines().next()?)[..] {
+            [first, _, _, _, layers, ..] => layers.parse::<usize>().ok().map(|_| first == "True"),
+            _ => None,
+        })
+    })
+}
+
 fn name_layer(weights: &mut Weights, code: &str, function: &str, call: &str) -> Option<()> {
     let (line, _) = call.split_once('\n').unwrap_or((call, ""));
-    // Options follow the weights: biases, layers, dropout, training, both directions, batch first.
-    let options: Vec<_> = line
-        .trim_end()
-        .trim_end_matches(')')
-        .rsplit(',')
-        .map(str::trim)
-        .collect();
+    let options = options(line);
     let [first, both, _, _, layers, biases, list @ ..] = &options[..] else {
         return None;
     };

@@ -96,6 +96,9 @@ impl Weights {
     pub(super) fn without_tensors(&self, what: &str) -> String {
         let skipped: Vec<_> = self.skipped().take(3).collect();
         match skipped.is_empty() {
+            _ if let Some(instead) = &self.instead => {
+                format!("it is {what} without tensors that can be read, but {instead}")
+            }
             true => format!("it is {what} without tensors: save the model's `state_dict()`"),
             false => format!(
                 "it is {what} without tensors that can be read, but {}: save the model's `state_dict()`",

@@ -450,16 +450,15 @@ impl<'a> Walk<'a> {
         }
         let quantised = |k| {
             let (module, name) = self.pickle.global(Value::Node(k))?;
-            module
-                .contains(".quantized.")
-                .then(|| format!("a quantised model ({module}.{name})"))
+            let packed = matches!(name, "_rebuild_qtensor" | "ScriptObject");
+            (packed || module.contains(".quantized.")).then(|| {
+                format!(
+                    "a quantised model ({module}.{name}): save the one of floats that it was made of"
+                )
+            })
         };
-        if self.weights.tensors.is_empty() {
-            let nodes = 0..self.pickle.nodes.len();
-            self.weights
-                .skipped
-                .extend(nodes.into_iter().find_map(quantised));
-        }
+        let instead = (0..self.pickle.nodes.len()).find_map(quantised);
+        self.weights.instead = self.weights.instead.take().or(instead);
         if self.left == 0 {
             let message = "more that nests too deep, or is there too often";
             self.weights.skipped.push(message.to_string());
@@ -747,7 +746,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What TorchScript's code states of an object: the function that a plain RNN calls.
+    /// What TorchScript's code states of an object: the function that a plain RNN calls, and whether the batch comes first.
     fn script_states(&mut self, call: &Call) -> Option<Arc<Stated>> {
         let (module, class) = self.pickle.global(call.function)?;
         let (archive, folder) = self.code.as_ref()?;
@@ -755,7 +754,7 @@ impl<'a> Walk<'a> {
         let mut names = attributes
             .iter()
             .filter_map(|(name, _)| self.pickle.text(*name));
-        names.find(|name| name.starts_with("weight_ih"))?;
+        let is_layer = names.find(|name| name.starts_with("weight_ih"))? != "weight_ih";
         let file = format!("{folder}{}.py", module.replace('.', "/"));
         let code = archive.read_all(&file, MAX_CODE).ok()?;
         if !self.spend(code.len()) {
@@ -766,16 +765,20 @@ impl<'a> Walk<'a> {
         let code = code.split("\nclass ").next()?;
         let calls = |function: &str| code.contains(function);
         // A cell that was traced has its operations one by one.
-        let gated = calls("torch.sigmoid(");
-        let relu = calls("rnn_relu") || calls("torch.relu(") && !gated;
-        let tanh = calls("rnn_tanh") || calls("torch.tanh(") && !gated;
+        let gated = calls("torch.sigmoid");
+        let relu = calls("rnn_relu") || calls("torch.relu") && !gated;
+        let tanh = calls("rnn_tanh") || calls("torch.tanh") && !gated;
         let hidden = match (relu, tanh) {
-            (true, false) => Nonlinearity::Relu,
-            (false, true) => Nonlinearity::Tanh,
-            _ => return None,
+            (true, false) => Some(Nonlinearity::Relu),
+            (false, true) => Some(Nonlinearity::Tanh),
+            _ => None,
         };
+        let batch_first = frozen::batch_first(code);
+        let unstated = (is_layer && batch_first.is_none()).then(|| "batch_first not stated".into());
         Some(Arc::new(Stated {
-            activations: activations(Some(hidden)),
+            activations: activations(hidden),
+            batch_first,
+            unstated,
             ..Stated::default()
         }))
     }
@@ -880,7 +883,8 @@ impl<'a> Walk<'a> {
         let storage = self.storage(storage)?;
         let named = dtype.and_then(|dtype| pickle.global(dtype));
         let stored = match named {
-            Some((_, name)) => stored(name).ok_or_else(|| format!("a tensor of torch.{name}"))?,
+            Some((_, name)) => stored(name)
+                .ok_or_else(|| format!("a tensor of torch.{name}: save it as float32"))?,
             None => storage.stored.ok_or("a tensor of an unknown type")?,
         };
         // A shape is a tuple, or a `torch.Size` of one.
