@@ -28,6 +28,7 @@ use std::ops::Deref;
 pub enum Source {
     PyTorch,
     Keras,
+    Haste,
     Onnx,
     LstmCore,
     BurnNn,

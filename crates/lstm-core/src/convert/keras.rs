@@ -11,7 +11,6 @@ use crate::cell::{GruCell, LstmCell, RnnCell};
 use crate::layer::{
     BiGru, BiLstm, BiRnn, Gru, GruStack, Lstm, LstmStack, Recurrent, Rnn, RnnStack,
 };
-use burn::tensor::DType;
 use cells::{Biases, CellAt, LayerAt};
 use std::collections::BTreeSet;
 
@@ -297,7 +296,10 @@ pub(super) fn find(weights: &Weights, order: &[String], version: Option<&str>) -
     };
     // TensorFlow's own Keras of these versions has either.
     let hard = hard && version.is_some_and(|version| !version.ends_with("-tf"));
-    for layer in &mut layers {
+    for layer in layers
+        .iter_mut()
+        .filter(|layer| layer.source == Source::Keras)
+    {
         let others = match layer.direction {
             Direction::Bidirectional => ", go_backwards and merge_mode",
             _ => " and go_backwards",
@@ -359,15 +361,9 @@ pub(super) fn apart(layers: Vec<FoundLayer>) -> Vec<FoundLayer> {
 /// What must be stated for a GRU without biases.
 pub(super) const WHICH_GRU: &str = "a GRU without biases, whose reset_after the file doesn't state";
 
-/// What the weights are, if they are no floats.
-fn unread(at: &LayerAt) -> Option<String> {
-    let element = at
-        .cells
-        .iter()
-        .map(|cell| &cell.element)
-        .find(|element| element.float().is_none());
-    element.map(|element| format!("weights that are {}", element.name()))
-}
+/// What names alone don't tell from a cell of Keras.
+const HASTES: &str = "names as Haste has them, whose gates are in another order (save what the layer's \
+    `to_native_weights()` gives, or load a cell of Keras' with `Keras::with_keras`)";
 
 fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundLayer {
     let cell = &at.cells[0];
@@ -376,7 +372,13 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
         options.unsupported.push(WHICH_GRU.to_string());
         Gates::Gru { reset_after: true }
     });
-    options.unsupported.extend(unread(&at));
+    if cell.is_hastes() {
+        options.unsupported.push(HASTES.to_string());
+    }
+    let mut elements = at.cells.iter().map(|cell| &cell.element);
+    options
+        .unsupported
+        .extend(elements.find_map(Element::unread));
     // A cell with more weights is of another kind.
     let names = |cell| weights.names_below(cells::directory(cell));
     let more = at.cells.iter().flat_map(names);
@@ -387,11 +389,16 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
     drop(more);
     FoundLayer {
         name: at.path.clone(),
-        source: Source::Keras,
+        source: match cell.is_hastes() {
+            true => Source::Haste,
+            false => Source::Keras,
+        },
         cell: match gates {
             Gates::Rnn => FoundCell::Rnn,
             Gates::Lstm | Gates::CoupledLstm => FoundCell::Lstm,
-            Gates::Gru { reset_after } => FoundCell::Gru { reset_after },
+            Gates::Gru { reset_after } => FoundCell::Gru {
+                reset_after: reset_after || cell.is_hastes(),
+            },
         },
         projection: false,
         peepholes: false,
@@ -406,11 +413,7 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
             _ => Direction::Forward,
         },
         bias: cell.biases != Biases::None,
-        dtype: match cell.element {
-            Element::Known(dtype) => dtype,
-            // Of bytes that nobody has a type for.
-            Element::Other(_) => DType::U8,
-        },
+        dtype: cell.element.shown(),
         options,
         of: Where::Keras(at),
     }

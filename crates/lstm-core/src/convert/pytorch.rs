@@ -18,6 +18,9 @@ use std::slice;
 /// The names of the parameters of PyTorch's recurrent layers, without layer and direction.
 const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"];
 
+/// What may be between a module's path and the names of its parameters.
+const SEPARATORS: [char; 6] = ['.', '/', '_', ':', '-', '|'];
+
 /// The names of one cell's tensors in a state dict: of one layer and direction of an `nn.LSTM`, `nn.GRU`
 /// or `nn.RNN`, or of an `nn.LSTMCell`, `nn.GRUCell` or `nn.RNNCell`.
 ///
@@ -30,7 +33,7 @@ const KINDS: [&str; 5] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weigh
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PyTorchNames {
-    /// Empty, or with a dot at its end.
+    /// Empty, or with a separator at its end.
     prefix: String,
     /// `None` for the names of a cell.
     layer: Option<usize>,
@@ -39,11 +42,13 @@ pub struct PyTorchNames {
 
 impl PyTorchNames {
     /// The first layer, forward, of the module at a path such as `encoder.rnn`; the path is empty if the
-    /// state dict is the module's own.
+    /// state dict is the module's own. A path may end with its separator: `lstm|`, as tch-rs
+    /// joins names.
     pub fn new(path: &str) -> Self {
         let prefix = match path {
             "" => String::new(),
-            path => format!("{}.", path.trim_end_matches('.')),
+            path if path.ends_with(['.', '/', ':', '|']) => path.to_string(),
+            path => format!("{path}."),
         };
         Self {
             prefix,
@@ -133,6 +138,22 @@ impl PyTorchNames {
         self.name("weight_hr")
     }
 
+    /// All that a cell of these sizes may have: whether it has it, its name, and its shape.
+    fn tensors(&self, sizes: &Sizes) -> [(bool, String, Vec<usize>); 5] {
+        let (width, d_output) = (sizes.width(), sizes.d_output);
+        [
+            (true, self.input_weight(), vec![width, sizes.d_input]),
+            (true, self.recurrent_weight(), vec![width, d_output]),
+            (
+                sizes.projection,
+                self.projection(),
+                vec![d_output, sizes.d_hidden],
+            ),
+            (sizes.bias, self.input_bias(), vec![width]),
+            (sizes.bias, self.recurrent_bias(), vec![width]),
+        ]
+    }
+
     /// Fails if there are biases, or a projection, that the cell doesn't have.
     fn check_extra(&self, weights: &Weights, sizes: &Sizes) -> Result<(), WeightError> {
         let (bias, projection) = (sizes.bias, sizes.projection);
@@ -169,11 +190,13 @@ impl PyTorchNames {
                 "those under {path:?} are {what}: name them with `PyTorchNames::{by}({path:?})`"
             ));
         }
-        let mut paths = find(weights).into_iter().map(|found| found.name);
-        let only = paths
-            .next()
-            .filter(|found| found != path && paths.next().is_none())?;
-        Some(format!("the recurrent layer is at {only:?}"))
+        let mut prefixes = find(weights).into_iter().map(|found| match found.of {
+            Where::PyTorch(names) => names.prefix,
+            _ => found.name,
+        });
+        let only = prefixes.next().filter(|_| prefixes.next().is_none())?;
+        let only = only.strip_suffix('.').unwrap_or(&only);
+        (only != path).then(|| format!("the recurrent layer is at {only:?}"))
     }
 }
 
@@ -187,6 +210,8 @@ pub(super) fn whole(name: &str) -> String {
     let whole = parts.iter().find_map(|part| name.strip_suffix(part));
     whole.unwrap_or(name).to_string()
 }
+
+const SPECTRAL: &str = "spectral normalisation";
 
 /// A tensor that is computed from others: by weight normalisation, by pruning, or from weight drop's `_raw`;
 /// `None` if there are no others, and an error if the computation isn't known.
@@ -212,12 +237,18 @@ pub(super) fn reparametrized(weights: &Weights, name: &str) -> Option<Result<Ent
         .0
         .starts_with(&below)
     {
-        (None, "a parametrization")
+        let part = |part: &str| get(format!("{below}0.{part}")).is_some();
+        let how = match (part("_u"), part("base")) {
+            (true, _) => SPECTRAL,
+            (_, true) => "an orthogonal parametrization",
+            _ => "a parametrization",
+        };
+        (None, how)
     } else {
         let original = get(format!("{name}_orig"))?;
         let mask = get(format!("{name}_mask"));
         let made = mask.and_then(|mask| multiplied(original.clone(), mask.clone()));
-        (made, "spectral normalisation")
+        (made, SPECTRAL)
     };
     Some(made.ok_or_else(|| WeightError::Data {
         origin: weights.origin.clone(),
@@ -388,6 +419,28 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         let one = ["bias_ih", "bias_hh"][usize::from(biases[1])];
         options.unsupported.push(format!("{one} alone"));
     }
+    let directions = 1 + usize::from(both);
+    let first = Sizes {
+        gates: match cell {
+            FoundCell::Rnn => Gates::Rnn,
+            FoundCell::Lstm => Gates::Lstm,
+            FoundCell::Gru { reset_after } => Gates::Gru { reset_after },
+        },
+        d_input,
+        d_hidden,
+        d_output,
+        bias: biases[0] && biases[1],
+        projection: projection.is_some(),
+        peepholes: false,
+        dtype: entry.element.shown(),
+    };
+    let unfit = unfit(
+        weights,
+        &names.of_stack(layers, directions),
+        &first,
+        directions,
+    );
+    options.unsupported.extend(unfit);
     let own = weights.tensors.range(names.prefix.clone()..);
     let own = own.map_while(|(name, _)| name.strip_prefix(&names.prefix));
     if let Some(own) = own
@@ -398,10 +451,7 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         options.unsupported.push(format!("the cell's {own}"));
     }
     Some(FoundLayer {
-        name: names
-            .prefix
-            .trim_end_matches(['.', '/', '_', ':', '-'])
-            .to_string(),
+        name: names.prefix.trim_end_matches(SEPARATORS).to_string(),
         source: Source::PyTorch,
         cell,
         projection: projection.is_some(),
@@ -416,10 +466,45 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
             false => Direction::Forward,
         },
         bias: biases[0],
-        dtype: entry.element.float()?,
+        dtype: first.dtype,
         options,
         of: Where::PyTorch(names),
     })
+}
+
+/// The tensors of a module that aren't as those of its first cell: missing ones, others' sizes, those that can't be computed,
+/// and those that are no floats.
+fn unfit(
+    weights: &Weights,
+    cells: &[PyTorchNames],
+    first: &Sizes,
+    directions: usize,
+) -> Vec<String> {
+    let mut unfit = vec![];
+    for (k, names) in cells.iter().enumerate() {
+        let sizes = Sizes {
+            d_input: match k < directions {
+                true => first.d_input,
+                false => directions * first.d_output,
+            },
+            ..*first
+        };
+        for (needed, name, expected) in names.tensors(&sizes) {
+            let own = &name[names.prefix.len()..];
+            unfit.extend(match weights.entry(&name) {
+                None => needed.then(|| format!("no {own}")),
+                Some(Err(WeightError::Data { message, .. })) => Some(format!("{own} ({message})")),
+                Some(Ok(entry)) if needed && entry.shape != expected => {
+                    Some(format!("{own} {:?}, not {expected:?}", entry.shape))
+                }
+                Some(Ok(entry)) if needed => entry.element.unread(),
+                _ => (k > 0).then(|| format!("{own}, unlike the first layer")),
+            });
+        }
+    }
+    unfit.dedup();
+    unfit.truncate(2);
+    unfit
 }
 
 /// Whether a tensor below a cell's or a layer's path is of a class of somebody's own, with PyTorch's names and more in it:
@@ -564,20 +649,9 @@ pub(super) fn check_there(
     names: &PyTorchNames,
     sizes: &Sizes,
 ) -> Result<(), WeightError> {
-    let (width, d_output) = (sizes.width(), sizes.d_output);
-    for (needed, name, shape) in [
-        (true, names.input_weight(), &[width, sizes.d_input][..]),
-        (true, names.recurrent_weight(), &[width, d_output]),
-        (
-            sizes.projection,
-            names.projection(),
-            &[d_output, sizes.d_hidden],
-        ),
-        (sizes.bias, names.input_bias(), &[width]),
-        (sizes.bias, names.recurrent_bias(), &[width]),
-    ] {
+    for (needed, name, shape) in names.tensors(sizes) {
         if needed && weights.entry(&name).is_none() {
-            let mut error = weights.missing(&name, shape);
+            let mut error = weights.missing(&name, &shape);
             if let WeightError::Missing { advice, .. } = &mut error {
                 *advice = names.advice(weights);
             }

@@ -332,6 +332,33 @@ fn published() {
     assert!(table.contains("hard_sigmoid"), "{table}");
 }
 
+/// Bytecode of Python's is no name.
+#[test]
+fn a_lambda_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::fs::File::open(wild("keras3.keras")).unwrap();
+    zip::ZipArchive::new(bytes)
+        .unwrap()
+        .extract(folder.path())
+        .unwrap();
+    let config = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let code = "4wEAAAAAAAAA".repeat(20);
+    for activation in [
+        format!("[\"{code}\", null, null]"),
+        format!("{{\"class_name\": \"__lambda__\", \"config\": {{\"code\": \"{code}\"}}}}"),
+        format!("\"{code}\""),
+    ] {
+        let activation = format!("\"activation\": {activation}");
+        let changed = text.replace("\"activation\": \"tanh\"", &activation);
+        assert_ne!(changed, text);
+        std::fs::write(&config, changed).unwrap();
+        let text = load_error::<Lstm>(&Weights::read(folder.path()).unwrap(), "layers/rnn_2");
+        assert!(text.contains("activation = a lambda"), "{text}");
+        assert!(!text.contains(&code), "{text}");
+    }
+}
+
 #[test]
 fn what_cant_be_followed_is_named() {
     let weights = read("keras3_refused.keras");

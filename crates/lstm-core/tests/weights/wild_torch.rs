@@ -281,7 +281,7 @@ fn a_file_that_is_refused_says_what_to_do() {
     let layers = weights.recurrent_layers();
     let text = message(layers.only().unwrap().load::<Lstm>(&weights, &device()));
     assert!(
-        text.contains("tensor weight_hh_l0 can't be read: it is under a parametrization"),
+        text.contains("follows weight_hh_l0 (it is under spectral normalisation: remove"),
         "{text}"
     );
 
@@ -669,6 +669,133 @@ fn what_a_class_of_ones_own_has_besides_is_told() {
     assert_eq!(
         layers.only().unwrap().options.unsupported,
         ["the cell's bias"]
+    );
+}
+
+/// Haste names tensors as Keras does, and has the gates in another order.
+#[test]
+fn layers_of_haste_arent_read_as_keras() {
+    for (path, gates) in [("", 4), ("encoder.rnn.", 4), ("rnn.", 3)] {
+        let mut weights = Weights::new();
+        let mut insert = |name: &str, shape: &[usize]| {
+            let zeros = TensorData::zeros::<f32, _>(shape.to_vec());
+            weights.insert(format!("{path}{name}"), zeros);
+        };
+        insert("kernel", &[3, gates * 5]);
+        insert("recurrent_kernel", &[5, gates * 5]);
+        insert("bias", &[gates * 5]);
+        if gates == 3 {
+            insert("recurrent_bias", &[gates * 5]);
+        }
+        let layers = weights.recurrent_layers();
+        let found = layers.only().unwrap();
+        assert_eq!(
+            (found.source, found.d_input, found.d_hidden),
+            (Source::Haste, 3, 5)
+        );
+        assert_eq!(found.name, path.trim_end_matches('.'));
+        let text = match gates {
+            3 => message(found.load::<Recurrent<GruCell>>(&weights, &device())),
+            _ => message(found.load::<Lstm>(&weights, &device())),
+        };
+        assert!(text.contains("`to_native_weights()`"), "{text}");
+    }
+}
+
+/// What can't be followed is in the list of layers, with the reason.
+#[test]
+fn a_layer_that_cant_be_loaded_says_why() {
+    let told = |tensors: &[(&str, [usize; 2])], expected: &str| {
+        let mut weights = Weights::new();
+        for (name, shape) in tensors {
+            weights.insert(*name, TensorData::zeros::<f32, _>(*shape));
+        }
+        let layers = weights.recurrent_layers();
+        let found = layers.only().unwrap();
+        let unsupported = found.options.unsupported.join(", ");
+        assert_eq!(unsupported, expected, "{tensors:?}");
+        for reason in &found.options.unsupported {
+            assert!(layers.to_string().contains(reason), "{layers}");
+        }
+        assert!(found.load::<LstmStack>(&weights, &device()).is_err());
+    };
+    let (input, hidden) = (("a.weight_ih_l0", [20, 3]), ("a.weight_hh_l0", [20, 5]));
+    let parts = |part: &'static str, more| [input, (part, [20, 5]), (more, [1, 1])];
+    told(
+        &parts("a.weight_hh_l0_orig", "a.weight_hh_l0_u"),
+        "weight_hh_l0 (it is under spectral normalisation: remove that in PyTorch and save again)",
+    );
+    told(
+        &parts(
+            "a.parametrizations.weight_hh_l0.original",
+            "a.parametrizations.weight_hh_l0.0.base",
+        ),
+        "weight_hh_l0 (it is under an orthogonal parametrization: remove that in PyTorch and save again)",
+    );
+    let (above, own) = (("a.weight_ih_l1", [20, 5]), ("a.weight_hh_l1", [20, 5]));
+    told(
+        &[input, hidden, above, ("a.weight_hh_l1", [20, 4])],
+        "weight_hh_l1 [20, 4], not [20, 5]",
+    );
+    told(&[input, hidden, above], "no weight_hh_l1");
+    let bias = ("a.bias_ih_l1", [20, 1]);
+    told(
+        &[input, hidden, above, own, bias],
+        "bias_ih_l1, unlike the first layer",
+    );
+    told(
+        &[
+            input,
+            hidden,
+            ("a.weight_ih_l2", [20, 5]),
+            ("a.weight_hh_l2", [20, 5]),
+        ],
+        "no weight_ih_l1, no weight_hh_l1",
+    );
+}
+
+/// Weights of a type that no layer has are listed with it.
+#[test]
+fn weights_that_are_no_floats_are_named() {
+    use safetensors::{Dtype, tensor::TensorView};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights.safetensors");
+    for (dtype, name) in [(Dtype::I8, "I8"), (Dtype::F8_E4M3, "F8_E4M3")] {
+        let view =
+            |inputs: usize| TensorView::new(dtype, vec![20, inputs], &[0; 100][..20 * inputs]);
+        let views = [
+            ("weight_ih_l0", view(3).unwrap()),
+            ("weight_hh_l0", view(5).unwrap()),
+        ];
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        let weights = Weights::read(&path).unwrap();
+        let layers = weights.recurrent_layers();
+        let found = layers.only().unwrap();
+        assert_eq!(
+            found.options.unsupported,
+            [format!("weights that are {name} (save them as float32)")]
+        );
+        assert!(found.load::<Lstm>(&weights, &device()).is_err());
+    }
+}
+
+/// tch-rs puts a line between the names of modules and parameters.
+#[test]
+fn names_of_tch_are_found() {
+    let layer = LstmConfig::new(3, 5, true).init(&device());
+    let mut weights = Weights::new();
+    let path = PyTorchNames::new("encoder|lstm|");
+    layer.to_pytorch(&mut weights, &path).unwrap();
+    assert!(weights.shape("encoder|lstm|weight_ih_l0").is_some());
+    let layers = weights.recurrent_layers();
+    let found = layers.named("encoder|lstm").unwrap();
+    assert_same_module(layer.clone(), load::<Lstm>(found, &weights));
+    let new = || LstmConfig::new(3, 5, true).init(&device());
+    assert_same_module(layer, new().with_pytorch(&weights, &path).unwrap());
+    let text = message(new().with_pytorch(&weights, &PyTorchNames::new("encoder|lstm")));
+    assert!(
+        text.ends_with("the recurrent layer is at \"encoder|lstm|\""),
+        "{text}"
     );
 }
 

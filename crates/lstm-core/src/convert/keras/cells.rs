@@ -88,6 +88,12 @@ impl CellAt {
         }
     }
 
+    /// Whether the names are those of Haste's layers in PyTorch: Keras' own names without a path that Keras has.
+    pub fn is_hastes(&self) -> bool {
+        let name = &self.kernel[0];
+        name.ends_with("kernel") && !name.contains(['/', ':'])
+    }
+
     /// Renames a tensor.
     pub fn rename(&mut self, from: &str, to: &str) {
         let weights = self.kernel.iter_mut().chain(&mut self.recurrent_kernel);
@@ -143,7 +149,11 @@ fn numbered(name: &str, mark: char) -> Option<(&str, usize)> {
 
 /// The path of the cell that a tensor belongs to by its name, what it is there, and the gate, if only of one.
 fn parse(name: &str) -> Option<(String, Part, Option<char>)> {
-    let (directory, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let (directory, last) = match name.rsplit_once('/') {
+        Some(split) => split,
+        // Haste's names are as PyTorch joins them.
+        None => name.rsplit_once('.').unwrap_or(("", name)),
+    };
     if let Some(path) = directory.strip_suffix("/vars") {
         let k = last.parse::<usize>().ok()?;
         let part = PARTS.get(k).copied().unwrap_or(Part::Other);

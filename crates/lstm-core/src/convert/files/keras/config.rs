@@ -432,8 +432,9 @@ impl Walk {
                     let alpha = real(class, config, ["alpha"; 2], 1.0);
                     return alpha.map(|alpha| Nonlinearity::Elu { alpha });
                 }
+                // What `lambda` becomes: Python's bytecode, in a list or an object.
+                (Some(("__lambda__", _)) | None, _) => return Err("a lambda".to_string()),
                 (Some((class, _)), _) => return Err(class.to_string()),
-                _ => return Err(other.to_string()),
             },
         };
         let one = || 1.0.into();
@@ -476,6 +477,8 @@ impl Walk {
             },
             "hard_shrink" => Nonlinearity::HardShrink { lambda: 0.5.into() },
             "soft_shrink" => Nonlinearity::SoftShrink { lambda: 0.5.into() },
+            // (Bytecode, as above.)
+            other if other.len() > 80 => return Err("a lambda".to_string()),
             other => return Err(other.to_string()),
         })
     }
