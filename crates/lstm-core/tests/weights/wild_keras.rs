@@ -83,14 +83,20 @@ fn hard_sigmoid(alpha: f64) -> Nonlinearity {
     Nonlinearity::HardSigmoid { alpha, beta }
 }
 
-#[test]
-fn archives() {
+/// The files of an archive, in a folder.
+fn unpacked() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let bytes = std::fs::File::open(wild("keras3.keras")).unwrap();
     zip::ZipArchive::new(bytes)
         .unwrap()
         .extract(folder.path())
         .unwrap();
+    folder
+}
+
+#[test]
+fn archives() {
+    let folder = unpacked();
     let unpacked = Weights::read(folder.path()).unwrap();
     for weights in [
         read("keras3.keras"),
@@ -335,12 +341,7 @@ fn published() {
 /// Bytecode of Python's is no name.
 #[test]
 fn a_lambda_is_called_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = std::fs::File::open(wild("keras3.keras")).unwrap();
-    zip::ZipArchive::new(bytes)
-        .unwrap()
-        .extract(folder.path())
-        .unwrap();
+    let folder = unpacked();
     let config = folder.path().join("config.json");
     let text = std::fs::read_to_string(&config).unwrap();
     let code = "4wEAAAAAAAAA".repeat(20);

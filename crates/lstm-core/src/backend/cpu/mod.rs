@@ -173,7 +173,11 @@ impl<E: Element> Recurrence<'_, E> {
 
     /// Masks of a row: none, one, or one for each gate of `R`.
     fn masks(&self) -> usize {
-        self.mask.len() / (self.sizes.batch * self.sizes.hidden)
+        // (Asked for each row in each step: a division only where there are any.)
+        match self.mask.len() {
+            0 => 0,
+            all => all / (self.sizes.batch * self.sizes.hidden),
+        }
     }
 
     /// Whether each gate of `R` meets another `h`, and has a product of its own.
