@@ -1,4 +1,5 @@
-//! What each option of a layer costs: the layer with it and without, in turn, and the ratio of the times.
+//! What each option of a layer costs: the layer with it and without, in turn, and the ratio of the times; and in the
+//! same way what takes the fallback.
 //!
 //! ```text
 //! cargo bench -p lstm-core -p training -p examples --bench options [-- B,T,I,H …]
@@ -7,11 +8,13 @@
 mod shapes;
 mod turns;
 
+use burn::nn::PReluConfig;
+use burn::nn::activation::ActivationConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCell, GruCellConfig, LstmCell, LstmCellConfig, LstmConfig, LstmWithoutGate,
-    Nonlinearity, PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RecurrentLayer, Steps,
-    Zoneout,
+    Cell, Gate, GruCell, GruCellConfig, LayerNormLstmCellConfig, LstmCell, LstmCellConfig,
+    LstmConfig, LstmWithoutGate, LstmpCellConfig, Nonlinearity, PeepholeLstmCellConfig, Recurrent,
+    RecurrentDropout, RecurrentLayer, Steps, Zoneout,
 };
 use turns::compare;
 
@@ -87,7 +90,28 @@ fn main() {
             &plain,
             Zoneout::new(gru.init(&device), &[0.1]),
         );
+        fallback(shape, &plain);
     }
+}
+
+/// What has no kernels.
+fn fallback(shape: [usize; 4], gru: &Recurrent<GruCell>) {
+    let [_, _, i, h] = shape;
+    let device = Device::flex().autodiff();
+    let lstm = LstmCellConfig::new(i, h);
+    let plain = Recurrent::new(lstm.init(&device));
+    let normed = LayerNormLstmCellConfig::new(lstm.clone()).init(&device);
+    cell("fallback: layer norm", shape, &plain, normed);
+    let prelu = ActivationConfig::PRelu(PReluConfig::new());
+    let with = lstm.clone().with_cell_activation(prelu).init(&device);
+    cell("fallback: PReLU", shape, &plain, with);
+    let projected = LstmpCellConfig::new(lstm, h / 2).init(&device);
+    let zoned = Zoneout::new(projected, &[0.1, 0.1]);
+    cell("fallback: projection in zoneout", shape, &plain, zoned);
+    let reset_first = GruCellConfig::new(i, h).with_reset_after(false);
+    let dropped = RecurrentDropout::new(reset_first.init(&device), 0.1);
+    let what = "fallback: GRU, reset gate first, with recurrent dropout";
+    cell(what, shape, gru, dropped);
 }
 
 /// Masks and resets.

@@ -55,24 +55,66 @@ mod here {
 
     /// Ones with the probability of each state, and zeros, `[B, T, (1 + M)·H]`.
     ///
-    /// (On one thread, half a nanosecond a number. Threads that are woken for it take more from the kernels that
+    /// (On one thread, a third of a nanosecond a number. Threads that are woken for it take more from the kernels that
     /// follow.)
     pub fn draw(shares: &[f64], shape: [usize; 3], device: &Device) -> TensorData {
-        let [_, _, width] = shape;
+        let [batch, time, width] = shape;
         let units = width / shares.len();
         let mut generator = Xoshiro256PlusPlus::from_rng(&mut generator(device));
-        let mut numbers = vec![0f32; shape.iter().product()];
-        let mut words = vec![0u32; width];
-        for step in numbers.chunks_exact_mut(width) {
+        let mut numbers = Vec::with_capacity(batch * time * width);
+        let mut words = vec![0u16; width];
+        for _ in 0..batch * time {
             generator.fill(&mut words[..]);
-            let states = step.chunks_exact_mut(units).zip(words.chunks_exact(units));
-            for ((numbers, words), share) in states.zip(shares) {
-                // Of 2³² words as many as the share has.
-                let last = (share * 2f64.powi(32) - 1.0) as u32;
-                let drawn = words.iter().map(|word| f32::from(u8::from(*word <= last)));
-                numbers.iter_mut().zip(drawn).for_each(|(n, one)| *n = one);
+            for (words, share) in words.chunks_exact(units).zip(shares) {
+                // Of 2³² words as many as the share has. Its upper half says which a word is, but for one in 65,536,
+                // where the lower half is drawn too.
+                let count = (share * 2f64.powi(32)) as u64;
+                let start = numbers.len();
+                if count >> 32 > 0 {
+                    numbers.resize(start + units, 1.0);
+                    continue;
+                }
+                let (upper, lower) = ((count >> 16) as u16, count as u16);
+                numbers.extend(words.iter().map(|word| f32::from(u8::from(*word < upper))));
+                if words.contains(&upper) {
+                    let ties = numbers[start..].iter_mut().zip(words);
+                    for (number, _) in ties.filter(|(_, word)| **word == upper) {
+                        *number = f32::from(u8::from(generator.random::<u16>() < lower));
+                    }
+                }
             }
         }
         TensorData::new(numbers, shape)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Shares that no word's upper half tells from others, and none and all.
+        #[test]
+        fn the_share_is_drawn_to_the_last_bit() {
+            let shares = [0.0, 2f64.powi(-17), 0.1, 1.0 - 2f64.powi(-17), 1.0];
+            let width = 1 << 20;
+            let mut ones = [0u64; 5];
+            const TIMES: u64 = 16;
+            for _ in 0..TIMES {
+                let numbers = draw(&shares, [1, 1, 5 * width], &Device::default());
+                let numbers: &[f32] = numbers.as_slice().expect("float32");
+                for (ones, of) in ones.iter_mut().zip(numbers.chunks_exact(width)) {
+                    *ones += of.iter().map(|number| *number as u64).sum::<u64>();
+                }
+            }
+            let all = TIMES * width as u64;
+            assert_eq!([ones[0], ones[4]], [0, all]);
+            for (ones, share) in ones.into_iter().zip(shares) {
+                let (want, all) = (share * all as f64, all as f64);
+                let deviation = (all * share * (1.0 - share)).sqrt();
+                assert!(
+                    (ones as f64 - want).abs() <= 5.0 * deviation,
+                    "{share}: {ones}"
+                );
+            }
+        }
     }
 }

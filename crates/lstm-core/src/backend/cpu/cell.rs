@@ -225,11 +225,14 @@ where
                     }
                     after.hidden.store(step.hidden.at(row, unit));
                     if let Some(rows) = step.saved {
-                        let zoned = change.map(|_| computed);
-                        let saved = saved.into_iter().chain(after.memory);
-                        let saved = saved.chain(zoned.into_iter().flatten());
-                        for (number, value) in saved.enumerate() {
+                        for (number, value) in saved.into_iter().enumerate() {
                             value.store(rows.at(row, number, unit));
+                        }
+                        for m in 0..M {
+                            after.memory[m].store(rows.at(row, K + m, unit));
+                            if change.is_some() {
+                                computed[m].store(rows.at(row, K + M + m, unit));
+                            }
                         }
                     }
                 }
