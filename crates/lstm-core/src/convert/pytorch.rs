@@ -465,7 +465,7 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
             true => Direction::Bidirectional,
             false => Direction::Forward,
         },
-        bias: biases[0],
+        bias: first.bias,
         dtype: first.dtype,
         options,
         of: Where::PyTorch(names),

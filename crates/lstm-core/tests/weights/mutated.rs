@@ -380,6 +380,7 @@ fn many_small_values_in_a_pickle() {
         ("marks", b"(".repeat(COUNT)),
         ("lists of one", b"]Na".repeat(COUNT / 3)),
         ("tuples", b"N\x85".repeat(COUNT / 2)),
+        ("dictionaries of one", b"}NNs".repeat(COUNT / 4)),
         ("calls", b"NNR".repeat(COUNT / 3)),
         ("texts", b"S''\n".repeat(COUNT / 4)),
         ("one object", again(b"cmain\nThing\n)R")),

@@ -472,6 +472,23 @@ for name, version in [("keras2_13.keras", "2.13.1"), ("keras_unknown.keras", Non
 case("keras2_13", [cell("lstm", values, **hard)])
 
 
+# Models of layers of the same sizes: which options are whose hangs on the names, and where the configuration has others,
+# on the order.
+alike = [np.full(shape, 0.25, np.float32) for shape in [(3, 12), (3, 12), (12,)]]
+
+
+def block(name, activations):
+    layers = [layer("LSTM", rnn2(name, 3, activation=activation), "input_1") for name, activation in activations]
+    return {"class_name": "Model", "name": name, "inbound_nodes": [], "config": {"name": name, "layers": layers}}
+
+
+blocks = [block("other", [("first", "relu")]), block("block", [("second", "tanh"), ("first", "softsign")]),
+          block("renamed", [("mine", "relu"), ("yours", "softsign")])]
+layers = [(name, [weight for lstm in lstms for weight in named(lstm, alike)]) for name, lstms in [
+    ("block", ["first", "second"]), ("other", ["first"]), ("renamed", ["lower", "upper"])]]
+old(out / "keras2_alike.h5", b"2.2.4", "Model", {"name": "model_1", "layers": blocks}, layers)
+
+
 # ---- HDF5's float types ----
 
 def float_type(size, sign, exponent, exponent_bits, mantissa, mantissa_bits, bias, big=False):

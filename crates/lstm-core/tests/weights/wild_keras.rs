@@ -213,6 +213,23 @@ fn keras_2() {
     check("with activations", "keras2/encoder", &encoder);
 }
 
+/// Layers of the same sizes have the options of their name in their model, and of their place where names differ.
+#[test]
+fn options_of_layers_alike() {
+    let weights = read("keras2_alike.h5");
+    let layers = weights.recurrent_layers();
+    let shown = |name: &str| {
+        let options = &layers.named(name).unwrap().options;
+        assert_eq!(options.unsupported, [""; 0], "{name}");
+        options.activations[0].hidden
+    };
+    assert_eq!(shown("other"), Some(Nonlinearity::Relu));
+    assert_eq!(shown("block/first"), Some(Nonlinearity::Softsign));
+    assert_eq!(shown("block/second"), Some(Nonlinearity::Tanh));
+    assert_eq!(shown("renamed/lower"), Some(Nonlinearity::Relu));
+    assert_eq!(shown("renamed/upper"), Some(Nonlinearity::Softsign));
+}
+
 #[test]
 fn archives_of_keras_2_13() {
     let layer = "_layer_checkpoint_dependencies/lstm";
@@ -549,6 +566,16 @@ fn errors_name_what_there_is() {
     let text = error(both.with_keras(&weights, "encoder"));
     assert!(
         text.contains("\"encoder\" has 1 cell in 1 direction"),
+        "{text}"
+    );
+    let mut more = weights.clone();
+    let of_another = "model_weights/bidirectional_2/bidirectional_2/bias:0";
+    let name = "model_weights/encoder/encoder/gain:0";
+    more.rename(of_another, name).unwrap();
+    let encoder = LstmConfig::new(3, 4, true).init(&device());
+    let text = error(encoder.with_keras(&more, "encoder"));
+    assert!(
+        text.contains(name) && text.contains("the layer has no such weight"),
         "{text}"
     );
     let gru = BiGruConfig::new(3, 2, true).init(&device());

@@ -287,6 +287,70 @@ fn a_file_that_is_no_model_is_refused() {
     }
 }
 
+/// A message's field of bytes.
+fn field(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = match tag {
+        ..16 => vec![tag << 3 | 2],
+        _ => vec![tag << 3 | 2 | 0x80, tag >> 4],
+    };
+    let mut length = content.len();
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    [&bytes, content].concat()
+}
+
+/// A call of a function of the test's.
+fn call(function: &str) -> Vec<u8> {
+    [field(4, function.as_bytes()), field(7, b"mine")].concat()
+}
+
+/// Functions that call each other multiply, with what their branches hold.
+#[test]
+fn functions_are_followed_as_far_as_is_sane() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.onnx");
+    let read = |nodes: &[Vec<u8>], functions: &[(&str, Vec<Vec<u8>>)]| {
+        let graph: Vec<u8> = nodes.iter().flat_map(|node| field(1, node)).collect();
+        let functions = functions.iter().flat_map(|(name, nodes)| {
+            let head = [field(1, name.as_bytes()), field(10, b"mine")];
+            let nodes = nodes.iter().map(|node| field(7, node));
+            field(
+                25,
+                &head.into_iter().chain(nodes).flatten().collect::<Vec<u8>>(),
+            )
+        });
+        let model = [8, 8].into_iter().chain(field(7, &graph)).chain(functions);
+        std::fs::write(&path, model.collect::<Vec<u8>>()).unwrap();
+        let error = Weights::read_onnx(&path).err();
+        error.is_some_and(|error| {
+            error
+                .to_string()
+                .contains("call themselves, or each other too often")
+        })
+    };
+    // One with a branch of so many nodes.
+    let branching = |count: usize| {
+        let branch = field(1, &field(4, b"Identity")).repeat(count);
+        let attribute = [field(1, b"then_branch"), field(6, &branch)].concat();
+        vec![[field(4, b"If"), field(5, &attribute)].concat()]
+    };
+    assert!(read(&[call("f")], &[("f", vec![call("f")])]));
+    let names: Vec<String> = (0..20).map(|k| format!("f{k}")).collect();
+    let doubling = names
+        .windows(2)
+        .map(|names| (&*names[0], vec![call(&names[1]); 2]));
+    let doubling: Vec<_> = doubling
+        .chain([("f19", vec![field(4, b"Identity")])])
+        .collect();
+    assert!(read(&[call("f0")], &doubling));
+    assert!(!read(&[call("f16")], &doubling));
+    assert!(read(&vec![call("f"); 200], &[("f", branching(1_000))]));
+    assert!(!read(&vec![call("f"); 100], &[("f", branching(1_000))]));
+}
+
 /// A file reached by a link to its folder, or that is a link itself, as download caches have them.
 #[cfg(unix)]
 #[test]
@@ -359,6 +423,16 @@ impl Written {
         let weights = Weights::read(&path).unwrap();
         let layers = weights.recurrent_layers();
         let found = layers.only().unwrap();
+        // The dimensions that the model's input states: its name, and a type.
+        let bytes = std::fs::read(&path).unwrap();
+        let is_input = |part: &[u8]| part.starts_with(b"\n\x05input\x12") && part[9] == b'\n';
+        let input = bytes.windows(10).position(is_input).unwrap();
+        let text = String::from_utf8_lossy(&bytes[input..]);
+        assert_eq!(
+            text.find("batch") < text.find("time"),
+            batch_first,
+            "{name}"
+        );
         assert_same_module(layer, load::<L>(found, &weights));
     }
 
@@ -559,6 +633,8 @@ fn written() -> Written {
         true,
     );
     written.add("bigru", BiGruConfig::new(3, 5, true).init(&device), 3, true);
+    let bigru = BiGruConfig::new(3, 5, true).with_batch_first(false);
+    written.add("bigru_time_first", bigru.init(&device), 3, false);
     let stack = GruStackConfig::new(3, 5, 2, true).with_bidirectional(true);
     written.add(
         "gru_stack",

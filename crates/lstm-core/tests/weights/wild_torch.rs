@@ -164,11 +164,18 @@ fn a_found_layer_is_loaded_as_what_fits() {
     let cell = Recurrent::new(load::<LstmCell>(found, &weights));
     assert_near("LstmCell", cell.forward(x, None).0, y);
     let asked = |text: String| text.split("decoder: ").nth(1).unwrap().to_string();
-    let text = message(found.load::<BiLstm>(&weights, &device()));
-    assert_eq!(
-        asked(text),
-        "it is an LSTM, which no BiLstm holds: load it as Lstm, LstmStack or LstmCell"
-    );
+    for (what, text) in [
+        ("BiLstm", message(found.load::<BiLstm>(&weights, &device()))),
+        (
+            "LstmpCell",
+            message(found.load::<LstmpCell>(&weights, &device())),
+        ),
+    ] {
+        assert_eq!(
+            asked(text),
+            format!("it is an LSTM, which no {what} holds: load it as Lstm, LstmStack or LstmCell")
+        );
+    }
     assert!(message(layers.named("encoder")).contains("there are decoder"));
 
     let weights = read("scripted.pt");
@@ -228,6 +235,24 @@ fn a_found_layer_is_loaded_as_what_fits() {
     assert!(message(found.load::<Rnn>(&renamed, &device())).contains("BiRnn"));
     let found = read("tensors_2.pkl").recurrent_layers()[0].clone();
     assert!(message(found.load::<GruCell>(&weights, &device())).contains("LSTM"));
+}
+
+/// Pickles of text write characters by their numbers.
+#[test]
+fn escaped_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weights.pkl");
+    let bytes = std::fs::read(wild("arrays_0.pkl")).unwrap();
+    let line = b"Vweight_ih_l0\n";
+    let at = bytes.windows(line.len()).position(|part| part == line);
+    let (before, after) = bytes.split_at(at.expect("the name"));
+    let escaped = br"V\u0077eight_\U00000069h_l0";
+    std::fs::write(&path, [before, escaped, &after[line.len() - 1..]].concat()).unwrap();
+    let names = |weights: Weights| weights.names().map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        names(Weights::read(&path).unwrap()),
+        names(read("arrays_0.pkl"))
+    );
 }
 
 /// Nothing is said of what was read; all else is named, with its place and class.
@@ -637,6 +662,9 @@ fn what_a_class_of_ones_own_has_besides_is_told() {
             own.is_empty(),
             "{names:?}: {unsupported}"
         );
+        let has = |bias: &str| names.iter().any(|name| name.contains(bias));
+        let both = has("bias_ih") && has("bias_hh");
+        assert_eq!(found.bias, both, "{names:?}");
         let loaded = found.load::<Lstm>(&weights, &device());
         assert_eq!(loaded.is_ok(), own.is_empty(), "{names:?}");
     };
@@ -658,6 +686,7 @@ fn what_a_class_of_ones_own_has_besides_is_told() {
     }
     told(&[&cell[..2], &["bias"]].concat(), "the cell's bias");
     told(&[cell[0], cell[1], cell[3]], "bias_hh alone");
+    told(&[layer[0], layer[1], layer[3]], "bias_hh alone");
     // Other modules of a model, and other parameters of a layer's class.
     for more in ["norm.weight", "rnn.h0", "lora.weight"] {
         told(&[&layer[..], &[more]].concat(), "");
