@@ -2,8 +2,8 @@
 # Are the CPU kernels inlined and vectorised in a built program? scripts/vectors.sh [PROGRAM]
 #
 # Reads the machine code, so that it hangs neither on the processor nor on how busy it is. Functions that aren't inlined
-# into a kernel are compiled without its instruction set, and call each instruction. With `lto = "off"` those in the
-# innermost loops were, which made the kernels five times slower, and no other test saw it.
+# into a kernel are compiled without its instruction set, and call each instruction. With `lto = "off"` and a package of
+# several units those in the innermost loops were, which made the kernels five times slower, and no other test saw it.
 set -euo pipefail
 program=${1:-${CARGO_TARGET_DIR:-$HOME/.cache/lstm-ci}/release/training}
 [[ $(uname -m) == x86_64 ]] || { echo "skipped: the kernels for $(uname -m) use no instructions by name"; exit 0; }

@@ -55,7 +55,7 @@ struct Source {
     drawn: usize,
     /// Batches whose part was handed out, by part.
     handed_out: Vec<usize>,
-    /// DrawnBatch batches that some part has yet to hand out, oldest first.
+    /// Drawn batches that some part has yet to hand out, oldest first.
     waiting: VecDeque<DrawnBatch>,
     /// Updates made at the last evaluation.
     evaluated: usize,
