@@ -228,10 +228,12 @@ where
                         for (number, value) in saved.into_iter().enumerate() {
                             value.store(rows.at(row, number, unit));
                         }
-                        for m in 0..M {
-                            after.memory[m].store(rows.at(row, K + m, unit));
-                            if change.is_some() {
-                                computed[m].store(rows.at(row, K + M + m, unit));
+                        for (m, value) in after.memory.into_iter().enumerate() {
+                            value.store(rows.at(row, K + m, unit));
+                        }
+                        if change.is_some() {
+                            for (m, value) in computed.into_iter().enumerate() {
+                                value.store(rows.at(row, K + M + m, unit));
                             }
                         }
                     }
