@@ -101,8 +101,9 @@ class Workspace:
     def __init__(self, root, program=None):
         self.root, self.program, self.helps = root, program, {}
         self.packages, self.bins, self.tests, self.benches = {}, {}, set(), set()
-        members = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["members"]
-        for folder in (root / member for member in members):
+        manifest = tomllib.loads((root / "Cargo.toml").read_text())
+        self.profiles = {"dev", "release", "test", "bench", *manifest.get("profile", {})}
+        for folder in (root / member for member in manifest["workspace"]["members"]):
             manifest = tomllib.loads((folder / "Cargo.toml").read_text())
             name = manifest["package"]["name"]
             self.packages[name] = set(manifest.get("features", {})) | {"default"}
@@ -167,6 +168,7 @@ class Workspace:
                 "--bin": [name for names in self.bins.values() for name in names],
                 "--test": self.tests,
                 "--bench": self.benches,
+                "--profile": self.profiles,
                 "--features": None,
             }
             if option in named:

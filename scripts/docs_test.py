@@ -8,7 +8,7 @@ from pathlib import Path
 
 import docs
 
-MANIFEST = '[workspace]\nmembers = ["crates/lstm-core", "crates/training"]\n'
+MANIFEST = '[workspace]\nmembers = ["crates/lstm-core", "crates/training"]\n[profile.quick]\n'
 LIBRARY = '[package]\nname = "lstm-core"\n[features]\nflex = []\n'
 PROGRAM = '[package]\nname = "training"\n'
 # A program with one command, which has one option.
@@ -49,7 +49,7 @@ class Pages(unittest.TestCase):
             "CHANGELOG.md": "",
             "docs/other.md": "## The `first` part\n",
             "Cargo.toml": MANIFEST,
-            ".cargo/config.toml": '[alias]\nquick = "run -p training --"\n',
+            ".cargo/config.toml": '[alias]\nquick = "run --profile quick -p training --"\n',
             "crates/lstm-core/README.md": "",
             "crates/lstm-core/Cargo.toml": LIBRARY,
             "crates/lstm-core/src/lib.rs": "//! Words.\n",

@@ -2,7 +2,7 @@
 # Faults on purpose in a copy of the library: which of them do tests see? scripts/mutants.sh kernels|library SEED COUNT
 #
 # All faults are built at once, each behind a switch (scripts/mutants); then the tests run once for each. Prints those
-# that no test saw, and the counts. `kernels`: the arithmetic of the cells on the CPU, by the tests of scripts/kernels;
+# that no test saw, and the counts. `kernels`: the arithmetic of the cells on the CPU, by their crate's tests;
 # `library`: cells, conversions, masks and states, by the library's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,9 +14,9 @@ cargo build -q --release --manifest-path scripts/mutants/Cargo.toml --target-dir
 
 case $what in
   kernels)
-    roots=(scripts/kernels/src/lib.rs)
-    files=(crates/lstm-core/src/backend/cpu/{cell,lstm,gru,rnn,slstm,nonlinearity,math}.rs)
-    build=(cargo test --manifest-path scripts/kernels/Cargo.toml --release --target-dir "$copy-target")
+    roots=(crates/lstm-kernels/src/lib.rs)
+    files=(crates/lstm-kernels/src/cpu/{cell,lstm,gru,rnn,slstm,nonlinearity,math}.rs)
+    build=(cargo test -p lstm-kernels --lib --release --target-dir "$copy-target")
     arguments=(walks:: math:: --test-threads=2)
     ;;
   library)
@@ -74,7 +74,7 @@ done
 
 mapfile -t tests < <(sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$copy.built" | sort -u)
 seen=0 missed=0
-folder=$PWD/$([[ $what = library ]] && echo crates/lstm-core || echo scripts/kernels)
+folder=$PWD/crates/lstm-$([[ $what = library ]] && echo core || echo kernels)
 while IFS=$'\t' read -r number place text; do
   found=""
   for test in "${tests[@]}"; do

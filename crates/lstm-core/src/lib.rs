@@ -205,7 +205,7 @@ pub use mask::{Mask, Padding, Steps};
 #[deprecated(note = "a `Mask` now, made of lengths as before")]
 pub type Lengths = Mask;
 pub use module::cast;
-pub use nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
+pub use nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Pointwise, Real};
 pub use recompute::Recompute;
 pub use state::{RecurrentState, StackedState, StateError, StateRecord, TensorRecord};
 pub use windows::Windows;

@@ -8,42 +8,12 @@ use burn::nn::activation::{
 };
 use burn::tensor::{DType, Device, Tensor, activation};
 use core::f64::consts::FRAC_1_SQRT_2;
-use core::fmt;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// A constant of a nonlinearity, or a bound. Two are equal if their bits are, since GPU kernels are compiled for each.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "f64", into = "f64")]
-pub struct Real(u64);
+pub use lstm_kernels::{Nonlinearity, Real};
 
-impl Real {
-    /// The number.
-    pub fn get(self) -> f64 {
-        f64::from_bits(self.0)
-    }
-}
-
-impl From<f64> for Real {
-    fn from(number: f64) -> Self {
-        Self(number.to_bits())
-    }
-}
-
-impl From<Real> for f64 {
-    fn from(real: Real) -> Self {
-        real.get()
-    }
-}
-
-impl fmt::Debug for Real {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.get())
-    }
-}
-
-/// A pointwise activation of gates and states: all those of Keras and ONNX, with either's parameters.
-///
-/// All of them run on the CPU kernels. In serde formats they are written as Burn's [`ActivationConfig`], if that has them.
+/// A [`Nonlinearity`] as a module, which has no parameters, and as a function of tensors.
 ///
 /// ```
 /// # use burn::tensor::Device;
@@ -56,72 +26,16 @@ impl fmt::Debug for Real {
 ///     .with_cell_activation(lecun)
 ///     .init(&Device::flex());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-#[allow(missing_docs)] // The formulas say what the fields are.
-pub enum Nonlinearity {
-    /// `x`; Keras' `linear`.
-    Identity,
-    /// `tanh(x)`
-    Tanh,
-    /// `1 / (1 + e^-x)`
-    Sigmoid,
-    /// `max(0, x)`
-    Relu,
-    /// `min(6, max(0, x))`
-    Relu6,
-    /// `x` above zero, `negative_slope x` below.
-    LeakyRelu { negative_slope: Real },
-    /// `x` above `alpha`, else zero.
-    ThresholdedRelu { alpha: Real },
-    /// `x` above zero, `alpha (e^x - 1)` below.
-    Elu { alpha: Real },
-    /// `x` above zero, `alpha (e^(x / alpha) - 1)` below.
-    Celu { alpha: Real },
-    /// 1.0507 times [`Elu`](Self::Elu) with `alpha` = 1.6733.
-    Selu,
-    /// `x Φ(x)`, with the normal distribution `Φ`.
-    Gelu,
-    /// `x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`
-    GeluApproximate,
-    /// `x / (1 + e^-x)`; Keras' `swish` and `silu`.
-    Silu,
-    /// `x max(0, min(1, x / 6 + 0.5))`; Keras' `hard_silu`.
-    HardSwish,
-    /// `x tanh(ln(1 + e^x))`
-    Mish,
-    /// `ln(1 + e^(beta x)) / beta`, or `x` where `beta x` is above `threshold`.
-    Softplus { beta: Real, threshold: Real },
-    /// `x / (1 + |x|)`
-    Softsign,
-    /// `-ln(1 + e^-x)`
-    LogSigmoid,
-    /// `e^x`
-    Exponential,
-    /// `max(0, min(1, alpha x + beta))`: 0.2 and 0.5 in ONNX, Burn and Keras up to 2.2, 1/6 and 0.5 in Keras 3.
-    HardSigmoid { alpha: Real, beta: Real },
-    /// `max(min, min(max, x))`
-    HardTanh { min: Real, max: Real },
-    /// `alpha x + beta`
-    Affine { alpha: Real, beta: Real },
-    /// `alpha tanh(beta x)`
-    ScaledTanh { alpha: Real, beta: Real },
-    /// `x` where `|x|` is above `lambda`, else zero.
-    HardShrink { lambda: Real },
-    /// As [`Shrink`](Self::Shrink) with `bias` = `lambda`.
-    SoftShrink { lambda: Real },
-    /// `x - bias` above `lambda`, `x + bias` below `-lambda`, else zero.
-    Shrink { lambda: Real, bias: Real },
-}
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pointwise(pub Nonlinearity);
 
-impl fmt::Display for Nonlinearity {
+impl fmt::Display for Pointwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        write!(f, "{}", self.0)
     }
 }
 
-// A module without parameters.
-empty!(Nonlinearity);
+empty!(Pointwise);
 
 /// Burn's own sigmoid computes in float32 on most backends, whatever its input (`burn-backend`'s default body),
 /// so that a float64 network would have seven digits. In float64 it is `σ(x) = (1 + tanh(x/2)) / 2` here.
@@ -140,39 +54,43 @@ fn hard_sigmoid<const D: usize>(x: Tensor<D>, alpha: f64, beta: f64) -> Tensor<D
     }
 }
 
-impl Nonlinearity {
+impl Pointwise {
     /// Applies the function to each element of a tensor.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Identity => x,
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => sigmoid(x),
-            Self::Relu => activation::relu(x),
-            Self::Relu6 => x.clamp(0.0, 6.0),
-            Self::LeakyRelu { negative_slope } => activation::leaky_relu(x, negative_slope.get()),
-            Self::ThresholdedRelu { alpha } => activation::thresholded_relu(x, alpha.get()),
-            Self::Elu { alpha } => activation::elu(x, alpha.get()),
-            Self::Celu { alpha } => activation::celu(x, alpha.get()),
-            Self::Selu => activation::selu(x),
+        match self.0 {
+            Nonlinearity::Identity => x,
+            Nonlinearity::Tanh => x.tanh(),
+            Nonlinearity::Sigmoid => sigmoid(x),
+            Nonlinearity::Relu => activation::relu(x),
+            Nonlinearity::Relu6 => x.clamp(0.0, 6.0),
+            Nonlinearity::LeakyRelu { negative_slope } => {
+                activation::leaky_relu(x, negative_slope.get())
+            }
+            Nonlinearity::ThresholdedRelu { alpha } => activation::thresholded_relu(x, alpha.get()),
+            Nonlinearity::Elu { alpha } => activation::elu(x, alpha.get()),
+            Nonlinearity::Celu { alpha } => activation::celu(x, alpha.get()),
+            Nonlinearity::Selu => activation::selu(x),
             // (The slope of `activation::gelu` is that of the approximation by tanh on most backends.)
-            Self::Gelu => (x.clone() * FRAC_1_SQRT_2).erf().add_scalar(1.0) * x * 0.5,
-            Self::GeluApproximate => activation::gelu_approximate(x),
-            Self::Silu => x.clone() * sigmoid(x),
-            Self::HardSwish => x.clone() * hard_sigmoid(x, 1.0 / 6.0, 0.5),
-            Self::Mish => activation::mish(x),
-            Self::Softplus { beta, threshold } => {
+            Nonlinearity::Gelu => (x.clone() * FRAC_1_SQRT_2).erf().add_scalar(1.0) * x * 0.5,
+            Nonlinearity::GeluApproximate => activation::gelu_approximate(x),
+            Nonlinearity::Silu => x.clone() * sigmoid(x),
+            Nonlinearity::HardSwish => x.clone() * hard_sigmoid(x, 1.0 / 6.0, 0.5),
+            Nonlinearity::Mish => activation::mish(x),
+            Nonlinearity::Softplus { beta, threshold } => {
                 activation::softplus_with_threshold(x, beta.get(), threshold.get())
             }
-            Self::Softsign => activation::softsign(x),
-            Self::LogSigmoid => activation::softplus(x.neg(), 1.0).neg(),
-            Self::Exponential => x.exp(),
-            Self::HardSigmoid { alpha, beta } => hard_sigmoid(x, alpha.get(), beta.get()),
-            Self::HardTanh { min, max } => x.clamp(min.get(), max.get()),
-            Self::Affine { alpha, beta } => x * alpha.get() + beta.get(),
-            Self::ScaledTanh { alpha, beta } => (x * beta.get()).tanh() * alpha.get(),
-            Self::HardShrink { lambda } => activation::hard_shrink(x, lambda.get()),
-            Self::SoftShrink { lambda } => activation::soft_shrink(x, lambda.get()),
-            Self::Shrink { lambda, bias } => activation::shrink(x, lambda.get(), bias.get()),
+            Nonlinearity::Softsign => activation::softsign(x),
+            Nonlinearity::LogSigmoid => activation::softplus(x.neg(), 1.0).neg(),
+            Nonlinearity::Exponential => x.exp(),
+            Nonlinearity::HardSigmoid { alpha, beta } => hard_sigmoid(x, alpha.get(), beta.get()),
+            Nonlinearity::HardTanh { min, max } => x.clamp(min.get(), max.get()),
+            Nonlinearity::Affine { alpha, beta } => x * alpha.get() + beta.get(),
+            Nonlinearity::ScaledTanh { alpha, beta } => (x * beta.get()).tanh() * alpha.get(),
+            Nonlinearity::HardShrink { lambda } => activation::hard_shrink(x, lambda.get()),
+            Nonlinearity::SoftShrink { lambda } => activation::soft_shrink(x, lambda.get()),
+            Nonlinearity::Shrink { lambda, bias } => {
+                activation::shrink(x, lambda.get(), bias.get())
+            }
         }
     }
 }
@@ -203,7 +121,7 @@ impl AnyActivationConfig {
     /// Makes the activation; parameters, if it has any, on `device`.
     pub fn init(&self, device: &Device) -> AnyActivation {
         match self {
-            Self::Pointwise(function) => AnyActivation::Pointwise(*function),
+            Self::Pointwise(function) => (*function).into(),
             Self::Burn(config) => config.init(device).into(),
         }
     }
@@ -214,11 +132,17 @@ impl AnyActivationConfig {
 #[allow(clippy::large_enum_variant)] // A cell has three at most.
 pub enum AnyActivation {
     /// A function of one number.
-    Pointwise(Nonlinearity),
+    Pointwise(Pointwise),
     /// Burn's leaky ReLU with learned slopes.
     PRelu(PRelu),
     /// Burn's gated linear unit.
     SwiGlu(SwiGlu),
+}
+
+impl From<Nonlinearity> for AnyActivation {
+    fn from(function: Nonlinearity) -> Self {
+        Self::Pointwise(Pointwise(function))
+    }
 }
 
 impl AnyActivation {
@@ -234,7 +158,7 @@ impl AnyActivation {
     /// The pointwise function, unless it has parameters.
     pub fn pointwise(&self) -> Option<Nonlinearity> {
         match self {
-            Self::Pointwise(function) => Some(*function),
+            Self::Pointwise(function) => Some(function.0),
             _ => None,
         }
     }
@@ -245,7 +169,7 @@ macro_rules! burns {
     ($($plain:ident)* ; $($name:ident { $($field:ident),+ })*) => {
         impl From<Activation> for AnyActivation {
             fn from(activation: Activation) -> Self {
-                Self::Pointwise(match activation {
+                Self::Pointwise(Pointwise(match activation {
                     $(Activation::$plain(_) => Nonlinearity::$plain,)*
                     $(Activation::$name(of) => Nonlinearity::$name { $($field: of.$field.into()),+ },)*
                     Activation::Gelu(Gelu { approximate: false }) => Nonlinearity::Gelu,
@@ -253,7 +177,7 @@ macro_rules! burns {
                     Activation::PRelu(module) => return Self::PRelu(module),
                     Activation::SwiGlu(module) => return Self::SwiGlu(module),
                     other => unreachable!("Burn 0.22 has no others: {other:?}"),
-                })
+                }))
             }
         }
 
@@ -265,7 +189,7 @@ macro_rules! burns {
                 Ok(match activation {
                     AnyActivation::PRelu(module) => Self::PRelu(module),
                     AnyActivation::SwiGlu(module) => Self::SwiGlu(module),
-                    AnyActivation::Pointwise(function) => match function {
+                    AnyActivation::Pointwise(Pointwise(function)) => match function {
                         $(Nonlinearity::$plain => Self::$plain(Default::default()),)*
                         $(Nonlinearity::$name { $($field),+ } => {
                             Self::$name($name { $($field: $field.get()),+ })

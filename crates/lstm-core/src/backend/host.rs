@@ -1,6 +1,5 @@
 //! The kernels for every backend whose tensors lie in this machine's memory.
 
-use super::cpu::{self, Buffer, Cell, Element, Recurrence, Sequence, Simd, Sizes, Wanted, Weights};
 use crate::ops::{
     CellKind, Each, Inputs, Maybe, Outputs, RecurrentBackend, RecurrentKernels, Truncation,
     Upstream,
@@ -8,6 +7,9 @@ use crate::ops::{
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{DType, TensorData, bf16, f16};
+use lstm_kernels::cpu::{
+    self, Buffer, Cell, Kernels, Recurrence, Sequence, Simd, Sizes, Wanted, Weights,
+};
 use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,9 +28,9 @@ pub trait Host: Backend {
 }
 
 /// A type of a tensor's numbers.
-pub trait TensorElement: Element + burn::tensor::Element + bytemuck::Pod {}
+pub trait TensorElement: Kernels + burn::tensor::Element + bytemuck::Pod {}
 
-impl<E: Element + burn::tensor::Element + bytemuck::Pod> TensorElement for E {}
+impl<E: Kernels + burn::tensor::Element + bytemuck::Pod> TensorElement for E {}
 
 /// Calls `$function::<B, E>` with the type of a tensor's numbers as `E`.
 macro_rules! typed {
@@ -60,17 +62,12 @@ fn numbers<B: Host, E: TensorElement>(tensor: &FloatTensor<B>) -> Cow<'_, [E]> {
 
 /// As [`numbers`], of the type that kernels compute with.
 fn wide<B: Host, E: TensorElement>(tensor: &FloatTensor<B>) -> Cow<'_, [E::Number]> {
-    let widened = |elements: &[E]| {
-        let mut wide = vec![Default::default(); elements.len()];
-        E::read(Simd::chosen(), elements, &mut wide);
-        wide
-    };
     match numbers::<B, E>(tensor) {
         Cow::Borrowed(elements) => match E::as_numbers(elements) {
             Some(numbers) => Cow::Borrowed(numbers),
-            None => Cow::Owned(widened(elements)),
+            None => Cow::Owned(E::widened(elements)),
         },
-        Cow::Owned(elements) => Cow::Owned(widened(&elements)),
+        Cow::Owned(elements) => Cow::Owned(E::widened(&elements)),
     }
 }
 
@@ -152,7 +149,7 @@ impl<'a, E: TensorElement> Read<'a, E> {
         };
         Self {
             kind: inputs.cell,
-            cell: cpu::cell(inputs.cell),
+            cell: E::cell(inputs.cell),
             sizes: Sizes {
                 batch,
                 time,
@@ -212,9 +209,9 @@ type Saved = Arc<dyn Any + Send + Sync>;
 
 fn forward<B: Host, E: TensorElement>(inputs: &Inputs<B>, save: bool) -> (Outputs<B>, Saved) {
     let read = Read::<E>::new(inputs);
-    let forward = read.recurrence().forward(save);
+    let forward = E::forward(&read.recurrence(), save);
     let state = |tensor: &FloatTensor<B>, numbers| {
-        let numbers = E::rounded(Simd::chosen(), numbers);
+        let numbers = E::narrowed(numbers);
         B::from_data(TensorData::new(numbers, tensor.shape()))
     };
     let output = TensorData::new(forward.output, inputs.output_shape());
@@ -249,14 +246,13 @@ fn backward<B: Host, E: TensorElement>(
         weights: wanted.input_weight || wanted.bias || wanted.recurrent_weight,
     };
     let saved: &Buffer<E::Number> = saved.downcast_ref().expect("of the same type as the input");
-    let gradients = read.recurrence().backward(upstream, output, saved, only);
+    let gradients = E::backward(&read.recurrence(), upstream, output, saved, only);
     let of = |tensor: &FloatTensor<B>, gradient: Vec<E>| {
         let shape = tensor.shape();
         let there = gradient.len() == shape.num_elements();
         there.then(|| B::from_data(TensorData::new(gradient, shape)))
     };
-    let rounded =
-        |tensor: &FloatTensor<B>, gradient| of(tensor, E::rounded(Simd::chosen(), gradient));
+    let rounded = |tensor: &FloatTensor<B>, gradient| of(tensor, E::narrowed(gradient));
     let of_maybe = |tensor: &Maybe<B>, gradient| rounded(tensor.as_option()?, gradient);
     Each {
         input: of(&inputs.input, gradients.input),

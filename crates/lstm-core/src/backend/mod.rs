@@ -2,8 +2,6 @@
 //!
 //! Kernels see slices and sizes, never a tensor.
 
-#[cfg(any(feature = "flex", feature = "ndarray"))]
-mod cpu;
 #[cfg(feature = "cube")]
 pub(crate) mod cube;
 #[cfg(feature = "flex")]

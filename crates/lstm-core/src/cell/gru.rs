@@ -161,8 +161,8 @@ impl GruCell {
             reset_after,
             clip: None,
             clip_sums: None,
-            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
-            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            gate_activation: Nonlinearity::Sigmoid.into(),
+            hidden_activation: Nonlinearity::Tanh.into(),
         }
     }
 

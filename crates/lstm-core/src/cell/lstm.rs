@@ -196,9 +196,9 @@ impl LstmCell {
             clip: None,
             clip_sums: None,
             input_forget: false,
-            gate_activation: AnyActivation::Pointwise(Nonlinearity::Sigmoid),
-            cell_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
-            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            gate_activation: Nonlinearity::Sigmoid.into(),
+            cell_activation: Nonlinearity::Tanh.into(),
+            hidden_activation: Nonlinearity::Tanh.into(),
         }
     }
 

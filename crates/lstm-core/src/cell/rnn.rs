@@ -118,7 +118,7 @@ impl RnnCell {
             bias.as_ref(),
         );
         Self {
-            hidden_activation: AnyActivation::Pointwise(Nonlinearity::Tanh),
+            hidden_activation: Nonlinearity::Tanh.into(),
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),

@@ -3,7 +3,7 @@
 
 use super::{Cell, Kernel, RecurrentProduct, blocks, check_projected, project, recurrent_product};
 use crate::config::config;
-use crate::nonlinearity::Nonlinearity;
+use crate::nonlinearity::{Nonlinearity, Pointwise};
 use crate::ops::{CellKind, SLstmKind};
 use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, module, shape};
@@ -191,7 +191,7 @@ impl RecurrentProduct for SLstmCell {
         let [input, forget, candidate, output] = blocks(sums);
         let forget = match self.exponential_forget {
             true => forget,
-            false => Nonlinearity::LogSigmoid.forward(forget),
+            false => Pointwise(Nonlinearity::LogSigmoid).forward(forget),
         };
         let carried = forget + state.stabiliser;
         let stabiliser = carried.clone().max_pair(input.clone());
@@ -201,7 +201,7 @@ impl RecurrentProduct for SLstmCell {
         let normaliser = forget * state.normaliser + input;
         let shown = cell.clone() / normaliser.clone();
         SLstmState {
-            hidden: Nonlinearity::Sigmoid.forward(output) * shown,
+            hidden: Pointwise(Nonlinearity::Sigmoid).forward(output) * shown,
             cell,
             normaliser,
             stabiliser,

@@ -8,26 +8,16 @@
 #![allow(deprecated)]
 
 mod autodiff;
-// Without a backend's feature nothing reads some of a cell's description.
-#[cfg_attr(not(any(feature = "flex", feature = "ndarray")), allow(dead_code))]
-mod cell;
 mod packed;
 mod projection;
 mod segments;
 mod tensor;
-// Without a backend nothing reads it.
-#[cfg_attr(
-    not(any(feature = "flex", feature = "ndarray", feature = "cube")),
-    allow(dead_code)
-)]
-mod truncation;
 mod zoneout;
 
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
-pub use cell::Spec;
-pub use cell::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
+pub use lstm_kernels::Spec;
+pub use lstm_kernels::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind, Truncation};
 pub(crate) use tensor::{has_kernels_of, run, step};
-pub use truncation::Truncation;
 
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;

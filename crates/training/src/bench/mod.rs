@@ -177,6 +177,13 @@ impl<'a> Bench<'a> {
         let mut chosen = device::choose(&request.device)?;
         request.dtype.configure(&mut chosen)?;
         text::say(&chosen.why);
+        if env!("OPT_LEVEL") != "3" {
+            // (The kernels are always optimised; Burn's operations, and so burn::nn's layers, are not here.)
+            text::say(
+                "built for a quick start: times, burn::nn's above all, are longer than in a release build \
+                 (cargo run --release -p training -- bench)",
+            );
+        }
         if request.implementation.is_none() && implementations.len() < Implementation::ALL.len() {
             text::say(&format!("{}: lstm-core's alone is timed", without()));
         }

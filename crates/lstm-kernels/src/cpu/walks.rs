@@ -3,13 +3,11 @@
 //! sanitizers look at how memory is used, a second run must give the same bits, and in float64 the gradients are
 //! those of the outputs, by central differences.
 
-use crate::cpu::{
+use super::{
     Cell, Element, Number, Recurrence, Sequence, Simd, Sizes, Upstream, Wanted, Weights, cell,
 };
-use crate::gates::Gate;
-use crate::nonlinearity::Nonlinearity;
-use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind, Truncation};
-use burn::tensor::{bf16, f16};
+use crate::{CellKind, Gate, GruKind, LstmKind, Nonlinearity, RnnKind, SLstmKind, Truncation};
+use half::{bf16, f16};
 
 /// Whether to run a few cases only: under Miri, and where the environment says `FEW`.
 fn few() -> bool {

@@ -4,8 +4,8 @@ use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{sigmoid, tanh};
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
-use crate::gates::Gate;
-use crate::ops::LstmKind;
+use crate::Gate;
+use crate::LstmKind;
 
 /// The LSTM as most have it. It saves `i, f, g, o`.
 #[derive(Clone, Copy)]

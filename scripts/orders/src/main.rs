@@ -6,12 +6,12 @@
 extern crate shuttled as std;
 
 mod cpu {
-    #[path = "../../../../../crates/lstm-core/src/backend/cpu/cores.rs"]
+    #[path = "../../../../crates/lstm-kernels/src/cpu/cores.rs"]
     mod cores;
     mod orders;
-    #[path = "../../../../../crates/lstm-core/src/backend/cpu/pool.rs"]
+    #[path = "../../../../crates/lstm-kernels/src/cpu/pool.rs"]
     mod pool;
-    #[path = "../../../../../crates/lstm-core/src/backend/cpu/team.rs"]
+    #[path = "../../../../crates/lstm-kernels/src/cpu/team.rs"]
     mod team;
     pub use orders::all;
 

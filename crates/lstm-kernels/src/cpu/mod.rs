@@ -14,6 +14,7 @@ mod element;
 mod forward;
 mod gru;
 mod in_place;
+mod kernels;
 mod lstm;
 mod math;
 mod memory;
@@ -25,18 +26,22 @@ mod rnn;
 mod simd;
 mod slstm;
 mod team;
+#[cfg(test)]
+mod walks;
 mod weights;
 
-pub(crate) use backward::{Upstream, Wanted};
-pub(crate) use cell::Cell;
+pub use backward::{Gradients, Upstream, Wanted};
+pub use cell::Cell;
 use cell::{Active, Change, Rows};
 pub use element::Element;
+pub use forward::Forward;
+pub use kernels::Kernels;
 pub use memory::Buffer;
-pub(crate) use simd::{Number, Simd};
-pub(crate) use weights::Weights;
+pub use simd::{Number, Simd};
+pub use weights::{WeightGradients, Weights};
 
-use crate::nonlinearity::Nonlinearity;
-use crate::ops::{CellKind, GruKind, LstmKind, Spec, Truncation};
+use crate::Nonlinearity;
+use crate::{CellKind, GruKind, LstmKind, Spec, Truncation};
 use cell::OfVectors;
 use gru::{Gru, GruVariant, ResetFirst};
 use lstm::{Lstm, LstmVariant};
@@ -49,7 +54,7 @@ use weights::padded;
 
 /// The sizes of a recurrence, and the order in which it reads the steps.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub struct Sizes {
     /// Rows, `B`.
     pub batch: usize,
     /// Time steps, `T`.
@@ -79,7 +84,8 @@ impl Sizes {
 
 /// A sequence `[B, T, _]` whose features lie side by side.
 #[derive(Clone, Copy)]
-pub(crate) struct Sequence<'a, E> {
+pub struct Sequence<'a, E> {
+    /// From the first feature of the first row's first step on.
     pub numbers: &'a [E],
     /// Distance in memory of a row of the batch from the one before.
     pub row: usize,
@@ -100,12 +106,16 @@ impl<'a, E> Sequence<'a, E> {
 }
 
 /// What a recurrence reads.
-pub(crate) struct Recurrence<'a, E: Element> {
+pub struct Recurrence<'a, E: Element> {
+    /// What a step computes.
     pub cell: &'a dyn Cell<E::Number>,
+    /// How its weights are packed.
     pub spec: Spec,
+    /// The sizes, and the direction.
     pub sizes: Sizes,
     /// `x`, `[B, T, I]`
     pub input: Sequence<'a, E>,
+    /// `W`, `R` and `b`.
     pub weights: Weights<'a, E>,
     /// `h` before the first step, `[B, H]`.
     pub hidden: &'a [E::Number],
@@ -130,7 +140,7 @@ pub(crate) struct Recurrence<'a, E: Element> {
 }
 
 /// The kernels of a cell.
-pub(crate) fn cell<N: Number>(kind: CellKind) -> Box<dyn Cell<N>> {
+fn cell<N: Number>(kind: CellKind) -> Box<dyn Cell<N>> {
     match kind {
         CellKind::Rnn(kind) => match (kind.activation, kind.clip.or(kind.clip_sums)) {
             (Nonlinearity::Tanh, None) => Box::new(OfVectors(Rnn::Tanh)),

@@ -733,8 +733,8 @@ mod tests {
     use super::super::backward::{Upstream, Wanted};
     use super::super::{Recurrence, Sequence, Simd, Weights, cell};
     use super::*;
-    use crate::nonlinearity::Nonlinearity;
-    use crate::ops::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
+    use crate::Nonlinearity;
+    use crate::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
 
     /// What happens to the threads of a call.
     #[derive(Debug, Default)]

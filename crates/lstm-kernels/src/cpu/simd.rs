@@ -6,7 +6,7 @@
 
 use super::math::Functions;
 use super::team::BLOCK;
-use burn::tensor::{bf16, f16};
+use half::{bf16, f16};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Sub};
 use std::sync::OnceLock;
@@ -231,7 +231,7 @@ pub(super) trait Kernel {
 
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Simd {
+pub enum Simd {
     /// What every processor of the target has; NEON is part of it on 64-bit Arm.
     Portable,
     /// 256 bits wide, with fused multiply-add and conversions from and to float16.

@@ -3,7 +3,7 @@
 use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{exp, sigmoid, softplus, tanh};
 use super::simd::Vector;
-use crate::ops::SLstmKind;
+use crate::SLstmKind;
 
 /// Its sums are `ĩ, f̃, z̃, õ`, its states beside `h` are `c, n, m`. It saves `i, f, z, o` and the slope of `ln f`.
 #[derive(Clone, Copy)]

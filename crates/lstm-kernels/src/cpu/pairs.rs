@@ -99,7 +99,7 @@ impl<N: Number> Kernel for Rounded<'_, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::bf16;
+    use half::bf16;
 
     /// Words by both ways, and their product, as `half` rounds and float32 adds up.
     #[test]

@@ -16,7 +16,7 @@ use super::simd::Number;
 use super::team::{BLOCK, Member, Plan, Work};
 use super::weights::{Panels, WeightBlock, WeightGradients, columns, padded};
 use super::{Recurrence, Sequence, Sizes, gather, pieces, scatter, with_filling};
-use crate::ops::Spec;
+use crate::Spec;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -25,7 +25,8 @@ const CHUNK: usize = 128;
 
 /// What a loss needs the gradients of.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub struct Wanted {
+    /// The input.
     pub input: bool,
     /// Any of the weights.
     pub weights: bool,
@@ -33,7 +34,7 @@ pub(crate) struct Wanted {
 
 /// The gradients of what [`Forward`](super::forward::Forward) has, of that which the loss sees.
 #[derive(Clone, Copy)]
-pub(crate) struct Upstream<'a, E: Element> {
+pub struct Upstream<'a, E: Element> {
     /// Of the hidden states of all steps, `[B, T, H]`.
     pub output: Option<Sequence<'a, E>>,
     /// Of the final hidden state, `[B, H]`.
@@ -43,9 +44,10 @@ pub(crate) struct Upstream<'a, E: Element> {
 }
 
 /// The gradients of a loss.
-pub(crate) struct Gradients<E: Element> {
+pub struct Gradients<E: Element> {
     /// `[B, T, I]`, or empty if it isn't wanted.
     pub input: Vec<E>,
+    /// Of `W`, `R` and `b`, or empty if they aren't wanted.
     pub weights: WeightGradients<E>,
     /// `[B, H]`
     pub hidden: Vec<E::Number>,
@@ -106,7 +108,7 @@ struct Walk<'a, E: Element> {
 
 impl<E: Element> Recurrence<'_, E> {
     /// From the gradients `upstream`; `output` are the hidden states of all steps.
-    pub fn backward(
+    pub(super) fn backward(
         &self,
         upstream: Upstream<E>,
         output: Sequence<E>,

@@ -8,7 +8,7 @@ use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::{sigmoid, tanh};
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
-use crate::ops::GruKind;
+use crate::GruKind;
 
 /// The GRU as most have it. It saves `r, z, n, n_h` and `h` before the step.
 #[derive(Clone, Copy)]

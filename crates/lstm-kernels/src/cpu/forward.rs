@@ -16,7 +16,7 @@ use std::ops::Range;
 const SUMS: usize = 48;
 
 /// What a recurrence gives.
-pub(crate) struct Forward<E: Element> {
+pub struct Forward<E: Element> {
     /// The hidden states of all steps, aligned with the input, `[B, T, H]`.
     pub output: Vec<E>,
     /// `h` after the last step read, `[B, H]`.
@@ -54,7 +54,7 @@ struct Walk<'a, E: Element> {
     saved: Option<Saved<'a, E::Number>>,
 }
 
-/// A second product within a step; see [`Spec::second`](crate::ops::Spec::second).
+/// A second product within a step; see [`Spec::second`](crate::Spec::second).
 #[derive(Clone, Copy)]
 struct SecondProduct<'a, N> {
     gate: usize,
@@ -66,7 +66,7 @@ struct SecondProduct<'a, N> {
 
 impl<E: Element> Recurrence<'_, E> {
     /// All steps in order; with `save`, numbers are saved for backward.
-    pub fn forward(&self, save: bool) -> Forward<E> {
+    pub(super) fn forward(&self, save: bool) -> Forward<E> {
         let plan = self.plan(self.threads);
         let taken = plan.take();
         let plan = match taken.threads() == plan.threads() || self.is_one_step() {

@@ -14,7 +14,7 @@
 
 use super::simd::{Kernel, Number, Simd, Vector};
 use super::team::BLOCK;
-use burn::tensor::{bf16, f16};
+use half::{bf16, f16};
 
 /// A type of a tensor's numbers.
 pub trait Element: Copy + Default + Send + Sync + 'static {

@@ -2,7 +2,7 @@
 
 use super::math::{exp, normal, sigmoid, softplus, tanh};
 use super::simd::{Function, Vector};
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::{Nonlinearity, Real};
 
 /// [`Nonlinearity::Selu`]'s `alpha` and factor.
 const SELU: [f64; 2] = [1.673_263_242_354_377_2, 1.050_700_987_355_480_5];

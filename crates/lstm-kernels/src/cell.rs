@@ -1,7 +1,6 @@
 //! The cells that kernels support, each described once.
 
-use crate::gates::Gate;
-use crate::nonlinearity::{Nonlinearity, Real};
+use crate::{Gate, Nonlinearity, Real};
 
 /// A cell as kernels take it: what each step computes and, in [`spec`](Self::spec), how its weights are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use super::weights::padded;
 use std::ops::Range;
 
 /// The pointwise part of a cell with `S` pre-activations (sums), `M` states beside the hidden one, `K` numbers saved for backward
-/// and `P` peepholes; see [`Spec`](crate::ops::Spec).
+/// and `P` peepholes; see [`Spec`](crate::Spec).
 pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const P: usize>:
     Copy + Send + Sync
 {
@@ -28,7 +28,7 @@ pub(super) trait Pointwise<const S: usize, const M: usize, const K: usize, const
         peepholes: [V; P],
     ) -> (States<V, M>, [V; K]);
 
-    /// What a [second product](crate::ops::Spec::second) reads, from the sums but the first, and `h` before the step.
+    /// What a [second product](crate::Spec::second) reads, from the sums but the first, and `h` before the step.
     #[inline(always)]
     fn between<V: Vector>(self, _sums: [V; S], before: V) -> V {
         before
@@ -79,7 +79,7 @@ pub(super) struct Gradients<V, const S: usize, const M: usize, const P: usize> {
 }
 
 /// A cell, as the loops over a sequence call it.
-pub(crate) trait Cell<N: Number>: Send + Sync {
+pub trait Cell<N: Number>: Send + Sync {
     /// Numbers that are saved for backward, for each unit in each step.
     fn saved(&self) -> usize;
 
@@ -416,7 +416,7 @@ where
 
 /// A matrix in memory, a row per row of the batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<N> {
+pub struct Rows<N> {
     /// The first number of the first row.
     pub first: *mut N,
     /// Distance in memory of a row from the one before.
@@ -461,7 +461,7 @@ impl<N: Number> Rows<N> {
 
 /// A second product within a step, from unit 0 on.
 #[derive(Clone, Copy)]
-pub(crate) struct Second<N> {
+pub struct Second<N> {
     /// What it reads, written by [`Cell::between`].
     pub read: Rows<N>,
     /// What it gives, read by [`Cell::step`].
@@ -470,7 +470,7 @@ pub(crate) struct Second<N> {
 
 /// What a step's change of each state is multiplied with: `[rows, (1 + M)·H]`.
 #[derive(Clone, Copy)]
-pub(crate) struct Change<N> {
+pub struct Change<N> {
     /// The numbers, which are only read.
     pub rows: Rows<N>,
     /// `H`
@@ -503,7 +503,7 @@ impl<N: Number> Change<N> {
 
 /// The rows for which a step is valid, not padding.
 #[derive(Clone, Copy)]
-pub(crate) struct Active<'a> {
+pub struct Active<'a> {
     /// The lengths of the rows, if any is shorter than the sequence.
     pub lengths: Option<&'a [usize]>,
     /// The time step.
@@ -536,7 +536,7 @@ impl Active<'_> {
 }
 
 /// What a step of some units reads and writes.
-pub(crate) struct Step<'a, N> {
+pub struct Step<'a, N> {
     /// Rows.
     pub rows: usize,
     /// The units.
@@ -564,7 +564,7 @@ pub(crate) struct Step<'a, N> {
 }
 
 /// What a step of some units reads and writes in the backward pass.
-pub(crate) struct StepBack<'a, N> {
+pub struct StepBack<'a, N> {
     /// Rows.
     pub rows: usize,
     /// The units.
@@ -607,7 +607,7 @@ pub(super) struct Saved<'a, N> {
 
 /// What is saved of one step, from some row on.
 #[derive(Clone, Copy)]
-pub(crate) struct SavedRows<N> {
+pub struct SavedRows<N> {
     first: *mut N,
     block: usize,
     row: usize,

@@ -4,7 +4,7 @@ use super::cell::{Gradients, Pointwise, SavedStep, States};
 use super::math::tanh;
 use super::nonlinearity::{self, clip, pass_clip};
 use super::simd::Vector;
-use crate::ops::RnnKind;
+use crate::RnnKind;
 
 /// The plain RNN with one of its usual nonlinearities. It saves `h`.
 #[derive(Clone, Copy)]

@@ -14,12 +14,12 @@ use super::pairs;
 use super::product::{PANEL_VECTORS, evenly};
 use super::simd::{Number, Simd};
 use super::team::{BLOCK, Plan};
-use crate::ops::Spec;
+use crate::Spec;
 use std::ops::Range;
 
 /// The weights, row-major, as the layers have them.
 #[derive(Clone, Copy)]
-pub(crate) struct Weights<'a, E> {
+pub struct Weights<'a, E> {
     /// `W`, `[I, G_x·H]`
     pub input: &'a [E],
     /// `b`, `[S·H]`
@@ -371,7 +371,7 @@ pub(super) fn padded(count: usize) -> usize {
 }
 
 /// The gradients with respect to [`Weights`], as they are.
-pub(crate) struct WeightGradients<E> {
+pub struct WeightGradients<E> {
     /// `[I, G_x·H]`
     pub input: Vec<E>,
     /// `[S·H]`
