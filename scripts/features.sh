@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lstm-core with no feature, with each alone and with all, its documentation with all, and the program with each
+# The kernels, lstm-core with no feature, with each alone and with all, its documentation with all, and the program with each
 # backend alone: without warnings. `scripts/features.sh 2`: lstm-core with every two, too, which takes an hour.
 #
 # CUDA's and ROCm's runtimes download LLVM when they are built. DOCS_RS tells their build scripts not to, since the
@@ -22,6 +22,9 @@ check() {
   echo "$1 with: ${2:-no feature}"
   cargo clippy --release --quiet -p "$1" --no-default-features --features "$2" -- -D warnings
 }
+for some in "" cpu; do
+  check lstm-kernels "$some"
+done
 for some in "${sets[@]}"; do
   check lstm-core "$some"
 done

@@ -3,6 +3,9 @@
 //!
 //! Ignored, by name, where there is no adapter; a failure there with `LSTM_CORE_REQUIRE_WGPU` set.
 
+#[path = "devices/apart.rs"]
+mod apart;
+
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, DeviceType, Distribution, Tensor};
@@ -215,9 +218,6 @@ fn training_reads_the_loss_only(device: &Device) -> Result<(), Failed> {
 }
 
 fn main() {
-    let mut arguments = Arguments::from_args();
-    // There is one log: what another test asks for meanwhile would be counted too.
-    arguments.test_threads = Some(1);
     log::set_logger(&CALLS).expect("there is no other");
     let adapter = Device::enumerate(DeviceType::Wgpu)
         .into_vec()
@@ -233,10 +233,11 @@ fn main() {
     let trials = tests.map(|(name, test)| {
         let name = format!("{name} [wgpu]");
         match adapter.clone() {
-            Some(device) => Trial::test(name, move || test(&device.autodiff())),
+            // There is one log: what another test asks for meanwhile would be counted too.
+            Some(device) => apart::trial(name, || test(&device.autodiff())),
             None if required => Trial::test(name, || Err("there is no wgpu adapter".into())),
             None => Trial::test(name, || Ok(())).with_ignored_flag(true),
         }
     });
-    libtest_mimic::run(&arguments, trials.into()).exit();
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit();
 }

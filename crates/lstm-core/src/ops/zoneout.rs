@@ -63,18 +63,18 @@ mod here {
         let mut generator = Xoshiro256PlusPlus::from_rng(&mut generator(device));
         let mut numbers = Vec::with_capacity(batch * time * width);
         let mut words = vec![0u16; width];
+        // Of 2³² words as many as the share has.
+        let counts: Vec<_> = (shares.iter().map(|share| (share * 2f64.powi(32)) as u64)).collect();
         for _ in 0..batch * time {
             generator.fill(&mut words[..]);
-            for (words, share) in words.chunks_exact(units).zip(shares) {
-                // Of 2³² words as many as the share has. Its upper half says which a word is, but for one in 65,536,
-                // where the lower half is drawn too.
-                let count = (share * 2f64.powi(32)) as u64;
+            for (words, count) in words.chunks_exact(units).zip(&counts) {
                 let start = numbers.len();
                 if count >> 32 > 0 {
                     numbers.resize(start + units, 1.0);
                     continue;
                 }
-                let (upper, lower) = ((count >> 16) as u16, count as u16);
+                // The upper half says which a word is, but for one in 65,536, where the lower half is drawn too.
+                let (upper, lower) = ((count >> 16) as u16, *count as u16);
                 numbers.extend(words.iter().map(|word| f32::from(u8::from(*word < upper))));
                 if words.contains(&upper) {
                     let ties = numbers[start..].iter_mut().zip(words);

@@ -3,6 +3,8 @@
 //! set. `LSTM_CORE_GPU=cuda` in the environment, with the feature `cuda`, tests those for CUDA, and so on.
 #![allow(dead_code, unused_imports)] // Those for the CPU have a part of it to themselves.
 
+#[path = "../devices/apart.rs"]
+mod apart;
 mod case;
 mod cells;
 mod cells_on_wgpu;
@@ -37,7 +39,7 @@ fn main() {
             Some(device) if in_type.is_some_and(|(_, dtype)| !device.supports_dtype(dtype)) => {
                 Trial::test(name, || Ok(())).with_ignored_flag(true)
             }
-            Some(device) => Trial::test(name, move || {
+            Some(device) => apart::trial(name, || {
                 test(&device);
                 Ok(())
             }),

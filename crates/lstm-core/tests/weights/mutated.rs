@@ -3,6 +3,7 @@
 //!
 //! `MUTATED_CASES=1000000` runs so many cases for each file.
 
+use super::wild_onnx::field;
 use super::{bilstm, birnn, device, file, lstm, lstm_stack, names, rnn, rnn_stack};
 use super::{edits, family};
 use lstm_core::convert::{Keras, Onnx, PyTorch, WeightError, Weights};
@@ -309,13 +310,6 @@ fn models_of_onnx() {
 #[test]
 fn empty_messages_of_onnx() {
     const COUNT: usize = 6 << 20;
-    fn field(tag: u8, content: &[u8]) -> Vec<u8> {
-        // (Five bytes for the length, and two for the tag: more than are needed.)
-        let byte = |k: usize| (content.len() >> (7 * k)) as u8 | if k < 4 { 0x80 } else { 0 };
-        let head = [tag << 3 | 2 | 0x80, tag >> 4];
-        let length = [0, 1, 2, 3, 4].map(byte);
-        [&head[..], &length, content].concat()
-    }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("model.onnx");
     for tags in [
@@ -338,11 +332,7 @@ fn empty_messages_of_onnx() {
         &[25, 11],
     ] {
         let (last, around) = tags.split_last().unwrap();
-        let empty = match last {
-            ..16 => vec![last << 3 | 2, 0],
-            _ => vec![last << 3 | 2 | 0x80, last >> 4, 0],
-        };
-        let mut content = empty.repeat(COUNT);
+        let mut content = field(*last, &[]).repeat(COUNT);
         for tag in around.iter().rev() {
             content = field(*tag, &content);
         }

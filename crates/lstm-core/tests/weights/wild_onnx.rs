@@ -288,7 +288,7 @@ fn a_file_that_is_no_model_is_refused() {
 }
 
 /// A message's field of bytes.
-fn field(tag: u8, content: &[u8]) -> Vec<u8> {
+pub fn field(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = match tag {
         ..16 => vec![tag << 3 | 2],
         _ => vec![tag << 3 | 2 | 0x80, tag >> 4],
