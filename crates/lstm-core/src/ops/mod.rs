@@ -14,7 +14,7 @@ mod segments;
 mod tensor;
 mod zoneout;
 
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "cube"))]
+#[cfg(feature = "cube")]
 pub use lstm_kernels::Spec;
 pub use lstm_kernels::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind, Truncation};
 pub(crate) use tensor::{has_kernels_of, run, step};
