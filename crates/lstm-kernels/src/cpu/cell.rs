@@ -83,7 +83,7 @@ pub trait Cell<N: Number>: Send + Sync {
     /// Numbers that are saved for backward, for each unit in each step.
     fn saved(&self) -> usize;
 
-    /// See [`Pointwise::DIRECT`].
+    /// See `Pointwise::DIRECT`.
     fn direct(&self) -> bool;
 
     /// From the sums, the states after the step.
@@ -93,14 +93,14 @@ pub trait Cell<N: Number>: Send + Sync {
     /// All pointers must be valid for the sizes given, and nobody else may use what they point to.
     unsafe fn step(&self, simd: Simd, step: Step<N>);
 
-    /// What a second product of the step reads; see [`Step::second`].
+    /// What a second product of the step reads; see `Step::second`.
     ///
     /// # Safety
     ///
     /// As [`Cell::step`].
     unsafe fn between(&self, simd: Simd, step: Step<N>);
 
-    /// Its gradient in the backward pass; see [`StepBack::second`].
+    /// Its gradient in the backward pass; see `StepBack::second`.
     ///
     /// # Safety
     ///

@@ -21,17 +21,17 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// What kernels compute with.
     type Number: Number;
 
-    /// Whether there are instructions for [`pairs`](super::pairs) of them.
+    /// Whether there are instructions for `pairs` of them.
     const PAIRS: bool = false;
 
-    /// Reads [`LANES`](Vector::LANES) of them.
+    /// Reads a vector of them.
     ///
     /// # Safety
     ///
     /// They must lie at `from`.
     unsafe fn load<V: Vector<Number = Self::Number>>(from: *const Self) -> V;
 
-    /// Writes [`LANES`](Vector::LANES) of them, rounded.
+    /// Writes a vector of them, rounded.
     ///
     /// # Safety
     ///

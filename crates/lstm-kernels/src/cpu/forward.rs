@@ -23,7 +23,7 @@ pub struct Forward<E: Element> {
     pub hidden: Vec<E::Number>,
     /// The other states after the last step read, `[B, M·H]`.
     pub memory: Vec<E::Number>,
-    /// What is saved for backward, if anything; see [`Saved`].
+    /// What is saved for backward, if anything; see `Saved`.
     pub saved: Buffer<E::Number>,
 }
 

@@ -3,9 +3,9 @@
 //! A step computes the gate pre-activations ("sums") `z V`, with `z = [1, x, h]` and the weights stacked,
 //! `V = [b; W; R]`, panel by panel, and applies the cell's nonlinearities to each panel while it is in
 //! the innermost cache. So only the states, and what is saved for backward, are written to
-//! memory. [`weights`] has the layout of packed weights, [`in_place`] the case without packing, [`product`] the matrix
-//! product, [`team`] the division among threads, [`element`] types other than float32, and
-//! [`forward`] and [`backward`] the loops over the sequence.
+//! memory. `weights` has the layout of packed weights, `in_place` the case without packing, `product` the matrix
+//! product, `team` the division among threads, `element` types other than float32, and
+//! `forward` and `backward` the loops over the sequence.
 
 mod backward;
 mod cell;

@@ -240,7 +240,7 @@ pub enum Simd {
     /// 512 bits wide.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// 512 bits wide, with products of [`pairs`](super::pairs) of bfloat16.
+    /// 512 bits wide, with products of `pairs` of bfloat16.
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16,
 }
@@ -314,7 +314,7 @@ impl Simd {
         }
     }
 
-    /// Whether there are products of [`pairs`](super::pairs).
+    /// Whether there are products of `pairs`.
     pub fn has_pairs(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self == Self::Avx512Bf16;
