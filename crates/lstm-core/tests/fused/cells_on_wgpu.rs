@@ -333,7 +333,7 @@ fn lstm_without_a_gate(on: &On) {
 }
 
 /// By name.
-pub const TESTS: [Test; 13] = [
+pub const TESTS: [Test; 17] = [
     ("gru", |device| {
         gru(&float32(device));
         gru_with_options(&float32(device));
@@ -358,11 +358,23 @@ pub const TESTS: [Test; 13] = [
     ("lstm_without_a_gate", |device| {
         lstm_without_a_gate(&float32(device))
     }),
-    ("cells_in_float16", |device| {
-        half_precision(device, DType::F16)
+    ("gru_in_float16", |device| {
+        grus(&On(device.clone(), DType::F16))
     }),
-    ("cells_in_bfloat16", |device| {
-        half_precision(device, DType::BF16)
+    ("lstm_in_float16", |device| {
+        lstms(&On(device.clone(), DType::F16))
+    }),
+    ("drawn_in_float16", |device| {
+        drawn(&On(device.clone(), DType::F16))
+    }),
+    ("gru_in_bfloat16", |device| {
+        grus(&On(device.clone(), DType::BF16))
+    }),
+    ("lstm_in_bfloat16", |device| {
+        lstms(&On(device.clone(), DType::BF16))
+    }),
+    ("drawn_in_bfloat16", |device| {
+        drawn(&On(device.clone(), DType::BF16))
     }),
 ];
 
@@ -370,14 +382,20 @@ fn float32(device: &Device) -> On {
     On(device.clone(), DType::F32)
 }
 
-/// Cells without a corner, see [`activations`].
-fn half_precision(device: &Device, dtype: DType) {
-    let on = On(device.clone(), dtype);
-    gru(&on);
-    gru_reset_first(&on);
-    lstm_coupled(&on);
-    lstm_with_peepholes(&on, None);
-    lstm_without_a_gate(&on);
-    dropout(&on);
-    zoned_out(&on);
+// Cells without a corner, see [`activations`], for half precision.
+
+fn grus(on: &On) {
+    gru(on);
+    gru_reset_first(on);
+}
+
+fn lstms(on: &On) {
+    lstm_coupled(on);
+    lstm_with_peepholes(on, None);
+    lstm_without_a_gate(on);
+}
+
+fn drawn(on: &On) {
+    dropout(on);
+    zoned_out(on);
 }
