@@ -68,6 +68,12 @@ fn prepare_environment() {
     if !std::io::stdout().is_terminal() {
         set("NO_COLOR", "1".into());
     }
+    // A server that is asked for a tensor looks for it, and then waits for news of the next; one that comes in between is
+    // missed, and both servers wait for ever (burn-communication 0.22.1, `get_exposed_tensor_bytes`). With one thread for
+    // its messages nothing comes in between. Tensors are computed on other threads.
+    if cfg!(feature = "remote") && std::env::args_os().nth(1).is_some_and(|it| it == "serve") {
+        set("TOKIO_WORKER_THREADS", "1".into());
+    }
     // Burn puts the state of a resumed optimizer on its default device before it moves it to where the
     // parameters are. That is wgpu if it is built in, which panics where there is no adapter.
     if cfg!(feature = "flex") {
