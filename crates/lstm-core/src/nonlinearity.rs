@@ -14,18 +14,6 @@ use std::fmt;
 pub use lstm_kernels::{Nonlinearity, Real};
 
 /// A [`Nonlinearity`] as a module, which has no parameters, and as a function of tensors.
-///
-/// ```
-/// # use burn::tensor::Device;
-/// use lstm_core::{LstmCellConfig, Nonlinearity};
-///
-/// let keras_3 = Nonlinearity::HardSigmoid { alpha: (1.0 / 6.0).into(), beta: 0.5.into() };
-/// let lecun = Nonlinearity::ScaledTanh { alpha: 1.7159.into(), beta: (2.0 / 3.0).into() };
-/// let cell = LstmCellConfig::new(3, 5)
-///     .with_gate_activation(keras_3)
-///     .with_cell_activation(lecun)
-///     .init(&Device::flex());
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pointwise(pub Nonlinearity);
 
@@ -96,6 +84,18 @@ impl Pointwise {
 }
 
 /// The activation of a gate or a state in a cell's config: a [`Nonlinearity`], or any of Burn's.
+///
+/// ```
+/// # use burn::tensor::Device;
+/// use lstm_core::{LstmCellConfig, Nonlinearity};
+///
+/// let keras_3 = Nonlinearity::HardSigmoid { alpha: (1.0 / 6.0).into(), beta: 0.5.into() };
+/// let lecun = Nonlinearity::ScaledTanh { alpha: 1.7159.into(), beta: (2.0 / 3.0).into() };
+/// let cell = LstmCellConfig::new(3, 5)
+///     .with_gate_activation(keras_3)
+///     .with_cell_activation(lecun)
+///     .init(&Device::flex());
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AnyActivationConfig {

@@ -733,8 +733,7 @@ mod tests {
     use super::super::backward::{Upstream, Wanted};
     use super::super::{Recurrence, Sequence, Simd, Weights, cell};
     use super::*;
-    use crate::Nonlinearity;
-    use crate::{CellKind, GruKind, LstmKind, RnnKind, SLstmKind};
+    use crate::{CellKind, GruKind, LstmKind, Nonlinearity, RnnKind, SLstmKind};
 
     /// What happens to the threads of a call.
     #[derive(Debug, Default)]
