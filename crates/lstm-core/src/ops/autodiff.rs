@@ -11,8 +11,8 @@ use crate::recompute::Recompute;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
-use burn::backend::tensor::{Device, FloatTensor};
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind, unary};
+use burn::backend::tensor::{Device, FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, TensorMetadata};
 use burn::tensor::{DType, Shape};
 use std::any::TypeId;
@@ -189,6 +189,35 @@ impl<B: RecurrentKernels, C: CheckpointStrategy> RecurrentBackend for Autodiff<B
             _ => unreachable!("five tensors are always there"),
         };
         outputs.into_tuple()
+    }
+
+    fn reorder(
+        tensor: FloatTensor<Self>,
+        places: IntTensor<B>,
+        back: IntTensor<B>,
+    ) -> FloatTensor<Self> {
+        let (tensor, node) = tensor.into_parts();
+        let prepared = Backward::<B, 1>::prepare::<C>(Reorder, [node]);
+        let reordered = B::reorder(tensor, places.clone(), back.clone());
+        match prepared.compute_bound().stateful() {
+            OpsKind::Tracked(prepared) => prepared.finish((places, back), reordered),
+            OpsKind::UnTracked(prepared) => prepared.finish(reordered),
+        }
+    }
+}
+
+/// The node of [`RecurrentBackend::reorder`].
+#[derive(Debug)]
+struct Reorder;
+
+impl<B: RecurrentBackend> Backward<B, 1> for Reorder {
+    type State = (IntTensor<B>, IntTensor<B>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (places, back) = ops.state;
+        unary::<B, _>(ops.parents, ops.node, grads, |gradient| {
+            B::reorder(gradient, back, places)
+        });
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use tensor::{has_kernels_of, run, step};
 
 #[cfg(feature = "cube")]
 use burn::backend::fusion::custom::TensorSpec;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, ExtensionType, TensorMetadata, backend_extension};
 use burn::tensor::Shape;
 use std::fmt::Debug;
@@ -43,6 +43,20 @@ pub trait RecurrentBackend: Backend {
     fn recurrence(
         #[extension_type] inputs: Inputs<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Rows `places` of a tensor `[N, W]`, whose gradient is rows `back` of the upstream one: `back[n]` is where row `n`
+    /// went. Where it went to several places or to none, only the one named gets through, so that must be all there is.
+    ///
+    /// (Burn's own `select` doesn't know that each row goes to one place and adds up gradients: on Flex that took half of
+    /// what packing costs.)
+    #[fusion(default)]
+    fn reorder(
+        tensor: FloatTensor<Self>,
+        places: IntTensor<Self>,
+        #[allow(unused_variables)] back: IntTensor<Self>,
+    ) -> FloatTensor<Self> {
+        Self::float_select(tensor, 0, places)
+    }
 }
 
 /// The shapes of what [`RecurrentBackend::recurrence`] returns, before it is run.

@@ -4,8 +4,10 @@
 //! fewer steps. Rows are sorted by length, longest first, which lets the CPU kernels skip the padding; sequences
 //! that would be more than half padding get a batch of their own.
 
+use super::RecurrentBackend;
 use crate::mask::{Rows, Sequence, indices};
-use burn::tensor::{Device, Int, Tensor};
+use burn::backend::Dispatch;
+use burn::tensor::{Int, Tensor};
 use std::sync::Arc;
 
 /// Runs `kernels` over the sequences in `rows` of an input `[B, T, I]`, from given and initial states, `[B, ·]`
@@ -31,7 +33,6 @@ pub(super) fn run(
         rows.sequences(batch).into_iter().enumerate().collect();
     sequences.sort_by_key(|(_, sequence)| std::cmp::Reverse(sequence.steps.len()));
 
-    let steps = input.reshape([batch * time, features]);
     let before: Vec<_> = match rows.begin_anew() {
         true => {
             let both = states.iter().cloned().zip(initial);
@@ -40,32 +41,43 @@ pub(super) fn run(
         }
         false => states.clone(),
     };
-    // The index of each step's output, and that of the final state of each row's last sequence.
-    let mut output_of = vec![None; batch * time];
-    let mut state_of = vec![(0, 0); batch];
-    let (mut outputs, mut finals) = (vec![], vec![]);
-    let (mut outputs_before, mut finals_before) = (0, 0);
-    let mut zero = None;
-    for group in groups(&sequences, batch * time) {
-        let longest = group[0].1.steps.len();
-        // One more step, which no row has, is the zero of skipped steps.
-        let width = longest + usize::from(zero.is_none() && rows.skips());
-        if width > longest {
-            zero = Some(longest);
-        }
-        let mut sources = vec![];
+    let groups = groups(&sequences, batch * time);
+    // One more step in the first group, which no row has, is the zero of skipped steps.
+    let zero = rows.skips().then(|| groups[0][0].1.steps.len());
+    let width = |number: usize, group: &[(usize, Sequence)]| {
+        group[0].1.steps.len() + usize::from(number == 0 && zero.is_some())
+    };
+    // The step that each packed one is, and the packed one of each step; and the index of the final state of each row's
+    // last sequence.
+    let (mut sources, mut places) = (vec![], vec![zero; batch * time]);
+    let (mut state_of, mut finals_before) = (vec![(0, 0); batch], 0);
+    for (number, group) in groups.iter().enumerate() {
         for (k, (place, sequence)) in group.iter().enumerate() {
             let row = sequence.row;
-            for (step, t) in sequence.steps.iter().enumerate() {
+            for t in &sequence.steps {
+                places[row * time + t] = Some(sources.len());
                 sources.push((row * time + t) as i64);
-                output_of[row * time + t] = Some(outputs_before + k * width + step);
             }
-            let padding = width - sequence.steps.len();
+            let padding = width(number, group) - sequence.steps.len();
             sources.extend(std::iter::repeat_n(sources[sources.len() - 1], padding));
             state_of[row] = state_of[row].max((*place, finals_before + k));
         }
-        let select = |tensor: &Tensor<2>, indices| tensor.clone().select(0, indices);
-        let input = select(&steps, indices(sources, &device));
+        finals_before += group.len();
+    }
+    let place = |place: Option<usize>| place.expect("only skipped steps have none") as i64;
+    let places = indices(places.into_iter().map(place).collect(), &device);
+    let sources = indices(sources, &device);
+    let steps = input.reshape([batch * time, features]);
+    let steps = reordered(steps, sources.clone(), places.clone());
+    let (mut outputs, mut finals, mut taken) = (vec![], vec![], 0);
+    for (number, group) in groups.iter().enumerate() {
+        let width = width(number, group);
+        let count = group.len() * width;
+        let input = match groups.len() {
+            1 => steps.clone(),
+            _ => steps.clone().narrow(0, taken, count),
+        };
+        taken += count;
         let begin = |(_, sequence): &(_, Sequence)| {
             (sequence.row + batch * usize::from(sequence.anew)) as i64
         };
@@ -73,9 +85,8 @@ pub(super) fn run(
         let of_rows = group.iter().map(|(_, sequence)| sequence.row as i64);
         let (output, last) = kernels(
             input.reshape([group.len(), width, features]),
-            before
-                .iter()
-                .map(|state| select(state, begins.clone()))
+            (before.iter())
+                .map(|state| state.clone().select(0, begins.clone()))
                 .collect(),
             group
                 .iter()
@@ -84,10 +95,8 @@ pub(super) fn run(
             indices(of_rows.collect(), &device),
         );
         let [_, _, units] = output.dims();
-        outputs.push(output.reshape([group.len() * width, units]));
+        outputs.push(output.reshape([count, units]));
         finals.push(last);
-        outputs_before += group.len() * width;
-        finals_before += group.len();
     }
     // The state of a row without steps is unchanged.
     for (_, sequence) in sequences
@@ -104,7 +113,7 @@ pub(super) fn run(
         Tensor::cat(all.collect(), 0).select(0, state_of.clone())
     });
     let states = states.collect();
-    let output = together(outputs, output_of, zero, &device);
+    let output = reordered(Tensor::cat(outputs, 0), places, sources);
     let [_, units] = output.dims();
     (output.reshape([batch, time, units]), states)
 }
@@ -127,14 +136,8 @@ fn groups(sequences: &[(usize, Sequence)], steps: usize) -> Vec<&[(usize, Sequen
     groups
 }
 
-/// The output of each step, `[B·T, H]`, from those of the groups, `[·, H]`.
-fn together(
-    outputs: Vec<Tensor<2>>,
-    output_of: Vec<Option<usize>>,
-    zero: Option<usize>,
-    device: &Device,
-) -> Tensor<2> {
-    let place = |place: Option<usize>| place.or(zero).expect("only skipped steps have none") as i64;
-    let places = indices(output_of.into_iter().map(place).collect(), device);
-    Tensor::cat(outputs, 0).select(0, places)
+/// See [`RecurrentBackend::reorder`].
+fn reordered(tensor: Tensor<2>, places: Tensor<1, Int>, back: Tensor<1, Int>) -> Tensor<2> {
+    let [places, back] = [places, back].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(Dispatch::reorder(tensor.into_dispatch(), places, back))
 }
