@@ -1,4 +1,4 @@
-//! The packed gate order, and the columns of one gate by its name.
+//! The weights of one gate, sliced out of the packed ones by its name.
 //!
 //! The four maps of an LSTM are packed side by side in one weight, so that one product serves them all. The
 //! order is `i, f, g, o`: PyTorch's and cuDNN's; Keras' is the same and writes `c` for `g`. Every

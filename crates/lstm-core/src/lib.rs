@@ -41,7 +41,23 @@
 //! | [`Zoneout`] of any cell | Krueger et al. 2017 |
 //! | [`RecurrentDropout`] of a cell with a [`RecurrentProduct`] | Gal & Ghahramani 2016; Keras |
 //!
-//! [`StateRecord`] saves and restores the state of any of them through serde. Layers of any cell have configs as well, to be
+//! # Running a layer
+//!
+//! Layers take sequences `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
+//!
+//! | to run a layer over | call |
+//! | --- | --- |
+//! | whole sequences | [`forward`](Recurrent::forward) |
+//! | padded rows, by lengths or by a mask | [`forward_with_lengths`](Recurrent::forward_with_lengths), [`forward_with_mask`](Recurrent::forward_with_mask) |
+//! | rows that hold several sequences | [`forward_with_resets`](Recurrent::forward_with_resets) |
+//! | several of these at once, or in code for any layer | [`RecurrentLayer::forward_with`] |
+//! | a stream, a step at a time | [`step`](Recurrent::step) |
+//! | a long stream in windows, training on each | [`Windows`] |
+//!
+//! Each returns the outputs of all steps (`step`: of the one) and the state after the last, which the next call can begin with;
+//! [`Gru::forward`] alone returns no state, as `burn::nn`'s. Lengths are PyTorch's packed sequences, and masks Keras'.
+//!
+//! [`StateRecord`] saves and restores the state of any layer through serde. Layers of any cell have configs as well, to be
 //! fields of a model's config: [`RecurrentConfig`], [`BidirectionalConfig`] and [`RecurrentStackConfig`].
 //!
 //! # Bad shapes
@@ -53,8 +69,8 @@
 //! # Data types
 //!
 //! A layer computes in the type of its weights: float64, float32, float16 or bfloat16, if the backend has it.
-//! Input and state must be of that type; outputs, gradients and zero states are. (On kernels, a tensor of another
-//! type is a panic that names it.)
+//! Input and state must be of that type; outputs, gradients and zero states are. (For a cell that has kernels on any
+//! backend, a tensor of another type is a panic that names it.)
 //! New weights are of the device's type, float32 unless
 //! [`Device::configure`](burn::tensor::Device::configure) says otherwise; [`cast`] changes it. They are drawn
 //! when they are first used ([`init`]), so that weights which are loaded cost no drawing.
@@ -91,8 +107,8 @@
 //! | [`SLstmCell`] | always |
 //! | [`PeepholeLstmCell`], [`LstmWithoutGate`] | with the options of their LSTM |
 //! | [`LstmpCell`] | the same, where rows times steps are at least as many as the projection's features |
-//! | [`Zoneout`] | of any of these, in training too |
-//! | [`RecurrentDropout`] | of any of these |
+//! | [`Zoneout`] | of any of these but [`LstmpCell`], in training too |
+//! | [`RecurrentDropout`] | of an [`LstmCell`], [`RnnCell`], [`SLstmCell`], or a [`GruCell`] with the reset gate after the product |
 //!
 //! Everything else runs the fallback, the step-by-step loop of the module [`mod@reference`], several times slower: other
 //! types and backends, cells of your own, and
@@ -104,7 +120,8 @@
 //! | [`LayerNormLstmCell`] | it needs a row's mean and variance between the product and the gates |
 //! | PReLU and SwiGLU as activations | they have parameters of their own |
 //!
-//! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device.
+//! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device. (It doesn't see the sizes of a call.
+//! A projection with few rows and steps, and on a GPU a sequence larger than its largest buffer, still run the fallback.)
 //!
 //! On a GPU, up to 256 hidden units, one kernel launch computes many time steps; above that, each step is one
 //! matrix product and one launch (two of each for a [`GruCell`] with the reset gate first). In half precision,
@@ -115,9 +132,10 @@
 //! longest first, skips part of the padded work; a batch of rows of about the same length has little of it.
 //!
 //! The CPU kernels use the widest vectors of the processor: AVX-512, AVX2, or what every processor of the
-//! target has. `LSTM_CORE_SIMD=avx512`, `avx2` or `portable` in the environment chooses by hand. They
-//! use as many threads as the rayon pool they are called from, if the work is worth it
-//! (`RAYON_NUM_THREADS`, or `rayon::ThreadPool::install`). The same input on as many threads gives the
+//! target has. `LSTM_CORE_SIMD=avx512bf16`, `avx512` (no rounded products in bfloat16), `avx2` or `portable` in the
+//! environment chooses by hand; a set that the processor lacks is a panic. Where the work is worth it, they use threads of
+//! their own: at most as many as the rayon pool has that they are called from (`RAYON_NUM_THREADS`, or
+//! `rayon::ThreadPool::install`), and as cores are free. The same input on as many threads gives the
 //! same bits; another number of threads, or another instruction set, the same up to float32 rounding.
 //!
 //! For the backward pass an LSTM saves 20 bytes per row, step and unit (`i, f, g, o` and `c`; units are
@@ -132,8 +150,8 @@
 //! uses a backend without the feature of its name here gets the fallback. (`cube` is what the features of GPUs
 //! have in common.)
 //!
-//! `optim` brings `clip_global_norm`, `store` `convert::load_burn_nn` and `convert::half_precision`; files of
-//! weights have features of their own ([`convert`]).
+//! `optim` brings `clip_global_norm`; `store` brings `load_burn_nn`, `load_pytorch`, `store_pytorch` and `half_precision` of
+//! [`convert`]; files of weights have features of their own, which are listed there.
 
 #[cfg(all(
     feature = "cube",

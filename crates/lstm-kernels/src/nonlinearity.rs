@@ -35,7 +35,7 @@ impl fmt::Debug for Real {
 
 /// A pointwise activation of gates and states: all those of Keras and ONNX, with either's parameters.
 ///
-/// All of them run on the CPU kernels. In serde formats they are written as Burn's
+/// All of them run on kernels, on CPUs and GPUs. In serde formats they are written as Burn's
 /// `ActivationConfig`, if that has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)] // The formulas say what the fields are.
@@ -78,7 +78,7 @@ pub enum Nonlinearity {
     LogSigmoid,
     /// `e^x`
     Exponential,
-    /// `max(0, min(1, alpha x + beta))`: 0.2 and 0.5 in ONNX, Burn and Keras up to 2.2, 1/6 and 0.5 in Keras 3.
+    /// `max(0, min(1, alpha x + beta))`: 0.2 and 0.5 in ONNX, Burn, Keras 1 and 2, 1/6 and 0.5 in Keras 3.
     HardSigmoid { alpha: Real, beta: Real },
     /// `max(min, min(max, x))`
     HardTanh { min: Real, max: Real },

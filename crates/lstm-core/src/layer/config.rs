@@ -202,7 +202,9 @@ configs! {
     /// assert_eq!(state.cell.dims(), [2, 2, 5]);
     /// ```
     BiLstmConfig -> BiLstm;
-    /// Configuration of an [`LstmStack`]; the options of its layers are [`LstmConfig`]'s.
+    /// Configuration of an [`LstmStack`]; the options of its layers are [`LstmConfig`]'s. For a learned initial state or
+    /// truncation use the config that is generic over the cell, [`RecurrentStackConfig`](super::RecurrentStackConfig), which
+    /// makes the same layer.
     ///
     /// ```
     /// # use burn::tensor::{Device, Tensor};

@@ -13,7 +13,18 @@ use std::ops::{Deref, DerefMut};
 
 /// A [`GruCell`] run over sequences; drop-in for `burn::nn::Gru`.
 ///
-/// It is a [`Recurrent`] layer except for its [`forward`](Self::forward), and is saved and loaded as one.
+/// It is a [`Recurrent`] layer except for its [`forward`](Self::forward), and is saved and loaded as one. Methods that take the
+/// layer, or a config that [`GruConfig`](crate::GruConfig) isn't, go by that layer:
+///
+/// ```
+/// # use burn::tensor::Device;
+/// use lstm_core::{Gru, GruCellConfig, GruConfig, RecurrentConfig};
+///
+/// let gru = GruConfig::new(3, 5, true).init(&Device::flex());
+/// let gru = Gru(gru.0.with_truncation(20));
+/// let config = RecurrentConfig::new(GruCellConfig::new(3, 5)).with_learned_state(true);
+/// let gru = Gru::from(config.init(&Device::flex()));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Gru(pub Recurrent<GruCell>);
 

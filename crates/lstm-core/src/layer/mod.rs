@@ -5,17 +5,7 @@
 //! `burn::nn`'s where it has them; [`Gru`] is a type of its own, since `burn::nn`'s `forward` returns no state there. Sequences are
 //! `[B, T, I]`, or `[T, B, I]` with `batch_first` off.
 //!
-//! | to run a layer over | call |
-//! | --- | --- |
-//! | whole sequences | `forward` |
-//! | padded rows, by lengths or by a mask | `forward_with_lengths`, `forward_with_mask` |
-//! | rows that hold several sequences | `forward_with_resets` |
-//! | several of these at once, or in code for any layer | [`RecurrentLayer::forward_with`] |
-//! | a stream, a step at a time | `step` |
-//! | a long stream in windows, training on each | [`Windows`](crate::Windows) |
-//!
-//! Each returns the outputs of all steps (`step`: of the one) and the state after the last, which the next call can begin with.
-//! [`RecurrentLayer::runs_on_kernels`] tells whether a layer runs on this library's kernels or step by step in Burn's operations.
+//! The crate's own page says which of their methods is for what.
 
 mod bidirectional;
 mod config;
@@ -99,7 +89,8 @@ pub trait RecurrentLayer<const D: usize = 2>: Module + ModuleDisplay {
     /// Whether the layer runs whole sequences on kernels on a device. If not, it runs the fallback, the step-by-step loop
     /// of [`reference`](mod@crate::reference), which is several times slower.
     ///
-    /// It depends on the cell and its options, on the device and on the type of the weights.
+    /// It depends on the cell and its options, on the device and on the type of the weights, and doesn't see the sizes of a
+    /// call: a projection with few rows and steps, and a sequence larger than a GPU's largest buffer, still run the fallback.
     fn runs_on_kernels(&self, device: &Device) -> bool;
 }
 
@@ -115,6 +106,10 @@ macro_rules! impl_calls {
         ///   or in layers of several cells `[L·D, B, H]`, layer by layer, forward direction first
         /// - returns the outputs of all steps, aligned with the input in either direction, `[B, T, H]` or `[T, B, H]`
         ///   (`2H` in two directions), and the state after the last step read
+        ///
+        /// An LSTM's state is made by `LstmState::new(cell, hidden)`: PyTorch's and Keras' `(h, c)` the other way round. The last
+        /// output alone, Keras' `return_sequences=False`, is `state.hidden`, in both directions too: the last step of the
+        /// output is the reverse direction's first.
         ///
         /// # Panics
         ///

@@ -39,7 +39,10 @@ pub enum Command {
     Sweep(SweepArgs),
     /// What `sweep` starts for each run.
     #[command(hide = true)]
-    SweepWorker,
+    SweepWorker {
+        /// The run's folder.
+        folder: PathBuf,
+    },
     /// Draw the results of a sweep or a run: one HTML file, and pictures as SVG and PNG
     Report(ReportArgs),
     /// Show what the gates of a trained model do on one sequence
@@ -202,7 +205,7 @@ pub struct SweepArgs {
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with_all = ["plan", "preset"])]
     pub init: Vec<Init>,
 
-    /// How the LSTM's forget gate starts: biases, or `chrono` [default: 1]
+    /// How the LSTM's forget gate starts: biases, or `chrono` [default: 1, or by task]
     #[arg(
         long,
         value_name = "BIAS",

@@ -121,8 +121,8 @@ options! {
     /// Seed of weights and data [default: 1]
     [] seed: u64 = 1;
 
-    /// Where to compute: auto, flex, ndarray, wgpu, wgpu:NUMBER as `training devices` counts them, or
-    /// remote:ADDRESS of what `training serve` serves [default: auto]
+    /// Where to compute: auto; flex, ndarray, wgpu, vulkan, metal, cuda or rocm, if built in (of several the one with a
+    /// number, wgpu:1, as `training devices` counts them); or remote:ADDRESS of what `training serve` serves [default: auto]
     [value_name = "DEVICE"] device: DeviceName = match &given.devices {
         Some(devices) if !devices.is_empty() => devices[0].clone(),
         _ => DeviceName::Auto,
