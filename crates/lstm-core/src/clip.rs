@@ -2,9 +2,11 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 /// The global norm of a module's gradients, `[1]`, on the device; `None` if there are no gradients.
+///
+/// It is float32, or float64 where a gradient is: the squares of half-precision gradients would overflow, or vanish.
 pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<Tensor<1>> {
     struct SumOfSquares<'a> {
         gradients: &'a GradientsParams,
@@ -14,9 +16,14 @@ pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<
     impl ModuleVisitor for SumOfSquares<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.get::<D>(param.id) {
-                let square = gradient.square().sum();
-                self.sum = Some(match self.sum.take() {
-                    Some(sum) => sum + square,
+                let sum = self.sum.take();
+                let wide = match (gradient.dtype(), sum.as_ref().map(Tensor::dtype)) {
+                    (DType::F64, _) | (_, Some(DType::F64)) => DType::F64,
+                    _ => DType::F32,
+                };
+                let square = gradient.cast(wide).square().sum();
+                self.sum = Some(match sum {
+                    Some(sum) => sum.cast(wide) + square,
                     None => square,
                 });
             }
@@ -36,6 +43,10 @@ pub fn global_norm(module: &impl Module, gradients: &GradientsParams) -> Option<
 /// own clipping bounds the norm of each tensor separately, which changes the gradient's direction.
 ///
 /// Nothing is read back from the device.
+///
+/// # Panics
+///
+/// If `bound` is negative or NaN.
 ///
 /// ```
 /// # use burn::tensor::{Device, Tensor};
@@ -71,6 +82,10 @@ pub fn clip_global_norm(
         }
     }
 
+    assert!(
+        bound >= 0.0,
+        "clip_global_norm: bound must be 0 or a positive number, got {bound}"
+    );
     let Some(norm) = global_norm(module, &gradients) else {
         return gradients;
     };

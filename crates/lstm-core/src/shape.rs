@@ -25,6 +25,14 @@ pub(crate) fn at_least_one(operation: &str, what: &str, got: usize) {
     assert!(got > 0, "{operation}: {what} must be at least 1, got 0");
 }
 
+/// Panics unless a bound, if there is one, is above zero.
+#[track_caller]
+pub(crate) fn positive(what: &str, bound: Option<f64>) {
+    if let Some(bound) = bound {
+        assert!(bound > 0.0, "{what} must be above 0, got {bound}");
+    }
+}
+
 /// Panics unless a tensor is of the input's type.
 #[track_caller]
 pub(crate) fn check_type(operation: &str, what: &str, input: DType, got: DType) {

@@ -129,6 +129,10 @@ pub trait StackedState: RecurrentState {
     /// The stacked states of several cells.
     type Stacked: RecurrentState<3>;
 
+    /// Whether the stacked state holds all of it, so that steps can go on from there. (Of recurrent dropout, the masks are
+    /// missing.)
+    const IS_WHOLE: bool = true;
+
     /// Makes it from its tensors, `[L·D, B, ·]`, in the order of [`RecurrentState::tensors`].
     fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> Self::Stacked;
 }
@@ -186,9 +190,13 @@ impl StackedState for LstmState<2> {
 /// let record: StateRecord = serde_json::from_str(&text)?;
 /// let restored = record.restore(&state)?; // a state of the same kind and shape, on its device
 /// assert_eq!(restored.hidden.into_data(), state.hidden.into_data());
+///
+/// // In another process the layer itself has a state of that kind and shape:
+/// let restored = record.restore(&lstm.initial_state(2, &device))?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// For a stack of LSTMs, or both directions, `LstmState::<3>::initial([layers * directions, rows, d_hidden], &device)` is one.
 /// The numbers are float32: a float64 state is rounded, one in float16 or bfloat16 is not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StateRecord {

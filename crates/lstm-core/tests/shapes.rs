@@ -2,13 +2,14 @@
 
 mod devices;
 
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, DType, Device, Gradients, Int, Tensor};
 use lstm_core::{
     BiLstmConfig, BiRnnConfig, Cell, Gate, GruCellConfig, GruConfig, LstmCell, LstmCellConfig,
-    LstmConfig, LstmStackConfig, RecurrentLayer, RecurrentState, RnnCell, RnnCellConfig, RnnConfig,
-    RnnStackConfig, Steps,
+    LstmConfig, LstmStackConfig, LstmWithoutGate, PeepholeLstmCell, PeepholeLstmCellConfig,
+    Recurrent, RecurrentDropout, RecurrentLayer, RecurrentStack, RecurrentState, RnnCell,
+    RnnCellConfig, RnnConfig, RnnStackConfig, Steps, WithMask, reference,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -247,6 +248,172 @@ fn weights() {
     ] {
         assert_eq!(got, expected);
     }
+}
+
+/// A cell's fields are public: what is put there is checked before kernels read it.
+#[test]
+fn fields_of_cells() {
+    let device = Device::flex();
+    let input = || zeros([2, 7, 3]);
+    let usual = || LstmConfig::new(3, 5, true).init(&device);
+    let mut lstm = usual();
+    lstm.cell.bias = Some(Param::from_tensor(zeros([5])));
+    assert_eq!(
+        panic_of(|| lstm.forward(input(), None)),
+        "lstm: bias must be [G·H] = [20], got [5]"
+    );
+    let mut lstm = usual();
+    lstm.cell.input_weight = Param::from_tensor(zeros([3, 15]));
+    assert_eq!(
+        panic_of(|| lstm.forward(input(), None)),
+        "lstm: input weight must be [I, G·H] = [3, 20], got [3, 15]"
+    );
+    let mut lstm = usual();
+    lstm.cell.recurrent_weight = Param::from_tensor(zeros([5, 15]));
+    assert_eq!(
+        panic_of(|| lstm.forward(input(), None)),
+        "lstm: recurrent weight must be [H, G·H] = [5, 20], got [5, 15]"
+    );
+    let mut cell = PeepholeLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
+    cell.output_peephole = Param::from_tensor(zeros([4]));
+    assert_eq!(
+        panic_of(|| Recurrent::new(cell).forward(input(), None)),
+        "recurrent layer: peepholes must be [P·H] = [15], got [14]"
+    );
+    let mut lstm = usual();
+    lstm.truncation = Some(0);
+    assert_eq!(
+        panic_of(|| lstm.forward(input(), None)),
+        "lstm: truncation must be at least 1, got 0"
+    );
+}
+
+/// Peepholes that don't fit the gates have no kernel, and the fallback's numbers.
+#[test]
+fn peepholes_without_the_forget_gates() {
+    let device = Device::flex();
+    let mut cell = PeepholeLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
+    let missing = cell.clone();
+    cell.forget_peephole = Some(Param::from_tensor(zeros([5])));
+    let [input, forget, output] = [1.0, 0.0, -1.0].map(|x| Param::from_tensor(zeros([5]) + x));
+    let with = |forget| PeepholeLstmCell {
+        input_peephole: input.clone(),
+        forget_peephole: forget,
+        output_peephole: output.clone(),
+        ..missing.clone()
+    };
+    let x = Tensor::ones([2, 7, 3], &device);
+    let (all, _) = Recurrent::new(with(Some(forget))).forward(x.clone(), None);
+    let without = Recurrent::new(with(None));
+    assert!(!without.runs_on_kernels(&device));
+    let (some, _) = without.forward(x, None);
+    assert!((all - some).abs().max().into_scalar::<f32>() < 1e-6);
+}
+
+#[test]
+fn bounds() {
+    let device = Device::flex();
+    for (got, expected) in [
+        (
+            panic_of(|| {
+                LstmConfig::new(3, 5, true)
+                    .with_clip(Some(-1.0))
+                    .init(&device)
+            }),
+            "lstm cell: clip must be above 0, got -1",
+        ),
+        (
+            panic_of(|| {
+                GruCellConfig::new(3, 5)
+                    .with_clip_sums(Some(f64::NAN))
+                    .init(&device)
+            }),
+            "gru cell: clip_sums must be above 0, got NaN",
+        ),
+        (
+            panic_of(|| RnnCellConfig::new(3, 5).with_clip(Some(0.0)).init(&device)),
+            "rnn cell: clip must be above 0, got 0",
+        ),
+    ] {
+        assert_eq!(got, expected);
+    }
+    let mut lstm = LstmConfig::new(3, 5, true).init(&device);
+    lstm.cell.clip = Some(-1.0);
+    assert_eq!(
+        panic_of(|| lstm.forward(zeros([2, 7, 3]), None)),
+        "lstm cell: clip must be above 0, got -1"
+    );
+    let cell = lstm.cell;
+    let message = panic_of(|| cell.forward(zeros([2, 3]), None));
+    assert_eq!(message, "clip must be above 0, got -1");
+}
+
+/// A stream that has lost a row.
+#[test]
+fn masks_of_recurrent_dropout() {
+    let device = Device::flex();
+    for (layer, rows, symbols, mask, kept) in [
+        (false, 2, "[B, H]", [2, 5], [1, 5]),
+        (false, 3, "[B, H]", [3, 5], [1, 5]),
+        (true, 2, "[B, G·H]", [2, 15], [1, 15]),
+    ] {
+        let cell = RecurrentDropout::new(GruCellConfig::new(3, 5).init(&device), 0.25);
+        let layer = Recurrent::new(cell.with_mask_per_gate(layer));
+        let (_, state) = layer.step(zeros([rows, 3]), None);
+        let lost = || state.map(|tensor| tensor.narrow(0, 0, 1));
+        let expected = format!("must be {symbols} = {kept:?}, got {mask:?}");
+        for message in [
+            panic_of(|| layer.step(zeros([1, 3]), Some(lost()))),
+            panic_of(|| layer.cell.forward(zeros([1, 3]), Some(lost()))),
+        ] {
+            assert!(
+                message.ends_with(&expected) && message.contains("mask"),
+                "{message}"
+            );
+        }
+        // A sequence has a mask of its own.
+        layer.forward(zeros([1, 4, 3]), Some(lost()));
+        let whole = WithMask {
+            mask: state.mask.clone().narrow(0, 0, 1),
+            ..lost()
+        };
+        layer.step(zeros([1, 3]), Some(whole));
+    }
+}
+
+#[test]
+fn steps_of_a_stack_with_recurrent_dropout() {
+    let device = Device::flex();
+    let cell = RecurrentDropout::new(LstmCellConfig::new(3, 5).init(&device), 0.25);
+    let stack = RecurrentStack::new(vec![cell]);
+    stack.step(zeros([2, 3]), None);
+    let training = Device::flex().autodiff();
+    let stack = stack.to_device(&training);
+    let message = panic_of(|| stack.step(Tensor::zeros([2, 3], &training), None));
+    assert!(
+        message.contains("no place for the masks of recurrent dropout"),
+        "{message}"
+    );
+}
+
+#[test]
+fn one_of_two_coupled_gates() {
+    let coupled = LstmCellConfig::new(3, 5)
+        .with_input_forget(true)
+        .init(&Device::flex());
+    for gate in [Gate::Input, Gate::Forget] {
+        let message = panic_of(|| LstmWithoutGate::new(coupled.clone(), gate));
+        assert!(
+            message.starts_with("lstm without gate: of coupled gates"),
+            "{message}"
+        );
+    }
+    let open = Recurrent::new(LstmWithoutGate::new(coupled, Gate::Output));
+    let x = Tensor::ones([2, 7, 3], &Device::flex());
+    let (output, _) = open.forward(x.clone(), None);
+    let state = open.cell.zero_state(2, &Device::flex());
+    let (expected, _) = reference::sequence(&open.cell, x, state, false);
+    assert!((output - expected).abs().max().into_scalar::<f32>() < 1e-6);
 }
 
 #[test]

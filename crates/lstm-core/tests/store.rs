@@ -6,8 +6,8 @@ use burn::nn::LstmState;
 use burn::nn::activation::{ActivationConfig, PReluConfig};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::store::{BurnpackStore, ModuleSnapshot, SafetensorsStore};
-use burn::tensor::{Device, Distribution, Tensor};
-use lstm_core::convert::load_burn_nn;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use lstm_core::convert::{Weights, load_burn_nn};
 use lstm_core::{
     BiGruConfig, BiLstm, BiLstmConfig, BiRnnConfig, GruCellConfig, GruConfig, GruStackConfig,
     LayerNormLstmCellConfig, LstmCellConfig, LstmConfig, LstmStackConfig, LstmpCellConfig,
@@ -473,6 +473,47 @@ fn what_does_not_fit_a_model_is_named() {
         error.starts_with("store: tensor cell.bias [20] is missing"),
         "{error}"
     );
+}
+
+/// Gates without rows, and a bias that would be added to the first unit alone.
+#[test]
+fn gates_that_do_not_fit_each_other_are_named() {
+    let device = Device::flex();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("layer.safetensors");
+    let burns = burn::nn::LstmConfig::new(4, 5, true).init(&device);
+    burns
+        .save_into(&mut SafetensorsStore::from_file(&path))
+        .unwrap();
+    let whole = Weights::read(&path).unwrap();
+    for (name, shape, expected) in [
+        (
+            "input_gate.input_transform.weight",
+            vec![0, 5],
+            "input_gate.input_transform.weight must be [0, 5], got [0, 5]",
+        ),
+        (
+            "forget_gate.hidden_transform.bias",
+            vec![1],
+            "forget_gate.hidden_transform.bias must be [5], got [1]",
+        ),
+        (
+            "cell_gate.input_transform.weight",
+            vec![5, 4],
+            "cell_gate.input_transform.weight must be [4, 5], got [5, 4]",
+        ),
+    ] {
+        let mut weights = whole.clone();
+        let values = vec![0f32; shape.iter().product()];
+        weights.insert(name, TensorData::new(values, shape));
+        weights.write_safetensors(&path).unwrap();
+        let mut layer = LstmConfig::new(4, 5, true).init(&device);
+        let mut store = SafetensorsStore::from_file(&path);
+        let error = load_burn_nn(&mut layer, &mut store)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, format!("store: tensor {expected}"));
+    }
 }
 
 #[test]

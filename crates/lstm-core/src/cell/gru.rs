@@ -1,12 +1,12 @@
 //! The gated recurrent unit (Cho et al. 2014, *Learning phrase representations using RNN encoder-decoder*).
 
 use super::{
-    Cell, Kernel, RecurrentProduct, blocks, check_projected, check_weights, clamp, leaf, project,
-    recurrent_product,
+    Cell, Kernel, RecurrentProduct, blocks, bound, check_projected, check_weights, clamp, leaf,
+    project, recurrent_product,
 };
 use crate::config::config;
 use crate::display::impl_module_display;
-use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, GruKind};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
@@ -57,10 +57,12 @@ impl GruCellConfig {
     ///
     /// # Panics
     ///
-    /// If `d_input` or `d_hidden` is 0.
+    /// If `d_input` or `d_hidden` is 0, or if a bound is not above 0.
     pub fn init(&self, device: &Device) -> GruCell {
         shape::at_least_one("gru cell", "d_input", self.d_input);
         shape::at_least_one("gru cell", "d_hidden", self.d_hidden);
+        shape::positive("gru cell: clip", self.clip);
+        shape::positive("gru cell: clip_sums", self.clip_sums);
         let weight =
             |initializer, rows| init::packed_weight(initializer, rows, self.d_hidden, 3, device);
         let zeros = |there: bool, width| there.then(|| Initializer::Zeros.init([width], device));
@@ -213,8 +215,8 @@ impl Cell for GruCell {
             reset_first: !self.reset_after,
             gate: self.gate_activation.pointwise()?,
             candidate: self.hidden_activation.pointwise()?,
-            clip: self.clip.map(Real::from),
-            clip_sums: self.clip_sums.map(Real::from),
+            clip: bound("gru cell: clip", self.clip),
+            clip_sums: bound("gru cell: clip_sums", self.clip_sums),
         });
         let mut kernel = Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &None);
         let zeros = |width| {

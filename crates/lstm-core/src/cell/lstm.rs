@@ -1,13 +1,13 @@
 //! The LSTM cell: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
 use super::{
-    Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project,
+    Cell, Kernel, RecurrentProduct, bound, check_projected, check_weights, clamp, leaf, project,
     recurrent_product,
 };
 use crate::config::config;
 use crate::display::impl_module_display;
 use crate::gates::{Gate, GateWeights};
-use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, LstmKind};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
@@ -74,7 +74,7 @@ impl LstmCellConfig {
     ///
     /// # Panics
     ///
-    /// If `d_input` or `d_hidden` is 0, or if `chrono` is below 2.
+    /// If `d_input` or `d_hidden` is 0, or if `chrono` is below 2, or if a bound is not above 0.
     pub fn init(&self, device: &Device) -> LstmCell {
         self.init_reading(self.d_hidden, device)
     }
@@ -83,6 +83,8 @@ impl LstmCellConfig {
     pub(super) fn init_reading(&self, features: usize, device: &Device) -> LstmCell {
         shape::at_least_one("lstm cell", "d_input", self.d_input);
         shape::at_least_one("lstm cell", "d_hidden", self.d_hidden);
+        shape::positive("lstm cell: clip", self.clip);
+        shape::positive("lstm cell: clip_sums", self.clip_sums);
         let gates = Gate::packed(self.input_forget).len();
         let weight = |initializer, rows| {
             init::packed_weight(initializer, rows, self.d_hidden, gates, device)
@@ -395,8 +397,8 @@ impl LstmCell {
             gate: self.gate_activation.pointwise()?,
             candidate: self.cell_activation.pointwise()?,
             shown: self.hidden_activation.pointwise()?,
-            clip: self.clip.map(Real::from),
-            clip_sums: self.clip_sums.map(Real::from),
+            clip: bound("lstm cell: clip", self.clip),
+            clip_sums: bound("lstm cell: clip_sums", self.clip_sums),
             coupled: self.input_forget,
             open: None,
             peepholes: false,

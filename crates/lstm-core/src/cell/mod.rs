@@ -1,7 +1,8 @@
 //! One step of a recurrent network: the trait [`Cell`] and its implementations.
 //!
 //! These are [`RnnCell`], [`LstmCell`], [`GruCell`] and [`SLstmCell`]; the LSTM with projection, with peepholes, with layer
-//! normalisation and without one of its gates; and two regularisers around any cell, [`Zoneout`] and [`RecurrentDropout`].
+//! normalisation and without one of its gates; and two regularisers, [`Zoneout`] around any cell and [`RecurrentDropout`]
+//! around one with a [`RecurrentProduct`]: an RNN, LSTM, GRU or sLSTM.
 //!
 //! For sequences put a cell into a layer, [`Recurrent`](crate::Recurrent), which runs all steps at once on kernels where
 //! [`Cell::kernel`] describes the cell to them. Call a cell by itself where something happens between two steps, such as
@@ -34,6 +35,7 @@ pub use without_gate::{LstmWithoutGate, LstmWithoutGateConfig};
 pub use zoneout::{Zoneout, ZoneoutConfig};
 
 use crate::module;
+use crate::nonlinearity::Real;
 use crate::ops::CellKind;
 use crate::shape;
 use crate::state::{RecurrentState, shapes};
@@ -179,7 +181,6 @@ pub struct Kernel {
     /// The recurrent dropout mask: `h` is multiplied by it before the product with `R`, `[B, H]`, or `[B, G_h·H]`.
     pub(crate) mask: Option<Tensor<2>>,
     /// Whether there is a mask for each of several gates.
-    #[cfg_attr(not(feature = "cube"), allow(dead_code))] // GPUs alone have no kernels for it.
     pub(crate) mask_per_gate: bool,
     /// `Q`, `[H, P]`, if the hidden state is projected; `R` is then `[P, G_h·H]`.
     pub(crate) projection: Option<Tensor<2>>,
@@ -314,10 +315,17 @@ fn blocks<const G: usize>(packed: Tensor<2>) -> [Tensor<2>; G] {
 
 /// `x` within `[-bound, bound]`, if there is a bound.
 fn clamp(x: Tensor<2>, bound: Option<f64>) -> Tensor<2> {
+    shape::positive("clip", bound);
     match bound {
         Some(bound) => x.clamp(-bound, bound),
         None => x,
     }
+}
+
+/// A cell's bound as kernels take it; panics unless it is above zero.
+fn bound(what: &str, bound: Option<f64>) -> Option<Real> {
+    shape::positive(what, bound);
+    bound.map(Real::from)
 }
 
 /// A trainable parameter with `value`, detached from the graph that computed it.

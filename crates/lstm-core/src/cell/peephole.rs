@@ -103,7 +103,11 @@ impl Cell for PeepholeLstmCell {
         LstmState::new(cell, hidden)
     }
 
+    /// `None` unless there is a forget peephole just where there is a forget gate.
     fn kernel(&self) -> Option<Kernel> {
+        if self.forget_peephole.is_some() == self.lstm.input_forget {
+            return None;
+        }
         let kind = LstmKind {
             peepholes: true,
             ..self.lstm.kind()?

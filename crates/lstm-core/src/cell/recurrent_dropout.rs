@@ -3,6 +3,7 @@
 
 use super::{Cell, CellConfig, Kernel};
 use crate::config::config;
+use crate::shape;
 use crate::state::{RecurrentState, StackedState};
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
@@ -117,7 +118,8 @@ impl<C: RecurrentProduct> RecurrentDropout<C> {
 /// A state with the recurrent dropout mask of its sequence.
 ///
 /// [`Recurrent`](crate::Recurrent) draws a new mask for each sequence, also for one that continues from a
-/// given state; in a stream of single steps the mask stays with the state.
+/// given state; in a stream of single steps the mask stays with the state. [`map`](RecurrentState::map) is of the state's
+/// tensors and leaves the mask as it is: who takes rows out of a stream takes them out of [`mask`](Self::mask) too.
 #[derive(Clone, Debug)]
 pub struct WithMask<S> {
     /// The state.
@@ -138,6 +140,8 @@ impl<S: RecurrentState> RecurrentState for WithMask<S> {
 /// Without the masks, which are drawn for each sequence.
 impl<S: StackedState> StackedState for WithMask<S> {
     type Stacked = S::Stacked;
+
+    const IS_WHOLE: bool = false;
 
     fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> S::Stacked {
         S::stacked(tensors)
@@ -177,6 +181,14 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         before: WithMask<C::State>,
     ) -> WithMask<C::State> {
         let WithMask { state, mask } = before;
+        let [batch, features] = state.output().dims();
+        let expected = [batch, self.masks() * features];
+        let symbols = if self.mask_per_gate {
+            "[B, G·H]"
+        } else {
+            "[B, H]"
+        };
+        shape::check("recurrent dropout", "mask", symbols, expected, mask.dims());
         let seen = state.output().repeat_dim(1, self.masks()) * mask.clone();
         let state = self.cell.step_seeing(projected, seen, state);
         WithMask { state, mask }

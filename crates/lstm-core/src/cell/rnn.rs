@@ -1,9 +1,11 @@
 //! The plain ("vanilla", Elman 1990) recurrent cell.
 
-use super::{Cell, Kernel, RecurrentProduct, check_projected, check_weights, clamp, leaf, project};
+use super::{
+    Cell, Kernel, RecurrentProduct, bound, check_projected, check_weights, clamp, leaf, project,
+};
 use crate::config::config;
 use crate::display::impl_module_display;
-use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity, Real};
+use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, RnnKind};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
@@ -54,10 +56,12 @@ impl RnnCellConfig {
     ///
     /// # Panics
     ///
-    /// If `d_input` or `d_hidden` is 0.
+    /// If `d_input` or `d_hidden` is 0, or if a bound is not above 0.
     pub fn init(&self, device: &Device) -> RnnCell {
         shape::at_least_one("rnn cell", "d_input", self.d_input);
         shape::at_least_one("rnn cell", "d_hidden", self.d_hidden);
+        shape::positive("rnn cell: clip", self.clip);
+        shape::positive("rnn cell: clip_sums", self.clip_sums);
         let weight =
             |initializer, rows| init::packed_weight(initializer, rows, self.d_hidden, 1, device);
         RnnCell {
@@ -189,8 +193,8 @@ impl Cell for RnnCell {
     fn kernel(&self) -> Option<Kernel> {
         let kind = RnnKind {
             activation: self.hidden_activation.pointwise()?,
-            clip: self.clip.map(Real::from),
-            clip_sums: self.clip_sums.map(Real::from),
+            clip: bound("rnn cell: clip", self.clip),
+            clip_sums: bound("rnn cell: clip_sums", self.clip_sums),
         };
         let kind = CellKind::Rnn(kind);
         Some(Kernel::new(

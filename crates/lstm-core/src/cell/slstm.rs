@@ -69,14 +69,14 @@ impl SLstmCellConfig {
 ///
 /// ```text
 /// ĩ, f̃, z̃, õ = x W + h R + b          z = tanh(z̃)    o = σ(õ)
-/// m' = max(ln f + m, ĩ)                with f = σ(f̃) or e^f̃
+/// m' = max(ln f + m, ĩ), ĩ while n = 0 with f = σ(f̃) or e^f̃
 /// i = e^(ĩ − m')                       f = e^(ln f + m − m')
 /// c' = f ⊙ c + i ⊙ z                   n' = f ⊙ n + i
 /// h' = o ⊙ c' / n'
 /// ```
 ///
-/// All states begin at zero, also `m`. (The authors' code takes `m' = ĩ` while `n` is zero; `h` is the same, since it
-/// doesn't depend on `m`.) Gradients are those of these formulas, including that of `m`, so a loss may depend on
+/// All states begin at zero, also `m`. While `n` is zero nothing is stored, and `m' = ĩ`, as in the authors' code: if `ĩ`
+/// were far below the zero of `m`, its exponential, and so the new `n`, would be zero as well. Gradients are those of these formulas, including that of `m`, so a loss may depend on
 /// any of the final states.
 ///
 /// `R` is a full matrix: the paper's cell with several heads, whose `R` is block-diagonal, is several of these cells.
@@ -193,7 +193,8 @@ impl RecurrentProduct for SLstmCell {
             true => forget,
             false => Pointwise(Nonlinearity::LogSigmoid).forward(forget),
         };
-        let carried = forget + state.stabiliser;
+        let nothing = state.normaliser.clone().equal_elem(0.0);
+        let carried = (forget + state.stabiliser).mask_fill(nothing, f64::NEG_INFINITY);
         let stabiliser = carried.clone().max_pair(input.clone());
         let input = (input - stabiliser.clone()).exp();
         let forget = (carried - stabiliser.clone()).exp();

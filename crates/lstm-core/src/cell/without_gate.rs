@@ -60,11 +60,16 @@ impl LstmWithoutGate {
     ///
     /// # Panics
     ///
-    /// If the gate is [`Gate::Cell`], the candidate, without which nothing would be written.
+    /// If the gate is [`Gate::Cell`], the candidate, without which nothing would be written; or if it is one of two coupled
+    /// gates, `f = 1 - i`, of which either is open where the other is shut.
     pub fn new(lstm: LstmCell, gate: Gate) -> Self {
         assert!(
             gate != Gate::Cell,
             "lstm without gate: the candidate is no gate that could be always open"
+        );
+        assert!(
+            !lstm.input_forget || gate == Gate::Output,
+            "lstm without gate: of coupled gates, f = 1 - i, one can't be always open; use an LSTM without `input_forget`"
         );
         Self { lstm, gate }
     }
@@ -109,6 +114,9 @@ impl Cell for LstmWithoutGate {
     }
 
     fn kernel(&self) -> Option<Kernel> {
+        if self.lstm.input_forget && self.gate != Gate::Output {
+            return None;
+        }
         let kind = LstmKind {
             open: Some(self.gate),
             ..self.lstm.kind()?

@@ -82,7 +82,8 @@ pub fn load_pytorch<M: Module>(model: &mut M, weights: &Weights) -> Result<(), W
     }
     let counted = |name: &str| name.rsplit('.').next() == Some(COUNTER);
     let mut names = weights.names();
-    if let Some(name) = names.find(|name| !used.contains(&pytorch::whole(name)) && !counted(name)) {
+    let is_used = |name: &str| used.contains(name) || used.contains(&pytorch::whole(name));
+    if let Some(name) = names.find(|name| !is_used(name) && !counted(name)) {
         return Err(weights.extra(name, "the model has no such parameter"));
     }
     for cell in &cells {
@@ -303,9 +304,10 @@ impl Parts {
     }
 }
 
-/// The cells that PyTorch has, and the wrappers of them.
-const CELLS: [&str; 5] = [
+/// The cells of this library that hold weights.
+const CELLS: [&str; 6] = [
     "LstmCell",
+    "SLstmCell",
     "RnnCell",
     "GruCell",
     "LstmpCell",
@@ -344,7 +346,14 @@ fn sizes(kind: &str, fields: &BTreeMap<&'static str, Wanted>) -> Result<Sizes, W
         ("GruCell", _) if there(BIAS) != there(CANDIDATE_BIAS) => {
             return unsupported("a GRU's reset gate before the product (reset_after off)");
         }
+        ("GruCell", _) if !there(BIAS) => {
+            // `reset_after` isn't among the tensors, and the biases, which tell, are missing.
+            return unsupported(
+                "a GRU without biases, which may have reset_after off: load its layer by `PyTorch`",
+            );
+        }
         ("GruCell", _) => Gates::Gru { reset_after: true },
+        ("SLstmCell", _) => return unsupported("an sLSTM"),
         ("PeepholeLstmCell", _) => return unsupported("peepholes"),
         (_, 4) => Gates::Lstm,
         _ => return unsupported("coupled gates (input_forget)"),
@@ -390,6 +399,8 @@ fn names(
                 _ => names.reverse(),
             }
         }
+        ([.., "LstmWithoutGate"], _) => return unsupported("an LSTM without one of its gates"),
+        ([.., "LayerNormLstmCell"], _) => return unsupported("layer normalisation within a cell"),
         ([.., "Recurrent"], [layer @ .., _]) => at(layer),
         ([.., "Zoneout" | "RecurrentDropout"], _) => {
             return unsupported(

@@ -29,6 +29,7 @@ struct Cell {
     d_output: usize,
     bias: bool,
     dtype: DType,
+    unstated: Option<&'static str>,
     unsupported: Option<&'static str>,
 }
 
@@ -124,6 +125,7 @@ fn layer(path: &str, cells: &[Cell], directions: usize) -> FoundLayer {
         bias: first.bias,
         dtype: first.dtype,
         options: Stated {
+            unstated: first.unstated.map(str::to_string),
             unsupported: first
                 .unsupported
                 .iter()
@@ -149,6 +151,10 @@ fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
     let projection = outer.and_then(|outer| shape::<2>(weights, format!("{outer}projection")));
     let peepholes =
         outer.is_some_and(|outer| weights.shape(&format!("{outer}input_peephole")).is_some());
+    let is_normed = outer.is_some_and(|outer| {
+        let norm = |name: &&str| name.starts_with(&format!("{outer}input_norm."));
+        weights.names().any(|name| norm(&name))
+    });
     let d_hidden = projection.map_or(d_output, |[d_hidden, _]| d_hidden);
     let cell = match (
         width / d_hidden,
@@ -178,9 +184,19 @@ fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
         d_output,
         bias: weights.shape(&get("bias")).is_some(),
         dtype: weights.tensors.get(&get("input_weight"))?.element.float()?,
-        unsupported: (cell == FoundCell::Gru { reset_after: false }).then_some(
-            "three gates, a GRU's or an LSTM's with coupled gates: load it with burn-store",
-        ),
+        unstated: Some(match cell {
+            FoundCell::Lstm => {
+                "activations and clip not stated, nor whether it is an LSTM: an sLSTM's tensors are alike"
+            }
+            _ => "activations and clip not stated",
+        }),
+        unsupported: match cell {
+            FoundCell::Gru { reset_after: false } => Some(
+                "three gates, a GRU's or an LSTM's with coupled gates: load it with burn-store",
+            ),
+            _ if is_normed => Some("layer normalisation: load it with burn-store"),
+            _ => None,
+        },
     };
     Some((path, found))
 }
@@ -212,6 +228,7 @@ fn burns(weights: &Weights, gate: &str) -> Option<(String, Cell)> {
         d_output: d_hidden,
         bias: weights.shape(&get(gate, "input_transform.bias")).is_some(),
         dtype: entry.element.float()?,
+        unstated: Some("activations and clip not stated"),
         unsupported: None,
     };
     Some((prefix.to_string(), found))

@@ -243,7 +243,7 @@ fn joined(
         return Ok(None);
     };
     let two_biases = names.contains(format!("{cell}.candidate_bias").as_str());
-    let (mut columns, mut rows, mut dtype) = (vec![], 1, DType::F32);
+    let (mut columns, mut rows, mut dtype, mut like) = (vec![], 1, DType::F32, None);
     for gate in gates {
         let mut values = vec![];
         for map in maps {
@@ -259,7 +259,18 @@ fn joined(
             if !dtype.is_float() {
                 return Err(unreadable(&name, "its values are no floats"));
             }
-            rows = match part.shape.to_vec()[..] {
+            // All of a parameter's parts are alike, and have a row at least.
+            let shape = part.shape.to_vec();
+            if *like.get_or_insert_with(|| shape.clone()) != shape || shape.contains(&0) {
+                let expected = like.unwrap_or_default();
+                return Err(WeightError::Shape {
+                    origin: ORIGIN.into(),
+                    name,
+                    expected,
+                    got: shape,
+                });
+            }
+            rows = match shape[..] {
                 [rows, _] => rows,
                 _ => 1,
             };

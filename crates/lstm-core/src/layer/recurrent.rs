@@ -270,6 +270,9 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
         let operation = Self::operation();
         let input = swap_layout(input, self.batch_first);
         let [batch, time] = check_input(operation, &input, self.cell.d_input());
+        if let Some(steps) = self.truncation {
+            shape::at_least_one(operation, "truncation", steps);
+        }
         let rows = steps.rows(operation, [batch, time], self.reverse);
         let (initial, state) = self.states(batch, state, (&input.device(), input.dtype()));
         let (output, state) = match batch * time {

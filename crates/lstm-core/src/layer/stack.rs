@@ -251,6 +251,11 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
             !self.bidirectional,
             "{operation}: a step needs layers of one direction: the reverse ones begin at a sequence's end"
         );
+        assert!(
+            C::State::IS_WHOLE || !input.device().is_autodiff(),
+            "{operation}: a stack's state has no place for the masks of recurrent dropout, which a step would draw anew: \
+             in training take the layers' steps one by one, or run whole sequences"
+        );
         let layers: Vec<_> = self.layers.iter().collect();
         let layers: Vec<_> = layers.chunks(1).collect();
         let over = Over {

@@ -83,6 +83,7 @@ fn serves(
     rows: Option<&Rows>,
 ) -> bool {
     check_types(operation, input, kernel, states);
+    check_shapes(operation, input, kernel);
     let [batch, time, _] = input.dims();
     // Packing rows with gaps can double the padded size.
     let most = match rows.is_some_and(Rows::are_packed) {
@@ -275,21 +276,80 @@ fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Te
     if let Some(mask) = &kernel.mask {
         check("recurrent mask", mask.dtype());
     }
-    for (what, state) in STATES.into_iter().zip(states) {
-        check(what, state.dtype());
+    for (k, state) in states.iter().enumerate() {
+        check(state_name(k), state.dtype());
     }
 }
 
-/// The names of a state's tensors.
-const STATES: [&str; 2] = ["hidden state", "cell state"];
+/// Panics unless weights and mask have the shapes that the cell's description says: a cell's fields are public, and
+/// kernels read as many numbers as they expect.
+#[track_caller]
+fn check_shapes(operation: &str, input: &Tensor<3>, kernel: &Kernel) {
+    let (spec, units) = (kernel.kind.spec(), kernel.units());
+    let [batch, _, features] = input.dims();
+    let of_two = |what, symbols, expected, tensor: &Tensor<2>| {
+        shape::check(operation, what, symbols, expected, tensor.dims());
+    };
+    let width = spec.input_gates.len() * units;
+    of_two(
+        "input weight",
+        "[I, G·H]",
+        [features, width],
+        &kernel.input_weight,
+    );
+    let seen = kernel
+        .projection
+        .as_ref()
+        .map_or(units, |projection| projection.dims()[1]);
+    let width = spec.recurrent_width() * units;
+    of_two(
+        "recurrent weight",
+        "[H, G·H]",
+        [seen, width],
+        &kernel.recurrent_weight,
+    );
+    let in_parts = |what, symbols, expected: usize, parts: &[Tensor<1>]| {
+        let got: usize = parts.iter().map(|part| part.dims()[0]).sum();
+        if !parts.is_empty() || what != "bias" {
+            shape::check(operation, what, symbols, [expected], [got]);
+        }
+    };
+    in_parts("bias", "[G·H]", spec.sums() * units, &kernel.bias);
+    in_parts(
+        "peepholes",
+        "[P·H]",
+        spec.peepholes * units,
+        &kernel.peepholes,
+    );
+    if let Some(mask) = &kernel.mask {
+        let (symbols, masks) = match kernel.mask_per_gate {
+            true => ("[B, G·H]", spec.recurrent_width()),
+            false => ("[B, H]", 1),
+        };
+        of_two(
+            "recurrent dropout's mask",
+            symbols,
+            [batch, masks * units],
+            mask,
+        );
+    }
+}
+
+/// The name of tensor number `k` of a state.
+fn state_name(k: usize) -> &'static str {
+    match k {
+        0 => "hidden state",
+        1 => "cell state",
+        _ => "state",
+    }
+}
 
 /// Panics unless the states are on the input's device.
 #[track_caller]
 fn check_devices(operation: &str, input: &Tensor<3>, states: &[Tensor<2>]) {
     for (k, state) in states.iter().enumerate() {
-        let what = STATES.get(k).unwrap_or(&"state");
         let (expected, got) = (input.device(), state.device());
-        shape::check_device(operation, what, "input is", &expected, &got);
+        shape::check_device(operation, state_name(k), "input is", &expected, &got);
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod activations;
 mod cells;
+mod clip;
 mod configs;
 mod dropout;
 mod gradients;
@@ -11,5 +12,6 @@ mod masks;
 #[path = "../random/mod.rs"]
 mod random;
 mod sequences;
+mod slstm;
 mod state;
 mod weights;

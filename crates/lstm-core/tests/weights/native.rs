@@ -5,9 +5,9 @@ use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use lstm_core::convert::{Direction, FoundLayer, LoadFound, Source, Weights};
 use lstm_core::{
-    BiGru, BiLstm, BiLstmConfig, GruCell, GruStack, GruStackConfig, Lstm, LstmCellConfig,
-    LstmConfig, LstmStack, LstmStackConfig, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
-    PeepholeLstmCellConfig, Recurrent, Rnn, RnnConfig,
+    BiGru, BiLstm, BiLstmConfig, GruCell, GruStack, GruStackConfig, LayerNormLstmCellConfig, Lstm,
+    LstmCellConfig, LstmConfig, LstmStack, LstmStackConfig, LstmpCell, LstmpCellConfig,
+    PeepholeLstmCell, PeepholeLstmCellConfig, Recurrent, Rnn, RnnConfig, SLstmCellConfig,
 };
 
 #[derive(Module, Debug)]
@@ -106,6 +106,26 @@ fn what_names_do_not_tell_is_refused() {
             .load::<LstmStack>(&weights, &device),
     );
     assert!(text.contains("two cells alike"), "{text}");
+}
+
+/// What tensors don't tell is said; normalised cells have tensors that no layer here would be given.
+#[test]
+fn other_cells_with_an_lstms_tensors_are_told_apart_or_named() {
+    let device = device();
+    let slstm = SLstmCellConfig::new(3, 5).init(&device);
+    let normed = LayerNormLstmCellConfig::new(LstmCellConfig::new(3, 5)).init(&device);
+    let weights = saved(&Model {
+        encoder: Recurrent::new(slstm),
+        decoder: Recurrent::new(normed),
+    });
+    let layers = weights.recurrent_layers();
+    let unstated = layers.named("encoder").unwrap().options.unstated.clone();
+    assert!(unstated.unwrap().contains("an sLSTM's tensors are alike"));
+    let normed = layers
+        .iter()
+        .find(|layer| layer.name.starts_with("decoder"));
+    let text = message(normed.unwrap().load::<Lstm>(&weights, &device));
+    assert!(text.contains("layer normalisation"), "{text}");
 }
 
 #[test]

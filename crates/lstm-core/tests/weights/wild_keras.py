@@ -530,4 +530,11 @@ with h5py.File(out / "keras_floats.h5", "w") as file:
     expected["floats/float32"] = values
     expected["floats/float16"], expected["floats/bfloat16"] = half.astype("f4"), brain.astype("f4")
 
+# A layer that is listed 60,000 times, with as many names for its one weight.
+with h5py.File(out / "keras_again.h5", "w") as file:
+    file.attrs["layer_names"] = np.array([b"a"] * 60_000)
+    layer = file.create_group("a")
+    layer.attrs["weight_names"] = np.array([b"b"] * 60_000)
+    layer.create_dataset("b", data=np.zeros((2, 3), np.float32))
+
 save_file(expected, out / "keras_expected.safetensors")

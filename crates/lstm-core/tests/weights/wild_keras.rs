@@ -301,6 +301,13 @@ fn long_names_and_pythons_json() {
     check_found::<Lstm>(&weights, "last", "last");
 }
 
+/// What a file says again and again takes no more memory than the file: all its names would be 100 GB.
+#[test]
+fn names_that_come_again_are_taken_once() {
+    let weights = read("keras_again.h5");
+    assert_eq!(weights.names().collect::<Vec<_>>(), ["a/b"]);
+}
+
 #[test]
 fn layers_are_found_by_the_names_that_the_model_gives_them() {
     let weights = read("keras3.keras");

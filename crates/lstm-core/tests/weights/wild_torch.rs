@@ -10,8 +10,9 @@ use lstm_core::convert::{
     self, Direction, FoundCell, FoundLayer, LoadFound, PyTorch, PyTorchNames, Source, Weights,
 };
 use lstm_core::{
-    BiGru, BiLstm, BiRnn, GruCell, GruStack, GruStackConfig, Lstm, LstmCell, LstmConfig, LstmStack,
-    LstmpCell, Recurrent, RecurrentStack, Rnn, RnnStack,
+    BiGru, BiLstm, BiRnn, Gate, GruCell, GruConfig, GruStack, GruStackConfig,
+    LayerNormLstmCellConfig, Lstm, LstmCell, LstmCellConfig, LstmConfig, LstmStack,
+    LstmWithoutGate, LstmpCell, Recurrent, RecurrentStack, Rnn, RnnStack, SLstmCellConfig,
 };
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -584,6 +585,41 @@ impl Tagger {
         let last = y.slice(s![.., -1, ..]).squeeze_dim(1);
         self.head.forward(self.norm.forward::<2>(last))
     }
+}
+
+/// What PyTorch hasn't, or may not have, is refused, not written as something else.
+#[test]
+fn cells_that_pytorch_has_not_are_refused() {
+    let (device, lstm) = (device(), LstmCellConfig::new(3, 5));
+    let gru = GruConfig::new(3, 5, false)
+        .with_reset_after(false)
+        .init(&device);
+    let normed = LayerNormLstmCellConfig::new(lstm.clone()).init(&device);
+    let open = LstmWithoutGate::new(lstm.init(&device), Gate::Output);
+    let slstm = SLstmCellConfig::new(3, 5).init(&device);
+    let mut new = Weights::new();
+    for (refused, expected) in [
+        (
+            convert::store_pytorch(&gru, &mut new),
+            "a GRU without biases",
+        ),
+        (
+            convert::store_pytorch(&Recurrent::new(normed), &mut new),
+            "layer normalisation",
+        ),
+        (
+            convert::store_pytorch(&Recurrent::new(open), &mut new),
+            "without one of its gates",
+        ),
+        (
+            convert::store_pytorch(&Recurrent::new(slstm), &mut new),
+            "an sLSTM",
+        ),
+    ] {
+        let text = message(refused);
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(new.names().count(), 0);
 }
 
 /// A whole model, with what isn't recurrent, from a checkpoint of PyTorch and back.

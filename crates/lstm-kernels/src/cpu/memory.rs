@@ -40,6 +40,11 @@ impl<N: Number> Buffer<N> {
         }
     }
 
+    /// How many numbers there are.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// How many lines hold `len` numbers.
     fn lines(len: usize) -> usize {
         (len * size_of::<N>()).div_ceil(size_of::<Line>())

@@ -32,7 +32,7 @@ mod weights;
 
 pub use backward::{Gradients, Upstream, Wanted};
 pub use cell::Cell;
-use cell::{Active, Change, Rows};
+use cell::{Active, Change, Rows, Saved};
 pub use element::Element;
 pub use forward::Forward;
 pub use kernels::Kernels;
@@ -97,6 +97,13 @@ impl<'a, E> Sequence<'a, E> {
     /// Where row `row` at time step `t` lies.
     fn at(self, row: usize, t: usize) -> *const E {
         self.of(row, t).as_ptr()
+    }
+
+    /// Panics unless it has so many features at each step of each row.
+    fn check(self, what: &str, sizes: Sizes, features: usize) {
+        let last = (sizes.batch - 1) * self.row + (sizes.time - 1) * self.step;
+        let (got, least) = (self.numbers.len(), last + features);
+        assert!(got >= least, "{what} must have {least} numbers, got {got}");
     }
 
     /// Row `row` at time step `t`, and all behind it.
@@ -165,6 +172,104 @@ fn cell<N: Number>(kind: CellKind) -> Box<dyn Cell<N>> {
 }
 
 impl<E: Element> Recurrence<'_, E> {
+    /// Panics unless all that is read is there: the loops take it for granted.
+    fn check(&self) {
+        let (spec, sizes) = (&self.spec, self.sizes);
+        let Sizes {
+            batch,
+            time,
+            input,
+            hidden,
+            ..
+        } = sizes;
+        assert!(
+            [batch, time, input, hidden, self.threads]
+                .iter()
+                .all(|size| *size > 0),
+            "sizes and threads must be at least 1, got {sizes:?}, {}",
+            self.threads
+        );
+        let len = |what, got: usize, expected: usize| {
+            assert!(
+                got == expected,
+                "{what} must have {expected} numbers, got {got}"
+            );
+        };
+        self.input.check("the input", sizes, input);
+        let Weights {
+            input: input_weight,
+            bias,
+            recurrent,
+        } = self.weights;
+        len(
+            "W",
+            input_weight.len(),
+            input * spec.input_gates.len() * hidden,
+        );
+        len(
+            "R",
+            recurrent.len(),
+            hidden * spec.recurrent_width() * hidden,
+        );
+        len("b", bias.len(), spec.sums() * hidden);
+        len("h", self.hidden.len(), batch * hidden);
+        len(
+            "the other states",
+            self.memory.len(),
+            batch * spec.memory * hidden,
+        );
+        len(
+            "the peepholes",
+            self.peepholes.len(),
+            spec.peepholes * hidden,
+        );
+        match self.mask.len() {
+            0 => {}
+            one if one <= batch * hidden => len("the mask", one, batch * hidden),
+            all => len("the masks", all, batch * spec.recurrent_width() * hidden),
+        }
+        if let Some(change) = self.change {
+            change.check("the change", sizes, (1 + spec.memory) * hidden);
+        }
+        if let Some(lengths) = self.lengths {
+            len("the lengths", lengths.len(), batch);
+            let longest = lengths.iter().max();
+            assert!(
+                longest <= Some(&time),
+                "lengths must be at most {time}, got {longest:?}"
+            );
+        }
+    }
+
+    /// The same of what the backward pass reads beside that.
+    fn check_backward(
+        &self,
+        upstream: &Upstream<E>,
+        output: Sequence<E>,
+        saved: &Buffer<E::Number>,
+    ) {
+        let (sizes, states) = (self.sizes, self.sizes.batch * self.sizes.hidden);
+        output.check("the output", sizes, sizes.hidden);
+        if let Some(gradient) = upstream.output {
+            gradient.check("the output's gradient", sizes, sizes.hidden);
+        }
+        for (gradient, expected) in [
+            (upstream.hidden, states),
+            (upstream.memory, self.spec.memory * states),
+        ] {
+            let got = gradient.map_or(expected, <[_]>::len);
+            assert!(
+                got == expected,
+                "a state's gradient must have {expected} numbers, got {got}"
+            );
+        }
+        let (got, expected) = (saved.len(), Saved::<E::Number>::size(self.saved(), sizes));
+        assert!(
+            got == expected,
+            "{expected} numbers must be saved, got {got}"
+        );
+    }
+
     /// A plan for at most `threads` threads.
     fn plan(&self, threads: usize) -> Plan {
         Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())

@@ -23,7 +23,9 @@ impl Pointwise<4, 3, 5, 0> for SLstm {
             true => (f, one),
             false => (zero - softplus(zero - f), sigmoid(zero - f)),
         };
-        let carried = log_f + m;
+        // (Nothing is carried while n is zero: then m is i.)
+        let most = V::splat(1e30);
+        let carried = log_f + m + (most.where_positive(n) - most);
         let m = i.at_least(carried);
         let (i, f) = (exp(i - m), exp(carried - m));
         let (z, o) = (tanh(z), sigmoid(o));

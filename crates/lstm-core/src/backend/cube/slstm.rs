@@ -27,7 +27,10 @@ impl CubeCell for SLstm {
             log_f = zero - softplus::<N>(zero - f);
             slope = sigmoid::<N>(zero - f);
         }
-        let carried = log_f + before.memory[2];
+        // (Nothing is carried while n is zero: then m is i.)
+        let most = Vector::<f32, N>::new(1e30f32);
+        let carried =
+            log_f + before.memory[2] + (where_positive::<N>(before.memory[1], most) - most);
         let m = i.max(carried);
         let (i, f) = ((i - m).exp(), (carried - m).exp());
         let (z, o) = (sums[2].tanh(), sigmoid::<N>(sums[3]));

@@ -46,17 +46,20 @@ pub(super) fn read(
         // Keras 1 didn't write it at first.
         parts.version = Some("1".to_string());
     }
+    // A group's names are taken once, however many names the group itself has: there are no more than the file is long.
+    let mut taken = BTreeSet::new();
     for layer in strings(group, "layer_names") {
-        let Ok(weights) = group
+        let Some(group) = group
             .group(&layer)
-            .map(|group| strings(&group, "weight_names"))
+            .ok()
+            .filter(|group| taken.insert(group.address()))
         else {
             continue;
         };
-        let names = weights
-            .into_iter()
-            .map(|name| format!("{prefix}{layer}/{name}"));
-        parts.order.extend(names);
+        let weights = strings(&group, "weight_names").into_iter();
+        parts
+            .order
+            .extend(weights.map(|name| format!("{prefix}{layer}/{name}")));
     }
     let model = model.or(parts.config.as_ref());
     let bfloat16 = model.is_some_and(config::states_bfloat16);
