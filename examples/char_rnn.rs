@@ -25,18 +25,18 @@ struct Args {
     file: PathBuf,
     #[arg(long, default_value = "lstm")]
     cell: Cell,
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = size)]
     hidden: usize,
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = size)]
     layers: usize,
     /// Probability with which a number is dropped between two layers.
-    #[arg(long, default_value_t = 0.2)]
+    #[arg(long, default_value_t = 0.2, value_parser = probability)]
     dropout: f64,
     /// Rows read side by side.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     rows: usize,
     /// Steps of a window.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     steps: usize,
     #[arg(long, default_value_t = 20)]
     epochs: usize,
@@ -48,6 +48,18 @@ struct Args {
     /// Below 1, likely characters become likelier.
     #[arg(long, default_value_t = 0.7)]
     temperature: f64,
+}
+
+/// A number from 1 on.
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| *size >= 1);
+    size.ok_or_else(|| "expected a whole number of at least 1".to_string())
+}
+
+/// A number from 0 to below 1.
+fn probability(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to below 1".to_string())
 }
 
 #[derive(Clone, ValueEnum)]
@@ -175,7 +187,18 @@ fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Devic
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let text = Text::new(&std::fs::read_to_string(&args.file)?);
+    let file = args.file.display();
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|error| format!("cannot read {file}: {error}"))?;
+    let text = Text::new(&text);
+    let learned = text.numbers.len() * 9 / 10;
+    if learned <= args.rows || text.numbers.len() - learned < 2 {
+        let (count, rows) = (text.numbers.len(), args.rows);
+        return Err(format!(
+            "{file} has {count} characters, too few for {rows} rows side by side: take a longer text, or fewer --rows"
+        )
+        .into());
+    }
     let device = Device::flex().autodiff();
     device.seed(1);
     println!(

@@ -35,10 +35,10 @@ struct Args {
     /// Months and values, with a header `month,ppm`.
     #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/co2/co2.csv"))]
     file: PathBuf,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     hidden: usize,
     /// Epochs, at most.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = size)]
     epochs: usize,
     /// Epochs without a better validation loss before training stops.
     #[arg(long, default_value_t = 20)]
@@ -46,6 +46,12 @@ struct Args {
     /// Where the forecasts are drawn.
     #[arg(long, default_value = "forecast.svg")]
     plot: PathBuf,
+}
+
+/// A number from 1 on.
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| *size >= 1);
+    size.ok_or_else(|| "expected a whole number of at least 1".to_string())
 }
 
 // -- The series -------------------------------------------------------------------------------------------
@@ -308,12 +314,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = Device::flex();
     device.seed(1);
-    let series = InMemDataset::from_csv(&args.file, &csv::ReaderBuilder::new())?;
+    let file = args.file.display();
+    let series = InMemDataset::from_csv(&args.file, &csv::ReaderBuilder::new())
+        .map_err(|error| format!("cannot read {file}: {error}"))?;
     let series = series.iter().collect::<Result<Vec<Month>, _>>()?;
 
     // In time's order: 60 % to learn from, 20 % to stop by, 20 % to measure with. What is forecast is in one part
     // alone; the past that is read before it may be in the part before.
     let [learn, stop] = [6, 8].map(|tenths| series.len() * tenths / 10);
+    if learn <= PAST + FUTURE || stop - learn < FUTURE {
+        let months = series.len();
+        return Err(format!(
+            "{file} has {months} months, and seven years are the least to learn from"
+        )
+        .into());
+    }
     let valid = &series[learn - PAST - 1..stop];
     let test = &series[stop - PAST - 1..];
     let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));

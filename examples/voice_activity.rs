@@ -250,7 +250,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let device = Device::flex();
     let mut listener = Listener::new(Silero::load(&args.weights, &device)?, &device);
-    let mut wav = Wav::open(&args.file)?;
+    let mut wav = Wav::open(&args.file)
+        .map_err(|error| format!("cannot read {}: {error}", args.file.display()))?;
     let (mut segments, mut samples) = (Segments::default(), 0);
     let seconds = |samples: usize| samples as f64 / RATE as f64;
     let print = |[start, end]: [usize; 2]| {

@@ -23,9 +23,9 @@ export LSTM_CORE_REQUIRE_WGPU=1 LSTM_CORE_GPU=$device
 
 step() {
   local start=$SECONDS
-  echo "== $*"
+  echo "== $*" >&2 # what is printed may be a record
   "$@"
-  echo "== done in $((SECONDS - start)) s: $*"
+  echo "== done in $((SECONDS - start)) s: $*" >&2
 }
 
 training() {

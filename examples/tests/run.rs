@@ -96,6 +96,37 @@ fn char_rnn() {
     }
 }
 
+/// What can't be learned from is an error that names the file.
+#[test]
+fn files_that_are_too_short_or_missing() {
+    let short = scratch("short.txt");
+    for (text, program) in [
+        ("", env!("CARGO_BIN_EXE_char_rnn")),
+        (
+            "thirty characters are too few.",
+            env!("CARGO_BIN_EXE_char_rnn"),
+        ),
+        (
+            "month,ppm\n2000-01,369\n",
+            env!("CARGO_BIN_EXE_time_series"),
+        ),
+    ] {
+        std::fs::write(&short, text).unwrap();
+        for file in [short.as_path(), Path::new("nowhere.txt")] {
+            let output = Command::new(program).arg(file).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let named = stderr.contains(&file.display().to_string());
+            assert!(output.status.code() == Some(1) && named, "{stderr}");
+            assert!(!stderr.contains("panicked"), "{stderr}");
+        }
+    }
+    let args = ["LICENSE", "--rows", "0"];
+    let output = Command::new(env!("CARGO_BIN_EXE_char_rnn"))
+        .args(args)
+        .output();
+    assert_eq!(output.unwrap().status.code(), Some(2));
+}
+
 #[test]
 fn tagger() {
     for padding in ["left", "right"] {

@@ -1,9 +1,11 @@
 //! What is printed, where, and how numbers are written.
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
+use serde::Serializer;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// Prints to standard output.
@@ -11,7 +13,7 @@ use std::time::Duration;
 /// # Errors
 ///
 /// If it is closed or full; `println!` would panic.
-pub fn print(text: &str) -> Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("cannot write to standard output")
 }
 
@@ -19,6 +21,21 @@ pub fn print(text: &str) -> Result<()> {
 /// the work goes on; `eprintln!` would panic.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A path as a word of a shell's command line.
+pub fn shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    match path.chars().all(plain) && !path.is_empty() {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+/// A path for JSON, which has no names that aren't Unicode.
+pub fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// A table whose columns after the first are numbers.
@@ -102,6 +119,18 @@ pub fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_command_line() {
+        for (path, word) in [
+            ("runs/adding-gap50-001", "runs/adding-gap50-001"),
+            ("my run", "'my run'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(shell(Path::new(path)), word);
+        }
+    }
 
     #[test]
     fn numbers_are_readable() {

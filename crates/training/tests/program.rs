@@ -443,6 +443,63 @@ fn what_cannot_be_run_is_an_error_that_says_what_to_do() {
                  embedded-reber, copy, digits-pixels, digits-rows, digits-pixels-permuted, \
                  digits-rows-permuted";
     assert_usage(&["--task", "sorting"], tasks);
+    for shape in ["1,2,3,00", "1,2,3,+0", "1,2,3"] {
+        assert_usage(
+            &["bench", "--shapes", shape],
+            "four sizes B,T,I,H of at least 1",
+        );
+    }
+    for shape in ["1,1,1,100000000", "18446744073709551615,2,2,2"] {
+        assert_usage(&["bench", "--shapes", shape], "needs more memory");
+    }
+}
+
+#[test]
+fn what_is_said_to_do_next_can_be_done() {
+    let run = |arguments: &[&str]| {
+        let (folder, output) = small_run(arguments);
+        assert_success(&output);
+        (folder, text(&output.stdout).to_string())
+    };
+    let (folder, said) = run(&["train", "--gap", "4"]);
+    let out = folder.path().join("run");
+    let (inspect, eval) = (
+        format!("next: training inspect {}", out.display()),
+        format!(", training eval {} --gap 8\n", out.display()),
+    );
+    assert!(said.contains(&(inspect + &eval)), "{said}");
+    // The alphabet grows with the gap; the gap has a limit; what is in several layers is not shown.
+    let (_folder, said) = run(&["train", "--task", "long-lag-noise", "--gap", "9"]);
+    assert!(
+        said.contains("next: training inspect") && !said.contains("eval"),
+        "{said}"
+    );
+    let (_folder, said) = run(&[
+        "train",
+        "--task",
+        "first-symbol",
+        "--layers",
+        "2",
+        "--gap",
+        "4",
+    ]);
+    assert!(
+        said.contains("next: training eval") && !said.contains("inspect"),
+        "{said}"
+    );
+    let (_folder, said) = run(&["train", "--task", "digits-rows", "--bidirectional"]);
+    assert!(!said.contains("next: "), "{said}");
+}
+
+/// The last of each of two cells, which have one each.
+#[test]
+fn the_checkpoint_of_the_cell_before_stays_until_there_are_two() {
+    let (folder, output) = small_run(&["compare", "--gap", "4", "--checkpoint-every", "50"]);
+    assert_success(&output);
+    let entries = fs::read_dir(folder.path().join("run/checkpoints")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["lstm-50.ckpt", "rnn-50.ckpt"]);
 }
 
 #[test]

@@ -496,6 +496,46 @@ fn two_sweeps_by_flags_have_a_folder_each() {
 }
 
 #[test]
+fn a_report_spares_a_page_that_is_not_one() {
+    let folder = tempfile::tempdir().unwrap();
+    success(
+        "train --hidden 4 --updates 2 --gap 4 --out r",
+        folder.path(),
+    );
+    let mine = folder.path().join("docs");
+    fs::create_dir_all(&mine).unwrap();
+    fs::write(mine.join("index.html"), "<figure id=\"logo\">").unwrap();
+    fs::write(mine.join("logo.svg"), "<svg/>").unwrap();
+    failure(
+        "report r --out docs",
+        folder.path(),
+        "docs/index.html is not a report of this program",
+    );
+    let page = fs::read_to_string(mine.join("index.html")).unwrap();
+    assert!(page == "<figure id=\"logo\">" && mine.join("logo.svg").exists());
+}
+
+#[test]
+#[cfg(target_os = "linux")] // Elsewhere there may be no such names.
+fn a_folder_has_any_name_that_the_system_takes() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    for (command, name) in [
+        ("--hidden 4 --updates 2 --gap 4 --json --out", b"a caf\xe9"),
+        (
+            "sweep --cell rnn --seed 1 --hidden 4 --updates 2 --gap 4 --json --out",
+            b"b caf\xe9",
+        ),
+    ] {
+        let name = std::ffi::OsStr::from_bytes(name);
+        let output = training(command, folder.path()).arg(name).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary["dir"], name.display().to_string());
+    }
+}
+
+#[test]
 fn a_report_made_again_leaves_no_stale_pictures() {
     let folder = tempfile::tempdir().unwrap();
     success(SMALL, folder.path());

@@ -22,6 +22,9 @@ use std::time::Instant;
 /// Runs before the clock counts: caches fill, kernels are compiled and tuned.
 const WARM_UP: usize = 3;
 
+/// Numbers in the largest tensor of a layer call, 4 GiB of them.
+const MOST: f64 = (1u64 << 30) as f64;
+
 /// Sizes of a layer call.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
@@ -49,13 +52,21 @@ impl FromStr for Shape {
     fn from_str(text: &str) -> Result<Self, String> {
         let sizes: Result<Vec<usize>, _> = text.split(',').map(str::parse).collect();
         match sizes.as_deref() {
-            Ok([batch, time, input, hidden]) if !text.split(',').any(|size| size == "0") => {
-                Ok(Self {
-                    batch: *batch,
-                    time: *time,
-                    input: *input,
-                    hidden: *hidden,
-                })
+            Ok(&[batch, time, input, hidden]) if batch.min(time).min(input).min(hidden) >= 1 => {
+                // Of the weights of four gates, and of what they make of every step.
+                let columns = 4.0 * hidden as f64;
+                let rows = (input as f64 + hidden as f64).max(batch as f64 * time as f64);
+                match rows * columns <= MOST {
+                    true => Ok(Self {
+                        batch,
+                        time,
+                        input,
+                        hidden,
+                    }),
+                    false => Err(format!(
+                        "{text} needs more memory than can be expected: choose smaller sizes"
+                    )),
+                }
             }
             _ => Err(format!(
                 "expected four sizes B,T,I,H of at least 1, got {text}"

@@ -40,7 +40,9 @@ pub fn main() -> ExitCode {
         Some(Command::Train(args)) => train(args, CellName::Lstm.into()),
         Some(Command::Eval(args)) => eval(args),
         Some(Command::Sweep(args)) => run_sweep(args),
-        Some(Command::SweepWorker) => sweeps::worker::main().map(|()| ExitCode::SUCCESS),
+        Some(Command::SweepWorker { folder }) => {
+            sweeps::worker::main(&folder).map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Report(args)) => draw(args),
         Some(Command::Inspect(args)) => show(args),
         Some(Command::Bench(args)) => time(args),
@@ -99,15 +101,10 @@ fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
     }
     if !args.json {
         let page = report::write(&run.folder, None, None)?;
-        text::print(&format!(
-            "report: {}\nnext: training inspect {folder}{other}",
-            page.display(),
-            folder = run.folder.display(),
-            other = match run.gap {
-                0 => String::new(),
-                gap => format!(", training eval {} --gap {}", run.folder.display(), 2 * gap),
-            },
-        ))?;
+        text::print(&format!("report: {}", page.display()))?;
+        if !run.next.is_empty() {
+            text::print(&format!("next: {}", run.next.join(", ")))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -173,10 +170,11 @@ fn run_sweep(args: SweepArgs) -> Result<ExitCode> {
     text::print(&match args.json {
         true => serde_json::to_string(&summary)?,
         false => format!(
-            "{}\n{}\nresults: {dir}; for pictures: training report {dir}",
+            "{}\n{}\nresults: {}; for pictures: training report {}",
             summary.table(),
             summary.sentences(),
-            dir = summary.dir.display(),
+            summary.dir.display(),
+            text::shell(&summary.dir),
         ),
     })?;
     Ok(ExitCode::SUCCESS)

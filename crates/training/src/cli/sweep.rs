@@ -5,7 +5,7 @@ use crate::names::CellName;
 use crate::settings::Overrides;
 use crate::sweep::plan::{Arm, Plan, options, tuning_seeds};
 use crate::task::TaskName;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 /// The plan asked for on the command line, checked.
 pub fn from_args(args: &SweepArgs) -> Result<Plan> {
@@ -35,6 +35,35 @@ pub fn from_args(args: &SweepArgs) -> Result<Plan> {
             arm.learning_rates = None;
         }
     }
+    for arm in &plan.arms {
+        let own = &arm.settings;
+        for (flag, given, own) in [
+            ("task", args.task.is_some(), own.task.is_some()),
+            ("hidden", args.hidden.is_some(), own.hidden.is_some()),
+            ("updates", args.updates.is_some(), own.updates.is_some()),
+            (
+                "eval-every",
+                args.eval_every.is_some(),
+                own.eval_every.is_some(),
+            ),
+            ("batch", args.batch.is_some(), own.batch.is_some()),
+            ("device", args.device.is_some(), own.device.is_some()),
+        ] {
+            ensure!(
+                !given || !own,
+                "--{flag} is for all arms, and {:?} has its own: change it in the plan",
+                arm.name
+            );
+        }
+    }
+    let mut cells = plan
+        .arms
+        .iter()
+        .filter_map(|arm| arm.settings.cell.as_ref());
+    ensure!(
+        args.forget_bias.is_empty() || cells.any(|cells| cells.first().has_forget_bias()),
+        "--forget-bias is for cells with a forget gate of their own, and there is none among --cell: leave it out"
+    );
     plan.settings = Overrides {
         task: args.task,
         hidden: args.hidden,
@@ -115,25 +144,28 @@ fn flag_arms(args: &SweepArgs, cell: CellName, settings: Overrides) -> Vec<Arm> 
         settings,
         learning_rates: None,
     };
-    if cell == CellName::Lstm {
-        let biases = options(&args.forget_bias).into_iter();
-        let arms = biases.map(|bias| {
-            let first = bias.map_or("LSTM".to_string(), |bias| format!("LSTM, {bias}"));
-            let settings = Overrides {
-                forget_bias: bias,
-                ..settings.clone()
-            };
-            arm(settings, first)
-        });
-        return arms.collect();
-    }
-    let mut arms = vec![arm(settings.clone(), cell.title().to_string())];
-    if args.match_parameters {
-        let settings = Overrides {
-            match_parameters: Some(true),
-            ..settings
+    let biases = match cell.has_forget_bias() {
+        true => options(&args.forget_bias),
+        false => vec![None],
+    };
+    let mut arms = vec![];
+    for bias in biases {
+        let first = match bias {
+            Some(bias) => format!("{}, {bias}", cell.title()),
+            None => cell.title().to_string(),
         };
-        arms.push(arm(settings, format!("{}, LSTM's size", cell.title())));
+        let settings = Overrides {
+            forget_bias: bias,
+            ..settings.clone()
+        };
+        arms.push(arm(settings.clone(), first.clone()));
+        if args.match_parameters && cell != CellName::Lstm {
+            let settings = Overrides {
+                match_parameters: Some(true),
+                ..settings
+            };
+            arms.push(arm(settings, format!("{first}, LSTM's size")));
+        }
     }
     arms
 }
@@ -228,6 +260,48 @@ mod tests {
     }
 
     #[test]
+    fn cells_with_a_forget_gate_have_an_arm_for_each_bias() {
+        let names = |arguments: &[&str]| -> Vec<String> {
+            let plan = plan(arguments).unwrap();
+            let ids: HashSet<_> = plan
+                .meaning()
+                .unwrap()
+                .into_iter()
+                .map(|job| job.id)
+                .collect();
+            assert_eq!(ids.len(), plan.most_runs());
+            plan.arms.into_iter().map(|arm| arm.name).collect()
+        };
+        assert_eq!(
+            names(&["--cell", "rnn,lstm,peephole-lstm", "--forget-bias", "-1,1"]),
+            [
+                "RNN",
+                "LSTM, forget bias -1",
+                "LSTM, forget bias 1",
+                "peephole LSTM, forget bias -1",
+                "peephole LSTM, forget bias 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_command_line_does_not_lose_to_an_arm() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.toml");
+        let arm = "{ name = 'x', settings = { cell = 'rnn', updates = 100000 } }";
+        let text = format!("name = 'a'\ngaps = [3]\nseeds = [1]\narms = [{arm}]");
+        fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap();
+        let error = plan(&["--plan", path, "--updates", "5"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "--updates is for all arms, and \"x\" has its own: change it in the plan"
+        );
+        let job = plan(&["--plan", path, "--hidden", "5"]).unwrap();
+        assert_eq!(job.meaning().unwrap()[0].settings.hidden, 5);
+    }
+
+    #[test]
     fn one_learning_rate_needs_no_choice() {
         let plan = plan(&["--lr", "0.1"]).unwrap();
         assert!(plan.tuning_jobs().unwrap().is_empty());
@@ -294,6 +368,10 @@ mod tests {
                 &["--plan", "/nowhere.toml"],
                 "cannot read the plan /nowhere.toml",
             ),
+            (
+                &["--cell", "rnn,gru", "--forget-bias", "1"],
+                "there is none among --cell",
+            ),
         ] {
             let message = format!("{:#}", plan(arguments).unwrap_err());
             assert!(message.contains(error), "{message}");
@@ -323,6 +401,28 @@ mod tests {
                 "unknown field `cel`",
             ),
             ("gasp = 3", "unknown field `gasp`"),
+            (
+                "arms = [{ name = 'x', settings = { cell = 'rnn', task = 'adding' } }, \
+                 { name = 'y', settings = { cell = 'rnn', task = 'parity' } }]",
+                "the arms \"x\" and \"y\" are of different tasks, adding and parity",
+            ),
+            (
+                "arms = [{ name = 'x', settings = { cell = 'rnn', gap = 9 } }]",
+                "the plan's gaps say what `gap` among the settings of \"x\" says otherwise",
+            ),
+            (
+                "settings = { seed = 9 }\narms = [{ name = 'x', settings = { cell = 'rnn' } }]",
+                "the plan's seeds say what `seed`",
+            ),
+            (
+                "settings = { lr = 0.3 }\nlearning-rates = [0.1]\narms = [{ name = 'x', settings = { cell = 'rnn' } }]",
+                "the plan's learning-rates say what `lr`",
+            ),
+            (
+                "settings = { schedule = 'cosine' }\nlearning-rates = [0.3, 3]\n\
+                 arms = [{ name = 'x', settings = { cell = 'rnn' } }]",
+                "--schedule cosine begins with at most 1, got --lr 3",
+            ),
         ] {
             let message = file(&format!("{start}{text}"));
             assert!(message.contains(error), "{message}");

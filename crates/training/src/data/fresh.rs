@@ -312,6 +312,26 @@ mod tests {
     }
 
     #[test]
+    fn of_long_sequences_fewer_are_measured_at_a_time_and_the_same() {
+        let task = || TaskName::named("first-symbol").unwrap().with_gap(1_000);
+        let (usual, few) = (
+            HeldOut::new(task(), 1, &Device::flex()),
+            HeldOut::of_network(task(), 1, 1_000_000, &Device::flex()),
+        );
+        let sizes = |held_out: &HeldOut| -> Vec<usize> {
+            let batches = held_out.iter().map(|batch| batch.unwrap().input.dims()[0]);
+            batches.collect()
+        };
+        assert_eq!(sizes(&usual), [250; 8]);
+        assert_eq!(sizes(&few), [1; 2_000]);
+        assert_eq!(inputs(&usual).concat(), inputs(&few).concat());
+        assert_eq!(usual.sequence(999), few.sequence(999));
+        let units = (1 << 27) / 1_001 / 100;
+        let hundred = HeldOut::of_network(task(), 1, units, &Device::flex());
+        assert_eq!(sizes(&hundred), [100; 20]);
+    }
+
+    #[test]
     fn a_position_is_where_the_data_goes_on() {
         let whole = fresh(1, 7);
         let (first, rest): (Vec<_>, Vec<_>) = (

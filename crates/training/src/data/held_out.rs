@@ -22,10 +22,22 @@ impl HeldOut {
 
     /// The task's number of held-out sequences.
     pub fn new(task: Arc<dyn Task>, seed: u64, device: &Device) -> Self {
+        Self::in_batches(task, seed, Self::BATCH, device)
+    }
+
+    /// The same, of long sequences fewer at a time: as many as a layer of so many units has memory for.
+    pub fn of_network(task: Arc<dyn Task>, seed: u64, units: usize, device: &Device) -> Self {
+        /// Numbers of a layer's output, half a gigabyte.
+        const MOST: usize = 1 << 27;
+        let batch = MOST / task.length().saturating_mul(units).max(1);
+        Self::in_batches(task, seed, batch.clamp(1, Self::BATCH), device)
+    }
+
+    fn in_batches(task: Arc<dyn Task>, seed: u64, batch: usize, device: &Device) -> Self {
         let mut rng = random_numbers(seed, Stream::HeldOut);
         let count = task.held_out();
-        let batches = (0..count).step_by(Self::BATCH).map(|first| {
-            let size = Self::BATCH.min(count - first);
+        let batches = (0..count).step_by(batch).map(|first| {
+            let size = batch.min(count - first);
             HostBatch::new(&*task, size, |k, input, target| {
                 task.held_out_sample(first + k, &mut rng, input, target)
             })
@@ -75,8 +87,9 @@ impl HeldOut {
     }
 
     fn row(&self, index: usize) -> HostBatch {
-        let row = index % Self::BATCH;
-        self.batches[index / Self::BATCH].rows(row..row + 1)
+        let batch = self.batches[0].size;
+        let row = index % batch;
+        self.batches[index / batch].rows(row..row + 1)
     }
 }
 

@@ -32,6 +32,7 @@ pub struct InspectRequest<'a> {
 /// A model's inside on one sequence, as printed by `--json`; states and gates are `[H][T]`.
 #[derive(Serialize)]
 pub struct Inspection {
+    #[serde(serialize_with = "crate::text::path_as_text")]
     run: PathBuf,
     task: &'static str,
     cell: CellName,

@@ -6,7 +6,7 @@
 //! from 1 by the next cell and by a resumed run. The experiment log: it is installed once a process, so it would be in
 //! the first folder alone, and a panic that is told as an error here would be printed there.
 
-use super::checkpoint::{Checkpoint, Finished, State};
+use super::checkpoint::{Checkpoint, Finished, State, newest_file};
 use super::failure::Failure;
 use super::metrics::{Accuracy, TrainLoss};
 use super::metrics_file::{MetricsFile, Point, Prefix};
@@ -120,7 +120,8 @@ pub fn fit(training: Training) -> Result<Fitted> {
         device,
         stop,
     );
-    let held_out = HeldOut::new(task.clone(), settings.seed, device);
+    let units = settings.hidden_of(cell) * settings.directions();
+    let held_out = HeldOut::of_network(task.clone(), settings.seed, units, device);
     let evaluations = Evaluations {
         fresh: fresh.clone(),
         held_out: held_out.clone(),
@@ -146,7 +147,9 @@ pub fn fit(training: Training) -> Result<Fitted> {
             };
             (state, file)
         };
-        Saver::new(dir, resumed, failure.clone(), state)
+        // Of the cell before, if this one has none yet.
+        let last = resumed.or_else(|| newest_file(dir, training.settings));
+        Saver::new(dir, last, failure.clone(), state)
     };
     let end = End {
         task,

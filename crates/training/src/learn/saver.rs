@@ -62,11 +62,11 @@ pub struct PartSaver {
 }
 
 impl Saver {
-    /// Saves into the run's folder what `state` says at the time; `resumed` is the checkpoint that the
-    /// run goes on from. What goes wrong is told to `failure`.
+    /// Saves into the run's folder what `state` says at the time; `last` is the newest checkpoint so far that can be
+    /// used. What goes wrong is told to `failure`.
     pub fn new(
         dir: &Path,
-        resumed: Option<PathBuf>,
+        last: Option<PathBuf>,
         failure: Failure,
         state: impl Fn() -> (State, MetricsFile) + Send + 'static,
     ) -> Self {
@@ -74,7 +74,7 @@ impl Saver {
             dir: dir.to_path_buf(),
             state: Box::new(state),
             pending: BTreeMap::new(),
-            kept: resumed.into_iter().collect(),
+            kept: last.into_iter().collect(),
             failure,
         };
         Self {

@@ -28,8 +28,8 @@ pub struct Findings {
     pub arms: Vec<ArmFindings>,
     /// The gaps, ascending.
     pub gaps: Vec<usize>,
-    /// Whether the learning rate was chosen on other seeds.
-    pub tuned: bool,
+    /// How learning rates were chosen, a sentence, or nothing.
+    pub tuning: &'static str,
 }
 
 /// One line of the comparison.
@@ -113,8 +113,8 @@ impl Findings {
                 .collect();
             arms.extend(Self::arm(&arm.name, runs));
         }
-        let tuned = !plan.tuning_jobs()?.is_empty();
-        Self::new(plan.name, plan.about, arms, tuned)
+        let tuning = plan.tuning_words();
+        Self::new(plan.name, plan.about, arms, tuning)
             .with_context(|| format!("no run of the sweep {} has ended yet", dir.display()))
     }
 
@@ -162,7 +162,7 @@ impl Findings {
         let name = dir
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self::new(name, String::new(), arms, false)
+        Self::new(name, String::new(), arms, "")
             .with_context(|| format!("no cell of the run {} is trained yet", dir.display()))
     }
 
@@ -176,20 +176,30 @@ impl Findings {
         })
     }
 
-    fn new(name: String, about: String, arms: Vec<ArmFindings>, tuned: bool) -> Result<Self> {
-        let runs = arms.iter().flat_map(|arm| &arm.runs);
-        let mut gaps: Vec<usize> = runs.map(|run| run.result.settings.gap).collect();
+    fn new(
+        name: String,
+        about: String,
+        arms: Vec<ArmFindings>,
+        tuning: &'static str,
+    ) -> Result<Self> {
+        let runs = || arms.iter().flat_map(|arm| &arm.runs);
+        let mut gaps: Vec<usize> = runs().map(|run| run.result.settings.gap).collect();
         gaps.sort_unstable();
         gaps.dedup();
         let Some(first) = arms.first().and_then(|arm| arm.runs.first()) else {
             bail!("there are no results");
         };
+        let task = first.result.settings.task;
+        if let Some(other) = runs().find(|run| run.result.settings.task != task) {
+            let (one, other) = (task.name(), other.result.settings.task.name());
+            bail!("its arms are of different tasks, {one} and {other}, and a report is of one");
+        }
         Ok(Self {
-            task: first.result.settings.task,
+            task,
             name,
             about,
             gaps,
-            tuned,
+            tuning,
             arms,
         })
     }

@@ -9,6 +9,7 @@ use crate::inspect::unroll::{Profile, profile};
 use crate::inspect::{Reading, read, strongest};
 use crate::learn::{Model, evaluate};
 use crate::names::CellName;
+use crate::settings::Settings;
 use crate::task::{Goal, Metric};
 use crate::text::{at_gap, percent, short, whole};
 use anyhow::Result;
@@ -18,6 +19,12 @@ use serde::Serialize;
 
 /// Sequences that a gradient profile is the mean over.
 const PROFILE_BATCH: usize = 100;
+
+/// Numbers that are saved for it of each sequence, step and unit, about.
+const PROFILE_NUMBERS: usize = 30;
+
+/// As many may be saved, 2 GiB: of long sequences, the mean is over fewer, and of longer ones there is none.
+const PROFILE_MOST: usize = 1 << 29;
 
 /// The first run of each arm at a gap whose model was kept.
 fn models<'a>(
@@ -39,13 +46,16 @@ fn models<'a>(
 /// Gradient profiles before and after training: of the hidden states, and of the LSTMs' cell states.
 pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
     let device = burn_device()?.autodiff();
-    let mut curves = vec![];
+    let (mut curves, mut fewest) = (vec![], PROFILE_BATCH);
     for (arm, run, colour, trained) in models(findings, gap, &device)? {
         let settings = &run.result.settings;
         let held_out = HeldOut::new(run.task(), settings.seed, &device);
-        let Some(batch) = held_out.first(PROFILE_BATCH) else {
+        let numbers = run.task().length() * settings.hidden_of(arm.cell) * PROFILE_NUMBERS;
+        let count = PROFILE_BATCH.min(PROFILE_MOST / numbers);
+        let Some(batch) = held_out.first(count).filter(|_| count > 0) else {
             continue;
         };
+        fewest = fewest.min(count);
         let fresh = Model::new(arm.cell, settings, &device);
         // Of one layer in one direction; what is in others is not looked into.
         if let Ok(before) = profile(&fresh, batch.clone()) {
@@ -55,9 +65,15 @@ pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
     }
     let mut figures = vec![];
     let hidden = |profile: &Profile| Some(profile.hidden.clone());
-    figures.extend(profile_figure(findings, gap, "h", &curves, hidden)?);
+    figures.extend(profile_figure(
+        findings,
+        gap,
+        "h",
+        (&curves, fewest),
+        hidden,
+    )?);
     let cell = |profile: &Profile| profile.cell.clone();
-    figures.extend(profile_figure(findings, gap, "c", &curves, cell)?);
+    figures.extend(profile_figure(findings, gap, "c", (&curves, fewest), cell)?);
     Ok(figures)
 }
 
@@ -65,7 +81,7 @@ fn profile_figure(
     findings: &Findings,
     gap: usize,
     state: &str,
-    curves: &[(RGBColor, Profile, Profile)],
+    (curves, sequences): (&[(RGBColor, Profile, Profile)], usize),
     of: impl Fn(&Profile) -> Option<Vec<f64>>,
 ) -> Result<Option<Figure>> {
     /// Below this a float32 gradient is nothing that training could feel.
@@ -137,7 +153,7 @@ fn profile_figure(
         title: format!("Gradient of the {what}"),
         words: format!(
             "How strongly the loss depends on the {what} of each step, from the last one (left) back to the \
-             first: the mean over {PROFILE_BATCH} held-out sequences of ‖∂L/∂{state}_t‖, computed by \
+             first: the mean over {sequences} held-out sequences of ‖∂L/∂{state}_t‖, computed by \
              backpropagation through time. Where the line falls off, an update hears next to nothing of \
              what happened there; that is the vanishing gradient. First seed of each arm; values below \
              1e-12 are drawn there. After training the loss of a network that solves the task is small, and \
@@ -360,15 +376,20 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     let mut marks = vec![];
     let mut metric = Metric::Accuracy;
     let mut values = vec![];
-    for (_, run, colour, model) in models(findings, gap, &device)? {
+    for (arm, run, colour, model) in models(findings, gap, &device)? {
         let mut points = vec![];
         for other in &gaps {
-            let task = findings.task.with_gap(*other);
-            if task.d_input() != run.task().d_input() {
-                continue; // a task whose alphabet grows with the gap
+            let settings = Settings {
+                gap: *other,
+                ..run.result.settings.clone()
+            };
+            let task = settings.task.with_gap(*other);
+            if task.d_input() != run.task().d_input() || settings.check().is_err() {
+                continue; // a task whose alphabet grows with the gap, or more than there is memory for
             }
+            let units = settings.hidden_of(arm.cell) * settings.directions();
             metric = task.metric();
-            let held_out = HeldOut::new(task, run.result.settings.seed, &device);
+            let held_out = HeldOut::of_network(task, settings.seed, units, &device);
             let value = metric.of(evaluate(&model, &held_out)?);
             values.push(value);
             points.push((*other as f64, value));

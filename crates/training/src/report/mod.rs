@@ -30,6 +30,13 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
     );
     let out = out.map_or_else(|| dir.join("report"), Path::to_path_buf);
     make_folder(&out)?;
+    let file = out.join("index.html");
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    ensure!(
+        page::is_ours(&before) || !file.exists(),
+        "{} is not a report of this program, and would be overwritten: choose another folder with --out",
+        file.display()
+    );
 
     let mut losses = vec![];
     for gap in &findings.gaps {
@@ -69,8 +76,7 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
     ];
     let figures = sections.iter().flat_map(|section| &section.figures);
     let figures: Vec<_> = figures.chain(&gate_figures).collect();
-    let file = out.join("index.html");
-    remove_stale(&out, &file, |name| {
+    remove_stale(&out, &before, |name| {
         figures.iter().any(|one| one.file == name)
     })?;
     for figure in &figures {
@@ -88,8 +94,7 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
 }
 
 /// Removes the files of figures that the page before had and this one hasn't.
-fn remove_stale(out: &Path, page: &Path, is_drawn: impl Fn(&str) -> bool) -> Result<()> {
-    let before = fs::read_to_string(page).unwrap_or_default();
+fn remove_stale(out: &Path, before: &str, is_drawn: impl Fn(&str) -> bool) -> Result<()> {
     let after = |mark| before.split(mark).skip(1);
     let names = after("<figure id=\"").chain(after("data-file=\""));
     let names = names.filter_map(|rest| Some(rest.split_once('"')?.0));

@@ -1,9 +1,10 @@
 //! Diagnostics 2 and 3: how often the task is solved, and after how many updates, against the gap.
 
 use super::figure::{Figure, colours, legend, shift};
-use super::findings::{ArmFindings, Findings};
+use super::findings::{ArmFindings, Findings, Found};
 use crate::draw::{Axis, Mark, Picture, SIZE, Scale};
 use crate::stats::{median_until_solved, wilson};
+use crate::sweep::folder::RunResult;
 use crate::text::{percent, whole};
 use anyhow::Result;
 
@@ -55,10 +56,7 @@ pub fn rate(findings: &Findings) -> Result<Figure> {
 pub fn updates(findings: &Findings) -> Result<Figure> {
     let x = gap_axis(findings);
     let all = || findings.arms.iter().flat_map(|arm| &arm.runs);
-    let counts = all().map(|run| match run.result.solved {
-        true => run.result.updates as f64,
-        false => run.result.settings.updates as f64,
-    });
+    let counts = all().map(known_updates);
     let y = Axis::over("updates until solved", Scale::Log, counts, whole);
     let mut marks = vec![];
     for (k, (arm, colour)) in findings.arms.iter().zip(colours(findings)).enumerate() {
@@ -66,10 +64,11 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
         for gap in gaps(findings, arm) {
             let place = x.moved(gap as f64, shift(k, findings.arms.len()));
             for run in arm.at(gap) {
-                match run.result.solved {
-                    true => solved.push((place, run.result.updates as f64)),
-                    false => not.push((place, run.result.settings.updates as f64)),
-                }
+                let points = match run.result.solved {
+                    true => &mut solved,
+                    false => &mut not,
+                };
+                points.push((place, known_updates(run)));
             }
             let own = arm.at(gap).filter(|run| run.result.solved);
             let own: Vec<usize> = own.map(|run| run.result.updates).collect();
@@ -94,13 +93,30 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
     Ok(Figure {
         file: "updates".to_string(),
         title: "How long it takes".to_string(),
-        words: "A dot is a run that solved the task, at the number of updates it took. A triangle at the top \
-                is a run that did not within its updates: how many more it would take, if it ever solved the \
-                task, is not known (censored). The line is the median over all seeds, with the triangles \
+        words: "A dot is a run that solved the task, at the number of updates it took. A triangle is a run that did \
+                not within its updates, or that its patience ended before: how many more it would take, if it ever \
+                solved the task, is not known (censored). The line is the median over all seeds, with the triangles \
                 counted as longer than any dot; it ends where half of the runs or more are triangles."
             .to_string(),
         svg: picture.svg()?,
     })
+}
+
+/// Updates after which it is known whether a run had solved the task: all, unless its patience ended it. (One that diverged
+/// would not have solved it.)
+fn known_updates(run: &Found) -> f64 {
+    let RunResult {
+        solved,
+        updates,
+        score,
+        settings,
+        ..
+    } = &run.result;
+    let by_patience = settings.patience.is_some() && score.loss.is_finite();
+    match *solved || by_patience {
+        true => *updates as f64,
+        false => settings.updates as f64,
+    }
 }
 
 fn gaps(findings: &Findings, arm: &ArmFindings) -> Vec<usize> {

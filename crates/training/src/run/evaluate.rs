@@ -30,6 +30,7 @@ pub struct Evaluation {
     trained_gap: usize,
     device: String,
     runs: Vec<At>,
+    #[serde(serialize_with = "text::path_as_text")]
     dir: PathBuf,
 }
 
@@ -75,8 +76,10 @@ pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
                 trained.gap,
             );
         }
-        let held_out = HeldOut::new(task.clone(), settings.seed, &chosen.device);
         for cell in dir.cells() {
+            let units = settings.hidden_of(cell) * settings.directions();
+            let (seed, device) = (settings.seed, &chosen.device);
+            let held_out = HeldOut::of_network(task.clone(), seed, units, device);
             let Some(model) = dir.read_model(cell, &settings, &chosen.device)? else {
                 continue;
             };

@@ -12,7 +12,7 @@
 //! | `run.lock` | locked by the process that trains, whose id it holds |
 
 use crate::files::{is_partial, make_folder, remove_partial, write_json, write_whole};
-use crate::learn::checkpoint::FOLDER;
+use crate::learn::checkpoint::{self, FOLDER};
 use crate::learn::metrics_file::METRICS;
 use crate::learn::{MetricsFile, Model, Point, Prefix};
 use crate::names::CellName;
@@ -27,6 +27,9 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "run.lock";
+
+/// What a run writes beside its lock, its models and its checkpoints.
+const FILES: [&str; 4] = ["config.json", METRICS, "summary.json", "curves.svg"];
 
 /// The folder of a run.
 pub struct RunDir {
@@ -61,6 +64,38 @@ impl RunDir {
         };
         Ok(Self {
             path,
+            _lock: Some(locked),
+        })
+    }
+
+    /// Makes a folder for a run, or takes one over that has part of a run: what runs write, and `others`, is removed, and
+    /// what anybody else has put there stays.
+    pub fn anew(path: &Path, others: &[&str]) -> Result<Self> {
+        make_folder(path)?;
+        let locked = lock(path)?;
+        let remove = |file: &Path| match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the old {}", file.display()))
+            }
+            _ => Ok(()),
+        };
+        for name in FILES.iter().chain(others) {
+            remove(&path.join(name))?;
+        }
+        for cell in CellName::value_variants() {
+            remove(&path.join(model_file(*cell)))?;
+        }
+        let checkpoints = path.join(FOLDER);
+        for entry in fs::read_dir(&checkpoints).into_iter().flatten().flatten() {
+            if checkpoint::parse(&entry.path()).is_some() {
+                remove(&entry.path())?;
+            }
+        }
+        for folder in [path, &checkpoints] {
+            remove_partial(folder);
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
             _lock: Some(locked),
         })
     }
@@ -282,6 +317,29 @@ mod tests {
         let file = out.path().join("config.json");
         let error = RunDir::create(Some(&file), &settings()).err().unwrap();
         assert!(error.to_string().contains("is not empty"), "{error}");
+    }
+
+    #[test]
+    fn a_run_is_done_anew_without_what_it_had_written_and_with_what_others_had() {
+        let out = tempfile::tempdir().unwrap();
+        let checkpoints = out.path().join(FOLDER);
+        make_folder(&checkpoints).unwrap();
+        let ours = [
+            "config.json",
+            "lstm.safetensors",
+            "result.json",
+            "checkpoints/rnn-20.ckpt",
+        ];
+        let others = ["notes.txt", "checkpoints/notes.txt"];
+        for name in ours.iter().chain(&others) {
+            fs::write(out.path().join(name), b"").unwrap();
+        }
+        let dir = RunDir::anew(out.path(), &["result.json"]).unwrap();
+        let error = RunDir::anew(out.path(), &[]).err().unwrap().to_string();
+        assert!(error.contains("in use by the process"), "{error}");
+        drop(dir);
+        assert!(ours.iter().all(|name| !out.path().join(name).exists()));
+        assert!(others.iter().all(|name| out.path().join(name).exists()));
     }
 
     #[test]

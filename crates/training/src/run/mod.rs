@@ -38,8 +38,8 @@ pub struct Show {
 pub struct Outcome {
     /// Its folder.
     pub folder: PathBuf,
-    /// The gap that was trained at; 0 for a task without one.
-    pub gap: usize,
+    /// Commands that show more of it.
+    pub next: Vec<String>,
     /// Whether the user stopped it.
     pub interrupted: bool,
 }
@@ -159,13 +159,32 @@ impl<'a> Run<'a> {
             ),
         })?;
         if self.summary.interrupted {
+            let folder = text::shell(self.dir.path());
             text::say(&format!("to go on with it: training --resume {folder}"));
         }
         Ok(Outcome {
+            next: self.next(),
             folder: self.summary.dir,
-            gap: self.summary.gap,
             interrupted: self.summary.interrupted,
         })
+    }
+
+    /// Commands that show more of the run.
+    fn next(&self) -> Vec<String> {
+        let folder = text::shell(self.dir.path());
+        let mut commands = vec![];
+        if self.settings.layers == 1 && !self.settings.bidirectional {
+            commands.push(format!("training inspect {folder}"));
+        }
+        let twice = Settings {
+            gap: 2 * self.settings.gap,
+            ..self.settings.clone()
+        };
+        let task = twice.task.with_gap(twice.gap);
+        if twice.gap > 0 && task.d_input() == self.task.d_input() && twice.check().is_ok() {
+            commands.push(format!("training eval {folder} --gap {}", twice.gap));
+        }
+        commands
     }
 
     fn train(
@@ -285,7 +304,10 @@ impl<'a> Run<'a> {
 
 /// An error of a run that had begun, with what to do about it.
 fn with_advice(error: Error, folder: &Path, settings: &Settings) -> Error {
-    let (dir, checkpoint) = (folder.display(), checkpoint::newest_file(folder, settings));
+    let (dir, checkpoint) = (
+        text::shell(folder),
+        checkpoint::newest_file(folder, settings),
+    );
     let last = match &checkpoint {
         Some(file) => format!("The last good checkpoint is {}.", file.display()),
         None => "There is no checkpoint before it.".to_string(),

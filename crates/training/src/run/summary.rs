@@ -21,6 +21,7 @@ pub struct RunSummary {
     /// One entry a cell.
     pub runs: Vec<CellSummary>,
     /// The folder of the results.
+    #[serde(serialize_with = "text::path_as_text")]
     pub dir: PathBuf,
     /// Whether the user stopped the run.
     pub interrupted: bool,

@@ -98,6 +98,12 @@ impl Settings {
             self.lr
         );
         ensure!(
+            self.lr <= 1.0 || self.schedule == crate::names::Schedule::Constant,
+            "--schedule {} begins with at most 1, got --lr {}: choose a smaller rate, or --schedule constant",
+            self.schedule.name(),
+            self.lr
+        );
+        ensure!(
             self.clip.is_finite() && self.clip >= 0.0,
             "--clip must be a positive number, or 0 for no bound, got {}",
             self.clip
@@ -387,6 +393,10 @@ mod tests {
             ),
             ("lr = -1.0", "--lr must be a positive number, got -1"),
             ("lr = nan", "--lr must be a positive number, got NaN"),
+            (
+                "lr = 1.5\nschedule = 'linear'",
+                "--schedule linear begins with at most 1, got --lr 1.5: choose a smaller rate, or --schedule constant",
+            ),
             (
                 "clip = -2.0",
                 "--clip must be a positive number, or 0 for no bound, got -2",

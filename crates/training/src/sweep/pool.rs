@@ -76,6 +76,7 @@ fn ask(request: &WorkerRequest, stop: impl Fn() -> bool) -> Result<Option<String
     let mut worker = Running(
         Command::new(program)
             .arg("sweep-worker")
+            .arg(&request.folder)
             .env("RAYON_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
@@ -83,7 +84,7 @@ fn ask(request: &WorkerRequest, stop: impl Fn() -> bool) -> Result<Option<String
             .spawn()
             .context("cannot start a worker process")?,
     );
-    let mut line = serde_json::to_string(request)?;
+    let mut line = serde_json::to_string(&request.job)?;
     line.push('\n');
     if let Some(input) = &mut worker.0.stdin {
         // A worker that is gone already says why below.

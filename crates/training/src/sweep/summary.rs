@@ -3,7 +3,7 @@
 use super::folder::RunResult;
 use super::plan::{Plan, Role};
 use crate::stats::{median_until_solved, wilson};
-use crate::text::{table, thousands};
+use crate::text::{path_as_text, table, thousands};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ pub struct SweepSummary {
     /// An entry for each arm at each gap that has results.
     pub cells: Vec<Tally>,
     /// The folder of the sweep.
+    #[serde(serialize_with = "path_as_text")]
     pub dir: PathBuf,
     /// How each arm was trained, in words.
     #[serde(skip)]
@@ -24,7 +25,7 @@ pub struct SweepSummary {
     #[serde(skip)]
     gaps: Vec<usize>,
     #[serde(skip)]
-    tuned: bool,
+    tuning: &'static str,
 }
 
 /// One arm at one gap.
@@ -115,7 +116,7 @@ impl SweepSummary {
             dir: dir.to_path_buf(),
             conditions: conditions.collect(),
             gaps,
-            tuned: results.iter().any(|run| run.role == Role::Tuning),
+            tuning: plan.tuning_words(),
         }
     }
 
@@ -153,12 +154,7 @@ impl SweepSummary {
         let mut lines = vec![format!(
             "On {}, runs that solved the task within their updates, of all runs; not solved means not \
              within these updates, not never.{}",
-            self.task,
-            match self.tuned {
-                true =>
-                    " The learning rate was chosen from the same grid for each arm and gap, on other seeds.",
-                false => "",
-            }
+            self.task, self.tuning
         )];
         for (arm, conditions) in &self.conditions {
             lines.push(format!("{arm}: {conditions}."));

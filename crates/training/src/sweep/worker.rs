@@ -19,14 +19,11 @@ use crate::text;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::train::Interrupter;
-use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-/// What a worker is asked for, a line of JSON on its standard input: do a run into a folder. It answers with a
-/// [`RunResult`] on its standard output.
-#[derive(Serialize, Deserialize)]
+/// What a worker is asked for: do a run, a line of JSON on its standard input, into a folder, its argument. It answers
+/// with a [`RunResult`] on its standard output.
 pub struct WorkerRequest {
     /// The run.
     pub job: Job,
@@ -35,13 +32,12 @@ pub struct WorkerRequest {
 }
 
 /// Answers one request.
-pub fn main() -> Result<()> {
+pub fn main(folder: &Path) -> Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
-    let WorkerRequest { job, folder } =
-        serde_json::from_str(&line).context("cannot understand the request")?;
+    let job = serde_json::from_str(&line).context("cannot understand the request")?;
     end_with_the_sweep();
-    text::print(&serde_json::to_string(&run(&job, &folder)?)?)
+    text::print(&serde_json::to_string(&run(&job, folder)?)?)
 }
 
 /// The sweep holds the other end of standard input: when that is closed, the sweep is gone, whatever
@@ -55,13 +51,9 @@ fn end_with_the_sweep() {
 }
 
 fn run(job: &Job, folder: &Path) -> Result<RunResult> {
-    // What a run that was cut off has left.
-    if folder.exists() {
-        fs::remove_dir_all(folder)
-            .with_context(|| format!("cannot remove the unfinished run {}", folder.display()))?;
-    }
     let (cell, settings) = (job.cell(), &job.settings);
-    let dir = RunDir::create(Some(folder), settings)?;
+    // A run that was cut off is done again.
+    let dir = RunDir::anew(folder, &["result.json"])?;
     dir.write_json("config.json", settings)?;
     let chosen = device::choose_all(settings)?;
     let (model, points, end) = match fit_in(cell, settings, &dir, &chosen) {
