@@ -1,8 +1,9 @@
 //! Packing: rows with gaps, or with several sequences in them, become rows of one sequence without gaps.
 //!
 //! Each sequence of a row becomes a row of its own, so that kernels need nothing but lengths, and have more rows and
-//! fewer steps. Rows are sorted by length, longest first, which lets the CPU kernels skip the padding; sequences
-//! that would be more than half padding get a batch of their own.
+//! fewer steps. Rows are sorted by length, longest first, which lets the CPU kernels skip the padding; a batch that would be
+//! more than half padding is cut in two. (More batches have less padding, and take longer: with five in place of one, resets
+//! took 1.35 times the plain layer's time at B,T,I,H = 32,50,2,64.)
 
 use super::RecurrentBackend;
 use crate::mask::{Rows, Sequence, indices};
@@ -125,8 +126,11 @@ fn groups(sequences: &[(usize, Sequence)], steps: usize) -> Vec<&[(usize, Sequen
     let mut left = &sequences[..with_steps];
     while let Some((_, first)) = left.first() {
         let longest = first.steps.len();
+        let mut real = 0;
         let fits = |(count, (_, sequence)): &(usize, &(usize, Sequence))| {
-            2 * sequence.steps.len() > longest || 2 * (count + 1) * longest <= steps
+            real += sequence.steps.len();
+            let padded = (count + 1) * longest;
+            padded <= 2 * real || 2 * padded <= steps
         };
         let count = left.iter().enumerate().take_while(fits).count();
         let (group, others) = left.split_at(count);
