@@ -272,7 +272,11 @@ impl<E: Element> Recurrence<'_, E> {
 
     /// A plan for at most `threads` threads.
     fn plan(&self, threads: usize) -> Plan {
-        Plan::new(self.sizes, self.spec.sums(), threads, self.in_place())
+        let plan = Plan::new(self.sizes, self.spec.sums(), threads, self.in_place());
+        match self.lengths {
+            Some(lengths) => plan.with_lengths(lengths),
+            None => plan,
+        }
     }
 
     /// Whether numbers are multiplied in [`pairs`].

@@ -107,6 +107,30 @@ impl Plan {
         }
     }
 
+    /// With rows for each team by the steps that they have, where they are sorted by length, longest first. (Elsewhere
+    /// shorter rows cost about as much as the longest of those near them.)
+    pub fn with_lengths(mut self, lengths: &[usize]) -> Self {
+        let teams = self.teams.len();
+        if teams < 2 || !lengths.is_sorted_by(|a, b| a >= b) {
+            return self;
+        }
+        // A row takes something without a step too.
+        let all: usize = lengths.iter().map(|length| length + 1).sum();
+        let (mut before, mut cuts) = (0, vec![0]);
+        for (row, length) in lengths.iter().enumerate() {
+            let left = lengths.len() - row;
+            // Each team has a row at least.
+            let is_due = before * teams >= all * cuts.len() || left <= teams - cuts.len();
+            if cuts.len() < teams && is_due && row > cuts[cuts.len() - 1] {
+                cuts.push(row);
+            }
+            before += length + 1;
+        }
+        cuts.push(lengths.len());
+        self.teams = cuts.windows(2).map(|cut| cut[0]..cut[1]).collect();
+        self
+    }
+
     /// The threads that it has work for.
     pub fn threads(&self) -> usize {
         self.teams.len() * self.members.len()
@@ -801,6 +825,30 @@ mod tests {
             script: Some(Arc::new(script)),
             ..whole
         }
+    }
+
+    #[test]
+    fn teams_have_rows_by_their_steps() {
+        let sizes = Sizes {
+            batch: 40,
+            time: 64,
+            input: 8,
+            hidden: 64,
+            reverse: false,
+        };
+        let even = Plan::new(sizes, 4, 4, false).teams;
+        assert_eq!(even, [0..10, 10..20, 20..30, 30..40]);
+        let teams = |length: &dyn Fn(usize) -> usize| {
+            let lengths: Vec<_> = (0..40).map(length).collect();
+            Plan::new(sizes, 4, 4, false).with_lengths(&lengths).teams
+        };
+        assert_eq!(teams(&|row| 64 - row), [0..8, 8..17, 17..27, 27..40]);
+        assert_eq!(
+            teams(&|row| if row == 0 { 64 } else { 0 }),
+            [0..1, 1..2, 2..14, 14..40]
+        );
+        assert_eq!(teams(&|_| 0), even);
+        assert_eq!(teams(&|row| row), even);
     }
 
     const SIZES: Sizes = Sizes {
