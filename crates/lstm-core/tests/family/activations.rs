@@ -2,6 +2,7 @@
 
 use crate::cells::{H, I, assert_close};
 use crate::gradients::differences;
+use burn::module::Param;
 use burn::nn::activation::{
     Activation, ActivationConfig, CeluConfig, EluConfig, HardShrinkConfig, HardSigmoidConfig,
     LeakyReluConfig, PReluConfig, ShrinkConfig, SoftShrinkConfig, SoftplusConfig, SwiGluConfig,
@@ -9,7 +10,8 @@ use burn::nn::activation::{
 };
 use burn::tensor::{DType, Device, Tensor};
 use lstm_core::{
-    AnyActivation, AnyActivationConfig, LstmCellConfig, Nonlinearity, Pointwise, RnnCellConfig,
+    AnyActivation, AnyActivationConfig, LstmCellConfig, Nonlinearity, Pointwise, Recurrent,
+    RnnCellConfig,
 };
 
 type Formula = fn(f64) -> f64;
@@ -109,6 +111,31 @@ fn burns_activations_are_the_same_and_written_the_same() {
     }
     for (function, _) in others() {
         assert!(Activation::try_from(AnyActivation::from(function)).is_err());
+    }
+}
+
+/// Numbers whose squares or multiples are infinite have the values of those before them.
+#[test]
+fn numbers_as_large_as_there_are() {
+    let device = Device::flex();
+    let softplus = Nonlinearity::Softplus {
+        beta: 4.0.into(),
+        threshold: 20.0.into(),
+    };
+    for function in [Nonlinearity::Gelu, softplus] {
+        let mut cell = RnnCellConfig::new(1, 1)
+            .with_bias(false)
+            .with_hidden_activation(function)
+            .init(&device);
+        cell.input_weight = Param::from_tensor(Tensor::ones([1, 1], &device));
+        let sums = [3e38f32, 1e30, 1e20, 40.0, -40.0, -1e20, -1e30, -3e38];
+        let x = Tensor::<1>::from_data(sums, &device).reshape([8, 1, 1]);
+        let (values, _) = Recurrent::new(cell).forward(x, None);
+        let values = values.into_data();
+        for (sum, value) in sums.into_iter().zip(values.iter::<f32>()) {
+            let error = (value - sum.max(0.0)).abs();
+            assert!(error < 1e-30, "{function} of {sum} is {value}");
+        }
     }
 }
 

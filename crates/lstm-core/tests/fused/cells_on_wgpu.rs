@@ -104,13 +104,20 @@ impl Case {
         let cell = cell(i, h, &device).map(&mut draw);
         let x = draw.tensor([b, t, i], 1.0).require_grad();
         let zero = cell.zero_state(b, (&device, dtype));
+        // Where each step is a launch, states and their gradients lie in memory unit by unit.
+        let by_units = h > 256;
+        let laid = |tensor: Tensor<2>| match by_units {
+            true => tensor.swap_dims(0, 1),
+            false => tensor,
+        };
         // Above zero, since an sLSTM divides by a part of it.
-        let state = zero.map(|zero| {
-            let state = draw.tensor(zero.dims(), 1.0).abs() + 0.2;
+        let leaves = zero.map(|zero| {
+            let state = draw.tensor(laid(zero).dims(), 1.0).abs() + 0.2;
             state.detach().require_grad()
         });
+        let state = leaves.map(laid);
         let grad_output = draw.tensor([b, t, cell.d_output()], 1.0);
-        let grad_state = zero.map(|zero| draw.tensor(zero.dims(), 1.0));
+        let grad_state = zero.map(|zero| draw.tensor(laid(zero).dims(), 1.0));
         let (y, last) = match on_kernels {
             true => {
                 let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
@@ -130,11 +137,11 @@ impl Case {
         let mut loss = (y * grad_output).sum();
         for (tensor, upstream) in last.tensors().into_iter().zip(grad_state.tensors()) {
             results.push(read(tensor.clone()));
-            loss = loss + (tensor * upstream).sum();
+            loss = loss + (laid(tensor) * upstream).sum();
         }
         let gradients = loss.backward();
         results.push(read(x.grad(&gradients).unwrap()));
-        let states = state.tensors().into_iter();
+        let states = leaves.tensors().into_iter();
         results.extend(states.map(|s| read(s.grad(&gradients).unwrap())));
         let mut visitor = OfParameters(&gradients, results);
         cell.visit(&mut visitor);

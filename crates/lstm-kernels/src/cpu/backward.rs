@@ -547,7 +547,7 @@ impl<E: Element> Walk<'_, E> {
                     recurrence.cell.step_back(simd, of_step(panel));
                 }
                 self.clear_filling(member, first..first + rows.len(), 0);
-                self.round_sums(member, first..first + rows.len());
+                self.round_sums(member, first..first + rows.len(), 0);
             }
             member.meet()?;
             if let Some((gate, weights, result)) = &self.second {
@@ -566,7 +566,7 @@ impl<E: Element> Walk<'_, E> {
                     }
                     // (Others may still read the first sum's.)
                     self.clear_filling(member, first..first + rows.len(), 1);
-                    self.round_sums(member, first..first + rows.len());
+                    self.round_sums(member, first..first + rows.len(), 1);
                 }
                 member.meet()?;
             }
@@ -766,24 +766,27 @@ impl<E: Element> Walk<'_, E> {
         }
     }
 
-    /// Rounds the gradients of the sums of some rows of a chunk, if they are multiplied in pairs.
+    /// Rounds the gradients of the sums, from sum `sum` on, of some rows of a chunk, if they are multiplied in pairs.
     ///
     /// # Safety
     ///
     /// As [`clear_filling`](Self::clear_filling).
-    unsafe fn round_sums(&self, member: &Member, rows: Range<usize>) {
+    unsafe fn round_sums(&self, member: &Member, rows: Range<usize>, sum: usize) {
         if !self.panels.pairs {
             return;
         }
         let team = member.team();
         for panel in member.panels(self.panels) {
             let start = self.panels.start(panel, self.room(member));
-            let width = self.panels.width(panel);
-            let range = start + rows.start * width..start + rows.end * width;
-            // SAFETY: the caller's promise; `step_back` has written the rows.
-            unsafe {
-                let words = self.sum_pairs[team].write(range.start / 2..range.end / 2);
-                pairs::of_row::<E>(self.recurrence.simd, self.sums[team].read(range), words);
+            let (width, units) = (self.panels.width(panel), self.panels.units[panel].len());
+            for row in rows.clone() {
+                let start = start + row * width;
+                let range = start + sum * units..start + width;
+                // SAFETY: the caller's promise; `step_back` has written the row.
+                unsafe {
+                    let words = self.sum_pairs[team].write(range.start / 2..range.end / 2);
+                    pairs::of_row::<E>(self.recurrence.simd, self.sums[team].read(range), words);
+                }
             }
         }
     }

@@ -109,12 +109,16 @@ impl Functions for f32 {
     #[inline(always)]
     fn normal<V: Vector<Number = Self>>(x: V) -> (V, V) {
         const DENSITY_AT_ZERO: f32 = 0.398_942_3;
-        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        // From here on nothing is left of e^(-x²/2), and there are numbers whose square is infinite.
+        const END: f32 = 14.5;
+        let (zero, one, end) = (V::splat(0.0), V::splat(1.0), V::fill(END));
+        let inside = end - x.at_least(zero - x);
+        let x = x.at_least(zero - end).at_most(end);
         // What is cut off x²/2 by rounding would be a relative error of e^(-x²/2).
         let half = x * V::splat(0.5);
         let square = half * x;
         let rest = half.mul_add(x, zero - square);
-        let bell = exp(zero - square) * (one - rest);
+        let bell = (exp(zero - square) * (one - rest)).where_positive(inside);
         // Φ(-|x|) = e^(-x²/2) q P(q) with q = 1 / (1 + 0.3 |x|).
         let size = x.at_least(zero - x);
         let q = one / size.mul_add(V::splat(0.3), one);
@@ -209,11 +213,14 @@ impl Functions for f64 {
     fn normal<V: Vector<Number = Self>>(x: V) -> (V, V) {
         // As in float32, with q = 1 / (1 + |x| / 4).
         const DENSITY_AT_ZERO: f64 = 0.398_942_280_401_432_7;
-        let (zero, one) = (V::fill(0.0), V::fill(1.0));
+        const END: f64 = 39.0;
+        let (zero, one, end) = (V::fill(0.0), V::fill(1.0), V::fill(END));
+        let inside = end - x.at_least(zero - x);
+        let x = x.at_least(zero - end).at_most(end);
         let half = x * V::fill(0.5);
         let square = half * x;
         let rest = half.mul_add(x, zero - square);
-        let bell = exp(zero - square) * (one - rest);
+        let bell = (exp(zero - square) * (one - rest)).where_positive(inside);
         let size = x.at_least(zero - x);
         let q = one / size.mul_add(V::fill(0.25), one);
         let coefficients = [

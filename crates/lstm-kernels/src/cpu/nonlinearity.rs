@@ -93,7 +93,9 @@ fn others<V: Vector>(function: Nonlinearity, x: V) -> (V, V) {
         Nonlinearity::Softplus { beta, threshold } => {
             let scaled = number(beta) * x;
             let above = scaled - number(threshold);
-            let (y, slope) = (softplus(scaled) / number(beta), sigmoid(scaled));
+            // (Cut off where `x` is taken instead, or it might be infinite, and its distance from `x` nothing.)
+            let low = softplus(scaled.at_most(number(threshold)));
+            let (y, slope) = (low / number(beta), sigmoid(scaled));
             (
                 y + (x - y).where_positive(above),
                 slope + (one - slope).where_positive(above),

@@ -484,10 +484,15 @@ impl Team {
                 true => Self::LEADER,
             };
         }
-        if self.knocking.load(Ordering::Relaxed) != 0 {
-            let joining = self.knocking.swap(0, Ordering::Relaxed);
+        let knocking = self.knocking.load(Ordering::Relaxed);
+        if knocking != 0 {
+            // Counted before they are let in: who is let in and leaves at once, with another's panic, counts itself out, and
+            // with nobody inside the leader would leave too, though this thread goes on.
+            let count = |seats: u32| seats.count_ones();
+            self.inside.fetch_add(count(knocking), Ordering::Relaxed);
+            let joining = self.knocking.fetch_and(!knocking, Ordering::Relaxed) & knocking;
             self.inside
-                .fetch_add(joining.count_ones(), Ordering::Relaxed);
+                .fetch_sub(count(knocking & !joining), Ordering::Relaxed);
             next |= joining;
         }
         next
@@ -842,7 +847,7 @@ mod tests {
             let lengths: Vec<_> = (0..40).map(length).collect();
             Plan::new(sizes, 4, 4, false).with_lengths(&lengths).teams
         };
-        assert_eq!(teams(&|row| 64 - row), [0..8, 8..17, 17..27, 27..40]);
+        assert_eq!(teams(&|row| 64 - row), [0..8, 8..16, 16..26, 26..40]);
         assert_eq!(
             teams(&|row| if row == 0 { 64 } else { 0 }),
             [0..1, 1..2, 2..14, 14..40]

@@ -110,12 +110,18 @@ pub fn transposed(matrix: CubeTensor) -> CubeTensor {
     CubeBackend::float_swap_dims(matrix, 0, 1)
 }
 
-/// A tensor's numbers in float32, in a buffer of their own.
+/// A tensor's numbers in float32, row-major, in a buffer of their own.
 pub fn float32(tensor: CubeTensor) -> CubeTensor {
     match tensor.dtype {
-        DType::F32 => tensor.copy(),
-        _ => cast(tensor, DType::F32),
+        DType::F32 => own(tensor),
+        _ => into_contiguous(cast(tensor, DType::F32)),
     }
+}
+
+/// A tensor's numbers, row-major, in a buffer of their own. (A copy has its original's order, and on CUDA and ROCm room
+/// behind each row.)
+pub fn own(tensor: CubeTensor) -> CubeTensor {
+    into_contiguous(tensor.copy())
 }
 
 /// The lengths of the rows or, where there are none, any tensor for a kernel that won't read it.

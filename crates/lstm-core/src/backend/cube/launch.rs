@@ -1,6 +1,6 @@
 //! The launches of the kernels.
 
-use super::buffers::{Sizes, float32, lengths_or_any, or_any, room, room_for, transposed};
+use super::buffers::{Sizes, float32, lengths_or_any, or_any, own, room, room_for, transposed};
 use super::pointwise::{BackwardBuffersLaunch, Fixed, ForwardBuffersLaunch};
 use super::rows::There;
 use super::step::ProductsLaunch;
@@ -127,7 +127,7 @@ pub fn forward(
         Strategy::Step => {
             let memory = inputs.memory.into_option();
             let memory = memory.map_or_else(|| room_for(DType::F32, &bias, [1, 1]), float32);
-            let hidden = hidden.copy();
+            let hidden = own(hidden);
             let (weights, second_weights) = of_products(recurrent, 1, sizes);
             let next = match (fixed.drawn.mask, &second_weights) {
                 (true, _) => into_contiguous(CubeBackend::float_mul(hidden.clone(), mask.clone())),
@@ -283,7 +283,9 @@ pub fn backward(
             };
             let passes = fixed.padded || sizes.counts.direct;
             let zeros = |dtype: DType, shape: [usize; 2]| {
-                CubeBackend::float_zeros(Shape::from(shape), &saved.device, dtype.into())
+                let zeros =
+                    CubeBackend::float_zeros(Shape::from(shape), &saved.device, dtype.into());
+                into_contiguous(zeros)
             };
             let of_passing = match passes {
                 true => [batch, units],

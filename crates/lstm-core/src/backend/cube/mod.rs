@@ -59,7 +59,8 @@ pub(crate) fn fits(
     let properties = client.properties();
     // The largest buffers are what is saved for backward and the sums' gradients.
     let numbers = counts.saved_and_memory().max(counts.spec.sums());
-    let largest = batch * time * numbers * units * dtype.size();
+    let count = batch * time * numbers * units;
+    let largest = count * dtype.size();
     let has_type = match dtype {
         DType::F32 => true,
         // Where the device computes with the type. Sums and states are float32.
@@ -68,6 +69,7 @@ pub(crate) fn fits(
     };
     has_type
         && largest as u64 <= properties.memory.max_page_size
+        && u32::try_from(count).is_ok() // as kernels count places
         && properties.hardware.max_bindings >= BUFFERS
 }
 
