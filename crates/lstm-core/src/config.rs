@@ -17,7 +17,11 @@ macro_rules! config {
         #[non_exhaustive]
         pub struct $name $(<$cell: $bound>)? {
             $($(#[$required_doc])* pub $required: $required_type,)*
-            $($(#[$option_doc])* pub $option: $option_type,)*
+            $(
+                $(#[$option_doc])*
+                #[doc = concat!("\n\nDefault: `", stringify!($default), "`.")]
+                pub $option: $option_type,
+            )*
         }
 
         pastey::paste! {
@@ -31,6 +35,7 @@ macro_rules! config {
 
                 $(
                     $(#[$option_doc])*
+                    #[doc = concat!("\n\nDefault: `", stringify!($default), "`.")]
                     pub fn [<with_ $option>](
                         mut self,
                         $option: $crate::config::config!(@argument $option $option_type),

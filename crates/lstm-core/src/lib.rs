@@ -60,6 +60,20 @@
 //! [`StateRecord`] saves and restores the state of any layer through serde. Layers of any cell have configs as well, to be
 //! fields of a model's config: [`RecurrentConfig`], [`BidirectionalConfig`] and [`RecurrentStackConfig`].
 //!
+//! # Beside `burn::nn`
+//!
+//! A program for `burn::nn`'s layers compiles as it is once the `use` line is changed, and does the same but for
+//!
+//! | `burn::nn` | here |
+//! | --- | --- |
+//! | each gate has weights of its own, and two biases | gates are packed, and the biases are one; parameters have other paths |
+//! | input weights are normal, recurrent ones too, biases drawn | input weights of an LSTM and a GRU are uniform, recurrent ones orthogonal, biases 0, and the forget gate's 1 |
+//! | `config.initializer` | two fields; `with_initializer` sets both |
+//! | an activation's field of a config is an `ActivationConfig` | it is made of one by `.into()`; `with_…_activation` takes one, or a [`Nonlinearity`], as it is |
+//! | `Lstm::forward_iter`, `GateController` | [`step`](Recurrent::step), [`LstmCell::gate`] |
+//! | a state of one row is repeated for a batch of many | a panic, as for any other shape: `tensor.expand([rows, units])` |
+//! | what looks at each tensor by itself looks at one gate: adapters, Muon, LAMB, Adafactor, `GradientClippingConfig::Norm` | it looks at all gates together. A LoRA adapter of four times the rank has the capacity of four; Muon's `MatchRmsAdamW` makes steps of the same size; `clip_global_norm` clips by what all parameters have |
+//!
 //! # Bad shapes
 //!
 //! A tensor of the wrong shape is a programming error: the call panics and names operation, expected
@@ -200,7 +214,7 @@ mod shape;
 mod state;
 mod windows;
 
-pub use burn::nn::{LstmState, RnnState};
+pub use burn::nn::{LstmState, OptionalInitialLstmState, RnnState};
 pub use cell::{
     Cell, CellConfig, GruCell, GruCellConfig, Kernel, LayerNormLstmCell, LayerNormLstmCellConfig,
     LstmCell, LstmCellConfig, LstmGates, LstmWithoutGate, LstmWithoutGateConfig, LstmpCell,

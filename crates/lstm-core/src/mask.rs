@@ -118,7 +118,8 @@ impl From<Tensor<1, Int>> for Mask {
 }
 
 impl From<Tensor<2, Bool>> for Mask {
-    /// `[B, T]`, true where a step is valid.
+    /// `[B, T]`, true where a step is valid, as Keras has it; Burn's own padding masks are the opposite:
+    /// [`of_padding`](Mask::of_padding).
     fn from(valid: Tensor<2, Bool>) -> Self {
         let shape = valid.dims();
         Self {
@@ -129,6 +130,24 @@ impl From<Tensor<2, Bool>> for Mask {
 }
 
 impl Mask {
+    /// From a mask of the padding, `[B, T]`, true where a step is not valid: Burn's, as `generate_padding_mask` makes it.
+    ///
+    /// ```
+    /// # use burn::tensor::{Device, Tensor};
+    /// use burn::nn::attention::generate_padding_mask;
+    /// use lstm_core::{GruConfig, Mask};
+    ///
+    /// let device = Device::flex();
+    /// let padded = generate_padding_mask(0, vec![vec![3, 1, 2], vec![5]], None, &device);
+    /// let gru = GruConfig::new(1, 5, true).init(&device);
+    /// let input = padded.tensor.float().unsqueeze_dim(2);
+    /// let (_, state) = gru.forward_with_mask(input, None, Mask::of_padding(padded.mask));
+    /// assert_eq!(state.dims(), [2, 5]);
+    /// ```
+    pub fn of_padding(padding: Tensor<2, Bool>) -> Self {
+        padding.bool_not().into()
+    }
+
     /// With another output for skipped steps.
     pub fn with_padding(self, padding: Padding) -> Self {
         Self { padding, ..self }

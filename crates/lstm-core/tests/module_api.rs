@@ -261,6 +261,33 @@ fn adapters_are_trained_saved_loaded_and_merged() {
     });
 }
 
+/// From `burn::nn` and back.
+#[test]
+fn frozen_layers_stay_frozen() {
+    let device = Device::flex().autodiff();
+    let lstm = || burn::nn::LstmConfig::new(D_INPUT, 16, true).init(&device);
+    let gru = || burn::nn::BiGruConfig::new(D_INPUT, 16, true).init(&device);
+    for frozen in [true, false] {
+        let (lstm, gru) = match frozen {
+            true => (lstm().freeze(), gru().freeze()),
+            false => (lstm(), gru()),
+        };
+        let (lstm, gru) = (Lstm::from(lstm), BiGru::from(gru));
+        let back = burn::nn::Lstm::from(lstm.clone());
+        for weight in [
+            lstm.cell.input_weight.val(),
+            gru.reverse.cell.recurrent_weight.val(),
+            back.cell_gate.hidden_transform.weight.val(),
+        ] {
+            assert_eq!(weight.is_require_grad(), !frozen);
+        }
+    }
+    // Adapters are merged, and what they were part of is trained on.
+    let adapted = lstm().apply_lora(Lora::new(2, 4.0));
+    let merged = Lstm::from(adapted);
+    assert!(merged.cell.input_weight.is_require_grad());
+}
+
 #[test]
 fn weights_go_into_an_adapted_layer_beside_its_adapter() {
     use lstm_core::convert::{PyTorch, PyTorchNames, Weights};

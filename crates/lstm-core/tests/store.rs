@@ -529,7 +529,18 @@ fn modules_print_as_burns_do() {
         LstmConfig::new(2, 3, true).init(&device).to_string(),
         BiRnnConfig::new(2, 3, true).init(&device).to_string(),
         BiLstmConfig::new(2, 3, true).init(&device).to_string(),
+        GruConfig::new(2, 3, false).init(&device).to_string(),
+        BiGruConfig::new(2, 3, false).init(&device).to_string(),
     ];
+    let burns = [
+        burn::nn::gru::GruConfig::new(2, 3, false)
+            .init(&device)
+            .to_string(),
+        burn::nn::gru::BiGruConfig::new(2, 3, false)
+            .init(&device)
+            .to_string(),
+    ];
+    assert_eq!(printed[6..], burns);
     assert_eq!(
         printed,
         [
@@ -539,6 +550,8 @@ fn modules_print_as_burns_do() {
             "Lstm {d_input: 2, d_hidden: 3, bias: true, params: 72}",
             "BiRnn {d_input: 2, d_hidden: 3, bias: true, params: 36}",
             "BiLstm {d_input: 2, d_hidden: 3, bias: true, params: 144}",
+            "Gru {d_input: 2, d_hidden: 3, bias: false, reset_after: true, params: 45}",
+            "BiGru {d_input: 2, d_hidden: 3, bias: false, params: 90}",
         ]
     );
 }

@@ -1,6 +1,7 @@
 //! From and to `burn::nn`'s recurrent modules: trained weights, options and all.
 //!
-//! Quantised weights become dense ones, and adapters are merged into them.
+//! Quantised weights become dense ones, and adapters are merged into them. A layer on an autodiff device of which no weight
+//! is trained stays so.
 //!
 //! `burn::nn` has a weight per gate and operand, and two biases per gate. Importing packs the weights side by
 //! side and sums the two biases, which are only ever added. Exporting writes the sum as the first bias and zeros as the
@@ -14,11 +15,35 @@
 use crate::cell::{Cell, GruCell, LstmCell, RnnCell, leaf};
 use crate::gates::{Gate, GateWeights};
 use crate::layer::{Bidirectional, Gru, Lstm, Recurrent, Rnn};
-use crate::module::dense;
+use crate::module::{dense, is_quantized};
 use crate::nonlinearity::AnyActivation;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::activation::Activation;
 use burn::nn::{GateController, Linear};
 use burn::tensor::Tensor;
+
+/// Whether no weight of a module on an autodiff device is trained. (Off autodiff that can't be asked.)
+fn is_frozen(module: &impl Module) -> bool {
+    struct Trained(bool);
+    impl ModuleVisitor for Trained {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            let is_leaf = param.adapter().is_none() && !is_quantized(value.dtype());
+            self.0 |= !value.device().is_autodiff() || !is_leaf || value.is_require_grad();
+        }
+    }
+    let mut trained = Trained(false);
+    module.visit(&mut trained);
+    !trained.0
+}
+
+/// A module made of another, which is frozen as that was.
+fn as_trained<M: Module>(frozen: bool, module: M) -> M {
+    match frozen {
+        true => module.no_grad(),
+        false => module,
+    }
+}
 
 /// Input weights `[I, H]`, recurrent weights `[H, H]` and bias `[H]` of one gate.
 fn unpack(gate: &GateController) -> (Tensor<2>, Tensor<2>, Option<Tensor<1>>) {
@@ -51,17 +76,19 @@ fn unpack_all<'a>(
 
 impl From<burn::nn::Rnn> for Rnn {
     fn from(rnn: burn::nn::Rnn) -> Self {
+        let frozen = is_frozen(&rnn);
         let (input_weight, recurrent_weight, bias) = unpack(&rnn.gate);
         let cell = RnnCell {
             clip: rnn.clip,
             hidden_activation: rnn.hidden_activation.into(),
             ..RnnCell::from_weights(input_weight, recurrent_weight, bias)
         };
-        Self {
+        let layer = Self {
             batch_first: rnn.batch_first,
             reverse: rnn.reverse,
             ..Self::from(cell)
-        }
+        };
+        as_trained(frozen, layer)
     }
 }
 
@@ -71,6 +98,7 @@ impl From<burn::nn::Lstm> for Lstm {
     /// If the forget gate is missing though `input_forget` is off; `burn::nn` panics on such a module
     /// too.
     fn from(lstm: burn::nn::Lstm) -> Self {
+        let frozen = is_frozen(&lstm);
         let forget_gate = lstm.forget_gate.as_ref();
         let gates = Gate::packed(lstm.input_forget).iter();
         let gates = gates.map(|gate| match gate {
@@ -92,22 +120,24 @@ impl From<burn::nn::Lstm> for Lstm {
             cell_activation: lstm.cell_activation.into(),
             hidden_activation: lstm.hidden_activation.into(),
         };
-        Self {
+        let layer = Self {
             batch_first: lstm.batch_first,
             reverse: lstm.reverse,
             ..Self::from(cell)
-        }
+        };
+        as_trained(frozen, layer)
     }
 }
 
 impl From<burn::nn::Gru> for GruCell {
     fn from(mut gru: burn::nn::Gru) -> Self {
+        let frozen = is_frozen(&gru);
         // This bias is not added to the other one of the gate.
         let own = &mut gru.new_gate.hidden_transform.bias;
         let candidate_bias = own.take_if(|_| gru.reset_after);
         let gates = [&gru.reset_gate, &gru.update_gate, &gru.new_gate];
         let (input_weight, recurrent_weight, bias) = unpack_all(gates);
-        Self {
+        let cell = Self {
             input_weight: leaf(input_weight),
             recurrent_weight: leaf(recurrent_weight),
             bias: bias.map(leaf),
@@ -117,7 +147,8 @@ impl From<burn::nn::Gru> for GruCell {
             clip_sums: None,
             gate_activation: gru.gate_activation.into(),
             hidden_activation: gru.hidden_activation.into(),
-        }
+        };
+        as_trained(frozen, cell)
     }
 }
 
@@ -212,9 +243,10 @@ impl From<Rnn> for burn::nn::Rnn {
     ///
     /// If the layer has a learned initial state, which `burn::nn` doesn't have.
     fn from(rnn: Rnn) -> Self {
+        let frozen = is_frozen(&rnn);
         let (batch_first, reverse) = (rnn.batch_first, rnn.reverse);
         let cell = without_learned_state(rnn);
-        Self {
+        let layer = Self {
             gate: pack(GateWeights {
                 input_weight: dense(cell.input_weight.val()),
                 recurrent_weight: dense(cell.recurrent_weight.val()),
@@ -225,7 +257,8 @@ impl From<Rnn> for burn::nn::Rnn {
             reverse,
             clip: clip(cell.clip, cell.clip_sums),
             hidden_activation: burns(cell.hidden_activation),
-        }
+        };
+        as_trained(frozen, layer)
     }
 }
 
@@ -234,10 +267,11 @@ impl From<Lstm> for burn::nn::Lstm {
     ///
     /// If the layer has a learned initial state, which `burn::nn` doesn't have.
     fn from(lstm: Lstm) -> Self {
+        let frozen = is_frozen(&lstm);
         let (batch_first, reverse) = (lstm.batch_first, lstm.reverse);
         let cell = without_learned_state(lstm);
         let gate = |gate| pack(cell.gate(gate));
-        Self {
+        let layer = Self {
             input_gate: gate(Gate::Input),
             forget_gate: (!cell.input_forget).then(|| gate(Gate::Forget)),
             output_gate: gate(Gate::Output),
@@ -250,12 +284,14 @@ impl From<Lstm> for burn::nn::Lstm {
             gate_activation: burns(cell.gate_activation),
             cell_activation: burns(cell.cell_activation),
             hidden_activation: burns(cell.hidden_activation),
-        }
+        };
+        as_trained(frozen, layer)
     }
 }
 
 impl From<GruCell> for burn::nn::Gru {
     fn from(cell: GruCell) -> Self {
+        let frozen = is_frozen(&cell);
         let d_hidden = cell.d_hidden();
         let gate = |k: usize| {
             let columns = k * d_hidden..(k + 1) * d_hidden;
@@ -266,7 +302,7 @@ impl From<GruCell> for burn::nn::Gru {
         if let Some(bias) = cell.candidate_bias {
             new_gate.hidden_transform.bias = Some(leaf(dense(bias.val())));
         }
-        Self {
+        let layer = Self {
             update_gate,
             reset_gate,
             new_gate,
@@ -275,7 +311,8 @@ impl From<GruCell> for burn::nn::Gru {
             gate_activation: burns(cell.gate_activation),
             hidden_activation: burns(cell.hidden_activation),
             clip: clip(cell.clip, cell.clip_sums),
-        }
+        };
+        as_trained(frozen, layer)
     }
 }
 

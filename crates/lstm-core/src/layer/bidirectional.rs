@@ -80,7 +80,7 @@ impl<C: CellConfig<Cell: Cell<State: StackedState>>> BidirectionalConfig<C> {
 pub struct Bidirectional<C: Cell> {
     /// The layer that reads from the first step to the last.
     pub forward: Recurrent<C>,
-    /// The layer that reads from the last step to the first.
+    /// The layer that reads from the last step to the first, whether or not its own `reverse` is set.
     pub reverse: Recurrent<C>,
     /// Features of each direction's output, `H`.
     pub d_hidden: usize,
@@ -121,9 +121,18 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
         state: Option<Self::State>,
         steps: &Steps,
     ) -> (Tensor<3>, Self::State) {
+        // By its place, whatever its own flag says, as in `burn::nn`, whose conversions and literals leave it off.
+        let placed;
+        let reverse = match self.reverse.reverse {
+            true => &self.reverse,
+            false => {
+                placed = self.reverse.clone().with_reverse(true);
+                &placed
+            }
+        };
         let over = Over {
             operation: &format!("bi{}", C::NAME),
-            layers: &[&[&self.forward, &self.reverse]],
+            layers: &[&[&self.forward, reverse]],
             dropout: None,
         };
         over.sequence(input, self.batch_first, state, steps)

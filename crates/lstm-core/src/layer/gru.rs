@@ -163,12 +163,13 @@ impl ModuleDisplay for Gru {
     }
 
     fn custom_content(&self, content: Content) -> Option<Content> {
-        self.0.custom_content(content)
+        let content = self.0.custom_content(content)?;
+        Some(content.add("reset_after", &self.cell.reset_after))
     }
 }
 
 impl fmt::Display for Gru {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&self.format(Default::default()))
     }
 }

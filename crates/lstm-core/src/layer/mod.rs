@@ -135,7 +135,9 @@ macro_rules! impl_calls {
             self.forward_with(input, state, &Steps::default().with_mask(lengths))
         }
 
-        /// Runs the layer over the valid steps of a mask, `[B, T]` in any layout, with any pattern; see [`Mask`](crate::Mask).
+        /// Runs the layer over the valid steps of a mask, `[B, T]` in any layout, with any pattern; see [`Mask`](crate::Mask). (It is
+        /// true where a step is valid; of Burn's padding masks, which are the opposite, [`Mask::of_padding`](crate::Mask::of_padding)
+        /// makes one.)
         ///
         /// Otherwise as [`forward_with_lengths`](Self::forward_with_lengths): the state passes steps that aren't valid.
         ///

@@ -4,10 +4,10 @@ use crate::cells::{
     self, Check, H, I, assert_close, assert_states_close, numbers, random, random_state,
     random_weights,
 };
-use burn::tensor::{Bool, DType, Device, Tensor, s};
+use burn::tensor::{Bool, DType, Device, Distribution, Tensor, s};
 use lstm_core::{
-    Cell, Lstm, LstmCellConfig, LstmStackConfig, LstmState, Mask, Padding, Recurrent,
-    RecurrentLayer, RecurrentStack, RecurrentState, Rnn, RnnCellConfig, Steps,
+    BiLstm, Cell, Lstm, LstmCellConfig, LstmConfig, LstmStackConfig, LstmState, Mask, Padding,
+    Recurrent, RecurrentLayer, RecurrentStack, RecurrentState, Rnn, RnnCellConfig, Steps,
 };
 
 const TOLERANCE: f64 = 1e-13;
@@ -394,6 +394,27 @@ fn a_stack_drops_between_its_layers_in_training() {
     let of_layer = |state: &LstmState<3>, k: usize| numbers(&state.hidden.clone().slice(s![k]));
     assert_eq!(of_layer(&first, 0), of_layer(&second, 0));
     assert_ne!(of_layer(&first, 1), of_layer(&second, 1));
+}
+
+/// As in `burn::nn`, where the second layer's own flag is off.
+#[test]
+fn the_second_of_two_directions_reads_backward_whatever_its_flag() {
+    let device = Device::flex();
+    let lstm = || LstmConfig::new(I, H, true).init(&device);
+    let mut both = BiLstm {
+        forward: lstm(),
+        reverse: lstm(),
+        d_hidden: H,
+        batch_first: true,
+    };
+    let input = Tensor::<3>::random([2, 6, I], Distribution::Default, &device);
+    let (by_place, _) = both.forward(input.clone(), None);
+    both.reverse.reverse = true;
+    let (by_flag, _) = both.forward(input.clone(), None);
+    assert_eq!(by_place.into_data(), by_flag.clone().into_data());
+    let (alone, _) = both.reverse.forward(input, None);
+    let second = by_flag.slice(s![.., .., H..]);
+    assert_eq!(second.into_data(), alone.into_data());
 }
 
 #[test]
