@@ -365,6 +365,10 @@ pub(super) const WHICH_GRU: &str = "a GRU without biases, whose reset_after the 
 const HASTES: &str = "names as Haste has them, whose gates are in another order (save what the layer's \
     `to_native_weights()` gives, or load a cell of Keras' with `Keras::with_keras`)";
 
+/// Nor from these.
+const THEANOS: &str = "names as Theano's tutorials have them, whose gates are in another order (if they are Keras 1's, load \
+    them with `Keras::with_keras`)";
+
 fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundLayer {
     let cell = &at.cells[0];
     let mut options = Stated::default();
@@ -372,8 +376,8 @@ fn found(at: LayerAt, weights: &Weights, known: impl Fn(&str) -> bool) -> FoundL
         options.unsupported.push(WHICH_GRU.to_string());
         Gates::Gru { reset_after: true }
     });
-    if cell.is_hastes() {
-        options.unsupported.push(HASTES.to_string());
+    for (is_so, whose) in [(cell.is_hastes(), HASTES), (cell.is_theanos(), THEANOS)] {
+        options.unsupported.extend(is_so.then(|| whose.to_string()));
     }
     let mut elements = at.cells.iter().map(|cell| &cell.element);
     options

@@ -107,6 +107,14 @@ pub(super) fn directions(cells: &[(usize, usize)]) -> Option<usize> {
 
 fn layer(path: &str, cells: &[Cell], directions: usize) -> FoundLayer {
     let first = &cells[0];
+    let odd = !cells.len().is_multiple_of(directions);
+    let mixed = cells.iter().any(|cell| cell.bias != first.bias);
+    let mut all = cells.iter().filter_map(|cell| cell.unsupported);
+    let unsupported = all
+        .next()
+        .into_iter()
+        .chain(odd.then_some("a layer with one direction on layers with two"));
+    let unsupported = unsupported.chain(mixed.then_some("biases in some of its cells alone"));
     FoundLayer {
         name: path.trim_end_matches('.').to_string(),
         source: first.source,
@@ -126,11 +134,7 @@ fn layer(path: &str, cells: &[Cell], directions: usize) -> FoundLayer {
         dtype: first.dtype,
         options: Stated {
             unstated: first.unstated.map(str::to_string),
-            unsupported: first
-                .unsupported
-                .iter()
-                .map(|what| what.to_string())
-                .collect(),
+            unsupported: unsupported.map(str::to_string).collect(),
             ..Stated::default()
         },
         of: Where::Native(cells.iter().map(|cell| cell.prefix.clone()).collect()),
@@ -152,8 +156,9 @@ fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
     let peepholes =
         outer.is_some_and(|outer| weights.shape(&format!("{outer}input_peephole")).is_some());
     let is_normed = outer.is_some_and(|outer| {
-        let norm = |name: &&str| name.starts_with(&format!("{outer}input_norm."));
-        weights.names().any(|name| norm(&name))
+        let norm = format!("{outer}input_norm.");
+        let mut from = weights.tensors.range(norm.clone()..);
+        from.next().is_some_and(|(name, _)| name.starts_with(&norm))
     });
     let d_hidden = projection.map_or(d_output, |[d_hidden, _]| d_hidden);
     let cell = match (
@@ -172,6 +177,7 @@ fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
         .filter(|_| projection.is_some() || peepholes)
         .unwrap_or(prefix);
     let path = path.strip_suffix("cell.").unwrap_or(path).to_string();
+    let begins = weights.shape(&format!("{path}initial_state.0")).is_some();
     let found = Cell {
         prefix: prefix.to_string(),
         source: Source::LstmCore,
@@ -186,15 +192,16 @@ fn own(weights: &Weights, prefix: &str) -> Option<(String, Cell)> {
         dtype: weights.tensors.get(&get("input_weight"))?.element.float()?,
         unstated: Some(match cell {
             FoundCell::Lstm => {
-                "activations and clip not stated, nor whether it is an LSTM: an sLSTM's tensors are alike"
+                "activations, clip and reverse not stated, nor whether it is an LSTM: an sLSTM's tensors are alike"
             }
-            _ => "activations and clip not stated",
+            _ => "activations, clip and reverse not stated",
         }),
         unsupported: match cell {
             FoundCell::Gru { reset_after: false } => Some(
                 "three gates, a GRU's or an LSTM's with coupled gates: load it with burn-store",
             ),
             _ if is_normed => Some("layer normalisation: load it with burn-store"),
+            _ if begins => Some("a learned initial state: load it with burn-store"),
             _ => None,
         },
     };
@@ -228,7 +235,10 @@ fn burns(weights: &Weights, gate: &str) -> Option<(String, Cell)> {
         d_output: d_hidden,
         bias: weights.shape(&get(gate, "input_transform.bias")).is_some(),
         dtype: entry.element.float()?,
-        unstated: Some("activations and clip not stated"),
+        unstated: Some(match cell {
+            FoundCell::Gru { .. } => "activations, clip, reverse and reset_after not stated",
+            _ => "activations, clip and reverse not stated",
+        }),
         unsupported: None,
     };
     Some((prefix.to_string(), found))

@@ -104,7 +104,13 @@ pub fn write_onnx(
     let mut model = Builder::default();
     for (k, (name, layer)) in layers.iter().enumerate() {
         // (The layers of a stack have numbers behind its name.)
-        let within = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.'));
+        let within = |a: &str, b: &str| match b {
+            "" => a
+                .split('.')
+                .next()
+                .is_some_and(|k| k.parse::<usize>().is_ok()),
+            b => a.strip_prefix(b).is_some_and(|rest| rest.starts_with('.')),
+        };
         let mut others = layers[..k].iter();
         let taken =
             others.any(|(other, _)| other == name || within(other, name) || within(name, other));

@@ -334,8 +334,8 @@ fn bytes(values: Vec<f64>, dtype: DType) -> Vec<u8> {
 
 /// The recurrent layers and cells recognised by tensors' names and shapes.
 pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
-    // By prefix and whether it is a cell: the first and last layer, and whether there is a reverse direction.
-    let mut groups: BTreeMap<(&str, bool), (usize, usize, bool)> = BTreeMap::new();
+    // By prefix and whether it is a cell: the first and last layer, whether there is a reverse direction, and the cells.
+    let mut groups: BTreeMap<(&str, bool), (usize, usize, bool, usize)> = BTreeMap::new();
     let names_of: Vec<_> = weights.names().map(whole).collect();
     for name in &names_of {
         let Some(at) = name.rfind(KINDS[0]) else {
@@ -357,20 +357,25 @@ pub(super) fn find(weights: &Weights) -> Vec<FoundLayer> {
         let k = layer.unwrap_or(0);
         let group = groups
             .entry((prefix, layer.is_none()))
-            .or_insert((k, k, reverse));
-        *group = (group.0.min(k), group.1.max(k), group.2 || reverse);
+            .or_insert((k, k, reverse, 0));
+        *group = (
+            group.0.min(k),
+            group.1.max(k),
+            group.2 || reverse,
+            group.3 + 1,
+        );
     }
     let found = groups
         .into_iter()
-        .filter_map(|((prefix, cell), (first, last, both))| {
+        .filter_map(|((prefix, cell), (first, last, both, count))| {
             let names = PyTorchNames {
                 prefix: prefix.to_string(),
                 layer: (!cell).then_some(first),
                 reverse: false,
             };
             let layers = (last - first).saturating_add(1);
-            // The number in a name is untrusted.
-            (layers <= names_of.len()).then(|| found(weights, names, layers, both))?
+            // The number in a name is untrusted; some layers may be missing, which is then said.
+            (layers <= 4 * count + 16).then(|| found(weights, names, layers, both))?
         });
     found.collect()
 }
@@ -441,6 +446,14 @@ fn found(weights: &Weights, names: PyTorchNames, layers: usize, both: bool) -> O
         directions,
     );
     options.unsupported.extend(unfit);
+    // What was there and could not be read isn't missing.
+    let skipped = weights
+        .skipped()
+        .filter_map(|name| name.strip_prefix(&names.prefix));
+    let mut skipped = skipped.filter(|own| KINDS.iter().any(|kind| own.starts_with(kind)));
+    options
+        .unsupported
+        .extend(skipped.next().map(str::to_string));
     let own = weights.tensors.range(names.prefix.clone()..);
     let own = own.map_while(|(name, _)| name.strip_prefix(&names.prefix));
     if let Some(own) = own
@@ -482,6 +495,9 @@ fn unfit(
 ) -> Vec<String> {
     let mut unfit = vec![];
     for (k, names) in cells.iter().enumerate() {
+        if unfit.len() > 2 {
+            break;
+        }
         let sizes = Sizes {
             d_input: match k < directions {
                 true => first.d_input,

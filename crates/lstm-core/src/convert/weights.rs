@@ -261,9 +261,14 @@ impl Weights {
             let name = name.strip_prefix(&path)?;
             Some((name.to_string(), entry.clone()))
         });
+        let skipped = self
+            .skipped
+            .iter()
+            .filter_map(|name| name.strip_prefix(&path));
         Self {
             origin: self.origin.clone(),
             tensors: below.collect(),
+            skipped: skipped.map(str::to_string).collect(),
             ..Self::default()
         }
     }

@@ -3,11 +3,13 @@
 use super::{assert_same_module, device, message};
 use burn::module::Module;
 use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::tensor::TensorData;
 use lstm_core::convert::{Direction, FoundLayer, LoadFound, Source, Weights};
 use lstm_core::{
     BiGru, BiLstm, BiLstmConfig, GruCell, GruStack, GruStackConfig, LayerNormLstmCellConfig, Lstm,
     LstmCellConfig, LstmConfig, LstmStack, LstmStackConfig, LstmpCell, LstmpCellConfig,
-    PeepholeLstmCell, PeepholeLstmCellConfig, Recurrent, Rnn, RnnConfig, SLstmCellConfig,
+    PeepholeLstmCell, PeepholeLstmCellConfig, Recurrent, RecurrentStack, Rnn, RnnConfig,
+    SLstmCellConfig,
 };
 
 #[derive(Module, Debug)]
@@ -106,6 +108,50 @@ fn what_names_do_not_tell_is_refused() {
             .load::<LstmStack>(&weights, &device),
     );
     assert!(text.contains("two cells alike"), "{text}");
+}
+
+/// What a layer would be without is not left out.
+#[test]
+fn states_that_begin_and_cells_that_are_missing_are_named() {
+    let device = device();
+    let lstm = |bias| LstmCellConfig::new(3, 5).with_bias(bias).init(&device);
+    let unsupported = |weights: &Weights| {
+        let layers = weights.recurrent_layers();
+        let text = message(layers[0].load::<LstmStack>(weights, &device));
+        assert!(text.contains(&layers[0].options.unsupported[0]), "{text}");
+        text
+    };
+    let learned = Recurrent::new(lstm(true)).with_learned_state(&device);
+    let text = unsupported(&saved(&learned));
+    assert!(text.contains("a learned initial state"), "{text}");
+    let mixed = RecurrentStack::bidirectional(vec![lstm(true), lstm(false)]);
+    let text = unsupported(&saved(&mixed));
+    assert!(text.contains("biases in some of its cells alone"), "{text}");
+    let stack = LstmStackConfig::new(3, 5, 2, true).with_bidirectional(true);
+    let mut weights = saved::<LstmStack>(&stack.init(&device));
+    weights.retain(|name| !name.starts_with("layers.3."));
+    let text = unsupported(&weights);
+    assert!(text.contains("one direction on layers with two"), "{text}");
+}
+
+/// Theano's tutorials have Keras 1's names without its groups, and the output gate before the candidate.
+#[test]
+fn theanos_names_are_no_keras() {
+    let mut weights = Weights::new();
+    for (name, shape) in [
+        ("lstm_W", vec![3, 20]),
+        ("lstm_U", vec![5, 20]),
+        ("lstm_b", vec![20]),
+    ] {
+        let values = vec![0.5f32; shape.iter().product()];
+        weights.insert(name, TensorData::new(values, shape));
+    }
+    let layers = weights.recurrent_layers();
+    let text = message(layers.only().unwrap().load::<Lstm>(&weights, &device()));
+    assert!(
+        text.contains("names as Theano's tutorials have them"),
+        "{text}"
+    );
 }
 
 /// What tensors don't tell is said; normalised cells have tensors that no layer here would be given.

@@ -489,6 +489,16 @@ layers = [(name, [weight for lstm in lstms for weight in named(lstm, alike)]) fo
 old(out / "keras2_alike.h5", b"2.2.4", "Model", {"name": "model_1", "layers": blocks}, layers)
 
 
+# A name with slashes; cells of other classes, around one that is known and by themselves.
+inner = {"class_name": "LSTMCell", "config": {"name": "lstm_cell", "units": 3, "activation": "tanh"}}
+cells = [("wrapped", {"class_name": "ResidualWrapper", "config": {"name": "residual", "cell": inner}}),
+         ("own", {"class_name": "mine>Cell", "config": {"units": 3}})]
+layers = [layer("LSTM", rnn2("enc/lstm", 3, activation="relu", go_backwards=True), "input_1")]
+layers += [layer("RNN", {"name": name, "go_backwards": True, "cell": cell}, "input_1") for name, cell in cells]
+names = ["enc/lstm/lstm_cell", "wrapped/lstm_cell", "own/cell"]
+weights = [(scope.rpartition("/")[0], named(scope, alike)) for scope in names]
+old(out / "keras2_cells.h5", b"2.9.0", "Model", {"name": "model_1", "layers": layers}, weights)
+
 # ---- HDF5's float types ----
 
 def float_type(size, sign, exponent, exponent_bits, mantissa, mantissa_bits, bias, big=False):

@@ -213,6 +213,27 @@ fn keras_2() {
     check("with activations", "keras2/encoder", &encoder);
 }
 
+/// A name may have slashes; a cell of another class is no LSTM, whatever its tensors are called.
+#[test]
+fn names_with_slashes_and_cells_of_other_classes() {
+    let weights = read("keras2_cells.h5");
+    let layers = weights.recurrent_layers();
+    let found = |name: &str| {
+        let of = layers.iter().find(|layer| layer.name.contains(name));
+        of.unwrap_or_else(|| panic!("{layers}")).clone()
+    };
+    let lstm = found("enc");
+    assert_eq!(lstm.direction, Direction::Reverse);
+    assert_eq!(lstm.options.activations[0].hidden, Some(Nonlinearity::Relu));
+    assert_eq!(lstm.options.unsupported, [""; 0]);
+    for (name, cell) in [
+        ("wrapped", "cell = ResidualWrapper"),
+        ("own", "cell = mine>Cell"),
+    ] {
+        assert_eq!(found(name).options.unsupported, [cell], "{name}");
+    }
+}
+
 /// Layers of the same sizes have the options of their name in their model, and of their place where names differ.
 #[test]
 fn options_of_layers_alike() {

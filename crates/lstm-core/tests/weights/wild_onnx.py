@@ -438,6 +438,18 @@ def refused():
     node.input.extend(["", "h0"])
     state = numpy_helper.from_array(np.full((1, B, H), 0.5, np.float32), "h0")
     only(case, [node], raw(case) + [state])
+    case = Case("learned_state_input")  # as all initialisers up to IR version 3
+    only(case, [node], raw(case) + [state], inputs=[info("h0", T.FLOAT, [1, B, H])])
+    # Not to be computed: a shape of a hundred shapes, of a hundred each, and so on; and a call a thousand times over.
+    shapes = [h.make_node("Concat", [f"c{k + 1}"] * 100, [f"c{k}"], axis=0) for k in range(8)]
+    nodes = [h.make_node("Shape", ["Y1"], ["c8"]), *shapes[::-1], h.make_node("Reshape", ["Y1", "c0"], ["z"])]
+    first = h.make_node("LSTM", ["x", "W", "R", "B"], ["Y1"], hidden_size=H)
+    only(Case("shapes_of_shapes"), [first, *nodes, h.make_node("LSTM", ["z", "W", "R", "B"], ["Y"], hidden_size=H)], raw(case))
+    names = [f"i{k}" for k in range(4_000)]
+    wide = h.make_function("own", "wide", names, ["o"], [], [h.make_opsetid("", 17)])
+    calls = [h.make_node("wide", ["x"], [f"o{k}"], domain="own") for k in range(1_000)]
+    only(Case("calls_of_inputs"), [*calls, h.make_node("LSTM", ["x", "W", "R", "B"], ["Y"], hidden_size=H)], raw(case),
+         functions=[wide])
     case = Case("truncated")
     tensors = raw(case)
     tensors[1].raw_data = tensors[1].raw_data[:-4]

@@ -165,6 +165,10 @@ fn refusals_name_the_attribute() {
         ),
         ("filled_state", "initial_h = h0, a constant other than zero"),
         (
+            "learned_state_input",
+            "initial_h = h0, a constant other than zero",
+        ),
+        (
             "truncated",
             "tensor R can't be read: it has 252 bytes instead of 256",
         ),
@@ -795,6 +799,10 @@ fn what_onnx_has_not_is_named() {
     let text = refused(&RecurrentStack::new(sizes.to_vec()));
     assert!(text.contains("different sizes"), "{text}");
 
+    let stack = LstmStackConfig::new(3, 5, 2, true).init(&device);
+    let one = LstmConfig::new(5, 5, true).init(&device);
+    let text = message(write_onnx(&path, &[("", &stack), ("0", &one)]));
+    assert!(text.contains("another of this name"), "{text}");
     let (one, two) = (lstm().init(&device), lstm().init(&device));
     let text = message(write_onnx(&path, &[("a", &one), ("b", &two)]));
     assert!(text.contains("layer b: it reads 3 features"), "{text}");
@@ -862,6 +870,19 @@ fn a_state_that_was_learned_is_told() {
             assert!(told.contains("initial_h = "), "{name}: {told}");
         }
     }
+}
+
+/// A small model of nested shapes, and one of functions called again and again: neither takes long.
+#[test]
+fn models_that_would_take_for_ever_are_given_up() {
+    let start = std::time::Instant::now();
+    for name in ["shapes_of_shapes", "calls_of_inputs"] {
+        let read = Weights::read(wild(&format!("{name}.onnx")));
+        if let Ok(weights) = read {
+            _ = weights.recurrent_layers();
+        }
+    }
+    assert!(start.elapsed().as_secs() < 60);
 }
 
 /// A model without the file of its values.

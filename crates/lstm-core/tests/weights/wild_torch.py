@@ -280,6 +280,14 @@ def others():
     (OUT / "refused_no_tensors.pkl").write_bytes(pickle.dumps({"words": Vocabulary()}))
 
 
+def sparse():
+    """Parts of a layer that are there and can't be read."""
+    state = lstm(num_layers=2).state_dict()
+    for name in ["bias_ih_l0", "bias_hh_l0"]:
+        state[name] = state[name].to_sparse()
+    torch.save({"model": {f"rnn.{name}": tensor for name, tensor in state.items()}}, OUT / "sparse_biases.pt")
+
+
 def main():
     checkpoints()
     views()
@@ -291,6 +299,7 @@ def main():
     cells()
     frozen()
     others()
+    sparse()
     save_file(EXPECTED, OUT / "wild_torch.safetensors")
 
 

@@ -293,6 +293,22 @@ fn what_is_skipped_is_named() {
     assert!(skipped.contains("labels (an array of U2)"), "{skipped}");
 }
 
+/// A bias that is there and can't be read isn't one that is missing.
+#[test]
+fn a_layer_without_what_was_skipped_is_refused() {
+    let whole = read("sparse_biases.pt");
+    for weights in [whole.under("model"), whole] {
+        let layers = weights.recurrent_layers();
+        let text = message(
+            layers
+                .only()
+                .unwrap()
+                .load::<LstmStack>(&weights, &device()),
+        );
+        assert!(text.contains("bias_ih_l0 (a sparse"), "{text}");
+    }
+}
+
 #[test]
 fn a_file_that_is_refused_says_what_to_do() {
     let text = message(Weights::read(wild("refused_big_endian.pt")));

@@ -28,6 +28,11 @@ impl Archive {
         self.zip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes of the archive.
+    pub fn size_of_all(&self) -> u64 {
+        self.size
+    }
+
     pub fn names(&self) -> io::Result<Vec<String>> {
         let zip = self.zip();
         let names = zip.file_names().map(|name| Ok(name?.to_string()));

@@ -35,6 +35,8 @@ impl Weights {
                 let names = archive
                     .names()
                     .map_err(|error| garbled(error.to_string()))?;
+                let size = usize::try_from(archive.size_of_all()).unwrap_or(usize::MAX);
+                let mut left = size.saturating_mul(64).clamp(1 << 24, MAX_OBJECTS);
                 for name in names {
                     let key = name.strip_suffix(".npy").unwrap_or(&name);
                     let size = archive.size(&name).unwrap_or(0);
@@ -54,7 +56,13 @@ impl Weights {
                             weights.add(key, header.entry(size.saturating_sub(from), read));
                         }
                         None => {
-                            let bytes = archive.read(&name, 0, size.min(MAX_OBJECTS));
+                            let Some(after) = left.checked_sub(size) else {
+                                let why = "its arrays of objects are far larger than the file";
+                                weights.add(key, Err(why.to_string()));
+                                continue;
+                            };
+                            left = after;
+                            let bytes = archive.read(&name, 0, size);
                             let bytes = bytes.map_err(|error| garbled(error.to_string()))?;
                             objects(&mut weights, key, bytes, header.end);
                         }
@@ -111,7 +119,7 @@ impl Weights {
 /// Most bytes of a `.npy` header.
 const MAX_HEADER: usize = 1 << 16;
 
-/// Most bytes of an array of objects.
+/// Most bytes of a file's arrays of objects.
 const MAX_OBJECTS: usize = 1 << 30;
 
 /// The header of a `.npy`.

@@ -918,6 +918,9 @@ impl<'a> Walk<'a> {
         if self.left == 0 {
             return Err("it is beyond what is read of one file".to_string());
         }
+        // Whether or not it can be read, reading it takes time.
+        let length = own_bytes(self.pickle, value).map_or(0, |(_, place)| place.len());
+        self.spend(length / 64);
         let opened = match own_file(self.pickle, value) {
             // A plain pickle has each storage as a file of its own.
             Some(own) => own.and_then(|(pickle, storages)| {
@@ -937,14 +940,16 @@ fn own_file(pickle: &Pickle, value: Value) -> Option<Result<(Pickle, Storages), 
     if pickle.global(call.function) != Some(("torch.storage", "_load_from_bytes")) {
         return None;
     }
-    let bytes = pickle
-        .items(call.arguments)
-        .and_then(|arguments| arguments.first());
-    let bytes = bytes.and_then(|bytes| numpy::bytes(pickle, *bytes));
-    Some(match bytes {
+    Some(match own_bytes(pickle, value) {
         Some((file, place)) => legacy(&file, place.start),
         None => Err("a storage without bytes".to_string()),
     })
+}
+
+/// The bytes that a storage of such a pickle is called with, and where they are in the file.
+fn own_bytes(pickle: &Pickle, value: Value) -> Option<(Arc<Vec<u8>>, Range<usize>)> {
+    let arguments = pickle.items(pickle.call(value)?.arguments)?;
+    numpy::bytes(pickle, *arguments.first()?)
 }
 
 /// The storage that is referred to.

@@ -94,6 +94,12 @@ impl CellAt {
         name.ends_with("kernel") && !name.contains(['/', ':'])
     }
 
+    /// Whether the names are those of Theano's tutorials: Keras 1's without the group that each of its tensors is in.
+    pub fn is_theanos(&self) -> bool {
+        let name = &self.kernel[0];
+        name.ends_with("_W") && !name.contains('/')
+    }
+
     /// Renames a tensor.
     pub fn rename(&mut self, from: &str, to: &str) {
         let weights = self.kernel.iter_mut().chain(&mut self.recurrent_kernel);

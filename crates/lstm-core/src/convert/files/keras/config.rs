@@ -63,7 +63,9 @@ pub(super) fn state(
             };
             let matches = |leaf: &Leaf| {
                 fits(at, leaf)
+                    && (by_name || !leaf.cells.is_empty())
                     && match (cells::group(at), by_name) {
+                        (None, true) if leaf.cells.is_empty() => path(at).starts_with(&leaf.path),
                         (None, true) => path(at) == leaf.path,
                         (None, false) => true,
                         (Some(_), true) => in_group(at, leaf) && named(at, leaf),
@@ -129,16 +131,20 @@ fn path(at: &LayerAt) -> String {
 
 /// Whether a file of Keras 1 or 2 has the leaf's weights in the layer's group.
 fn in_group(at: &LayerAt, leaf: &Leaf) -> bool {
-    leaf.names.first().map(String::as_str) == cells::group(at)
+    // (A name may have slashes of its own.)
+    let scope = cells::group(at).map(|_| cells::scope(&at.cells[0]));
+    scope.zip(leaf.names.first()).is_some_and(|(scope, name)| {
+        let below = scope.strip_prefix(name.as_str());
+        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    })
 }
 
 /// Whether the leaf's own name, or that of a direction of it, is in the path of the cells.
 fn named(at: &LayerAt, leaf: &Leaf) -> bool {
-    let path = cells::scope(&at.cells[0]);
-    let mut parts = path.split('/');
-    leaf.names
-        .last()
-        .is_some_and(|name| parts.any(|part| part == name))
+    let path = format!("/{}/", cells::scope(&at.cells[0]));
+    let mut last = leaf.names.iter().rev();
+    last.next()
+        .is_some_and(|name| path.contains(&format!("/{name}/")))
 }
 
 /// Whether cells can be those of the configuration.
@@ -156,7 +162,8 @@ fn fits(at: &LayerAt, leaf: &Leaf) -> bool {
         kind && units && cell.bias == (at.biases != Biases::None)
     };
     let sizes = (at.cells.len(), at.directions) == (leaf.cells.len(), leaf.directions);
-    sizes && at.cells.iter().zip(&leaf.cells).all(cell)
+    // (Cells of a class that isn't known may be of any size.)
+    leaf.cells.is_empty() || sizes && at.cells.iter().zip(&leaf.cells).all(cell)
 }
 
 fn apply(layer: &mut FoundLayer, leaf: Option<Leaf>) {
@@ -285,19 +292,29 @@ impl Walk {
         }
         match class {
             "RNN" => {
-                let (class, cell) = self::class(config.get("cell")?)?;
+                let of_others = |class: &str| {
+                    let mut leaf = leaf(path.to_string(), names.to_vec(), vec![]);
+                    leaf.stated.unsupported.push(format!("cell = {class}"));
+                    Some(vec![leaf])
+                };
+                let (name, _) = object(config.get("cell")?)?;
+                let Some((class, cell)) = self::class(config.get("cell")?) else {
+                    return of_others(name);
+                };
                 if let Some(cell) = self.cell(class, cell) {
                     return Some(own(vec![cell]));
                 }
-                let list = cell
-                    .get("cells")?
-                    .as_array()
-                    .filter(|_| class == "StackedRNNCells")?;
+                let list = cell.get("cells").and_then(Value::as_array);
+                let Some(list) = list.filter(|_| class == "StackedRNNCells") else {
+                    return of_others(class);
+                };
                 let cells = list.iter().map(|node| {
                     let (class, config) = self::class(node)?;
                     self.cell(class, config)
                 });
-                let cells = cells.collect::<Option<Vec<_>>>()?;
+                let Some(cells) = cells.collect::<Option<Vec<_>>>() else {
+                    return of_others("StackedRNNCells of other cells");
+                };
                 if cells.windows(2).all(|pair| pair[0].stacks(&pair[1])) {
                     return Some(own(cells));
                 }

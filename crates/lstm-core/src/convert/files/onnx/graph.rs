@@ -120,7 +120,7 @@ impl<'a> Scopes<'a> {
                 .filter(|_| node.domain != proto::OWN_DOMAIN)
             {
                 // (Names of calls in each other are as long as these are deep.)
-                self.expanded += function.node.len() + 1 + path.len() / 64;
+                self.expanded += size_of(function) + 1 + (path.len() + title(node).len()) / 64;
                 if self.expanded > MOST_EXPANDED || self.calls_around(at) > DEEPEST_CALL {
                     return Err(
                         "its functions call themselves, or each other too often".to_string()
@@ -150,7 +150,7 @@ impl<'a> Scopes<'a> {
             for attribute in &node.attribute {
                 for graph in attribute.g.as_deref().into_iter().chain(&attribute.graphs) {
                     if of_function {
-                        self.expanded += graph.node.len() + 1;
+                        self.expanded += graph.node.len() + graph.output.len() + 1;
                     }
                     let path = format!("{path}{}.{}/", title(node), attribute.name);
                     self.enter_graph(graph, Some(at), path)?;
@@ -193,6 +193,19 @@ impl<'a> Scopes<'a> {
                     (parent, name)
                 }
                 _ => return false,
+            };
+        }
+    }
+
+    /// Whether such an input has a constant to take instead.
+    pub fn has_default(&self, mut scope: usize, mut name: &'a str) -> bool {
+        loop {
+            let at = &self.all[scope];
+            let is_here = at.tensors.contains_key(name) || at.sparse.contains_key(name);
+            (scope, name) = match (at.inputs.get(name), at.parent) {
+                (Some(Some(bound)), _) => *bound,
+                (None, Some(parent)) if !is_here => (parent, name),
+                _ => return is_here,
             };
         }
     }
@@ -259,6 +272,11 @@ impl<'a> Scopes<'a> {
             }
         }
         Ok((at, origin))
+    }
+
+    /// Takes one step of the time that a model may take.
+    pub fn step(&mut self) -> Result<(), String> {
+        self.budget.step()
     }
 
     /// A constant's values, or why it is none.
@@ -610,4 +628,27 @@ pub fn text(attribute: &Attribute) -> Option<&str> {
 /// Whether an attribute is of a type; old models don't say.
 pub fn is_of(attribute: &Attribute, kind: AttributeType) -> bool {
     attribute.r#type == kind as i32 || attribute.r#type == AttributeType::Undefined as i32
+}
+
+/// What a call of a function takes: its nodes, names and constants.
+fn size_of(function: &proto::Function) -> usize {
+    let constants = |node: &Node| {
+        let tensors = node
+            .attribute
+            .iter()
+            .filter_map(|attribute| attribute.t.as_ref());
+        let numbers = tensors.map(|tensor| {
+            let here = [
+                tensor.float_data.len(),
+                tensor.int32_data.len(),
+                tensor.int64_data.len(),
+                tensor.double_data.len(),
+                tensor.uint64_data.len(),
+            ];
+            here.iter().sum::<usize>()
+        });
+        numbers.sum::<usize>() / 16 + node.output.len()
+    };
+    let nodes = function.node.iter().map(constants);
+    function.node.len() + function.input.len() + function.output.len() + nodes.sum::<usize>()
 }

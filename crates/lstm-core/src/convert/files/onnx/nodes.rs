@@ -217,10 +217,10 @@ impl<'a> MadeOf<'a> {
         const MOST: usize = 100;
         let enough = self.nodes.len() + self.constants.len() > MOST;
         let source = scopes.source(scope, name);
-        let Some((at, origin)) = source
-            .ok()
-            .filter(|_| !enough && !scopes.is_input(scope, name))
-        else {
+        let Some((at, origin)) = source.ok().filter(|_| {
+            let is_open = scopes.is_input(scope, name) && !scopes.has_default(scope, name);
+            !enough && !is_open
+        }) else {
             self.computed = true;
             return;
         };
@@ -488,7 +488,7 @@ impl<'a> Turned<'_, 'a> {
     /// The shape given to a `Reshape`: numbers, and sizes of its input, as exporters compute them for sizes that are
     /// open until run time.
     fn given(&mut self, name: &'a str, depth: usize) -> Option<Vec<Given>> {
-        if depth > 8 {
+        if depth > 8 || self.scopes.step().is_err() {
             return None;
         }
         let constant = self.scopes.value(self.scope, name, 0);
