@@ -494,8 +494,11 @@ fn what_is_said_to_do_next_can_be_done() {
 /// The last of each of two cells, which have one each.
 #[test]
 fn the_checkpoint_of_the_cell_before_stays_until_there_are_two() {
-    let (folder, output) = small_run(&["compare", "--gap", "4", "--checkpoint-every", "50"]);
-    assert_success(&output);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let small = "--gap 4 --hidden 8 --updates 50 --eval-every 50 --out";
+    let args: Vec<_> = small.split(' ').chain([out.to_str().unwrap()]).collect();
+    assert_success(&output(&args));
     let entries = fs::read_dir(folder.path().join("run/checkpoints")).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
