@@ -76,8 +76,10 @@ pub fn clip_global_norm(
     impl ModuleVisitor for Scale {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-                let factor = self.factor.clone().cast(gradient.dtype()).reshape([1; D]);
-                self.gradients.register(param.id, gradient * factor);
+                // (A factor as small as float16 doesn't have may be the right one.)
+                let (dtype, factor) = (gradient.dtype(), self.factor.clone().reshape([1; D]));
+                let scaled = gradient.cast(factor.dtype()) * factor;
+                self.gradients.register(param.id, scaled.cast(dtype));
             }
         }
     }
@@ -89,7 +91,10 @@ pub fn clip_global_norm(
     let Some(norm) = global_norm(module, &gradients) else {
         return gradients;
     };
-    let factor = (norm.recip() * bound).clamp_max(1.0);
+    let factor = match bound > 0.0 {
+        true => (norm.recip() * bound).clamp_max(1.0),
+        false => norm.zeros_like(), // of no gradient at all, (1 / 0) · 0 would be NaN
+    };
     let mut scale = Scale { gradients, factor };
     module.visit(&mut scale);
     scale.gradients

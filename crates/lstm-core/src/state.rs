@@ -129,10 +129,6 @@ pub trait StackedState: RecurrentState {
     /// The stacked states of several cells.
     type Stacked: RecurrentState<3>;
 
-    /// Whether the stacked state holds all of it, so that steps can go on from there. (Of recurrent dropout, the masks are
-    /// missing.)
-    const IS_WHOLE: bool = true;
-
     /// Makes it from its tensors, `[L·D, B, ·]`, in the order of [`RecurrentState::tensors`].
     fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> Self::Stacked;
 }

@@ -394,6 +394,9 @@ fn steps_of_a_stack_with_recurrent_dropout() {
         message.contains("no place for the masks of recurrent dropout"),
         "{message}"
     );
+    // Where nothing is dropped, there is nothing to be kept.
+    let cell = RecurrentDropout::new(LstmCellConfig::new(3, 5).init(&training), 0.0);
+    RecurrentStack::new(vec![cell]).step(Tensor::zeros([2, 3], &training), None);
 }
 
 #[test]

@@ -158,6 +158,13 @@ pub trait Cell: Module + ModuleDisplay {
         None
     }
 
+    /// Whether steps of a stack can go on from the stacked state, in training or not: not if that leaves out what is drawn for a
+    /// sequence.
+    #[doc(hidden)]
+    fn steps_from_stacked(&self, _training: bool) -> bool {
+        true
+    }
+
     /// [`kernel`](Self::kernel) for a sequence that begins with this state, for cells whose state holds more than its
     /// tensors, such as a dropout mask.
     fn kernel_for(&self, _state: &Self::State) -> Option<Kernel> {

@@ -141,8 +141,6 @@ impl<S: RecurrentState> RecurrentState for WithMask<S> {
 impl<S: StackedState> StackedState for WithMask<S> {
     type Stacked = S::Stacked;
 
-    const IS_WHOLE: bool = false;
-
     fn stacked(tensors: impl Iterator<Item = Tensor<3>>) -> S::Stacked {
         S::stacked(tensors)
     }
@@ -192,6 +190,11 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         let seen = state.output().repeat_dim(1, self.masks()) * mask.clone();
         let state = self.cell.step_seeing(projected, seen, state);
         WithMask { state, mask }
+    }
+
+    /// Unless there are no masks to speak of.
+    fn steps_from_stacked(&self, training: bool) -> bool {
+        !training || self.dropout.prob == 0.0
     }
 
     /// `None` for a GRU with the reset gate first.

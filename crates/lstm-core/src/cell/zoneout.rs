@@ -90,6 +90,10 @@ impl<C: Cell> Zoneout<C> {
 impl<C: Cell> Cell for Zoneout<C> {
     type State = C::State;
 
+    fn steps_from_stacked(&self, training: bool) -> bool {
+        self.cell.steps_from_stacked(training)
+    }
+
     fn d_input(&self) -> usize {
         self.cell.d_input()
     }

@@ -259,9 +259,12 @@ fn joined(
             if !dtype.is_float() {
                 return Err(unreadable(&name, "its values are no floats"));
             }
-            // All of a parameter's parts are alike, and have a row at least.
+            // All of a parameter's parts are alike.
             let shape = part.shape.to_vec();
-            if *like.get_or_insert_with(|| shape.clone()) != shape || shape.contains(&0) {
+            if shape.contains(&0) {
+                return Err(unreadable(&name, "it has no values"));
+            }
+            if *like.get_or_insert_with(|| shape.clone()) != shape {
                 let expected = like.unwrap_or_default();
                 return Err(WeightError::Shape {
                     origin: ORIGIN.into(),

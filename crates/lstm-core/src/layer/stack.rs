@@ -247,12 +247,15 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
 
     fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State) {
         let operation = Self::operation();
+        let training = input.device().is_autodiff();
         assert!(
             !self.bidirectional,
             "{operation}: a step needs layers of one direction: the reverse ones begin at a sequence's end"
         );
         assert!(
-            C::State::IS_WHOLE || !input.device().is_autodiff(),
+            self.layers
+                .iter()
+                .all(|layer| layer.cell.steps_from_stacked(training)),
             "{operation}: a stack's state has no place for the masks of recurrent dropout, which a step would draw anew: \
              in training take the layers' steps one by one, or run whole sequences"
         );

@@ -42,7 +42,7 @@ pub(super) fn run(
         }
         false => states.clone(),
     };
-    let groups = groups(&sequences, batch * time);
+    let groups = groups(&sequences, batch * time, rows.skips());
     // One more step in the first group, which no row has, is the zero of skipped steps.
     let zero = rows.skips().then(|| groups[0][0].1.steps.len());
     let width = |number: usize, group: &[(usize, Sequence)]| {
@@ -119,13 +119,14 @@ pub(super) fn run(
     (output.reshape([batch, time, units]), states)
 }
 
-/// Batches of sequences, the longest of each first, and those of all before those of the next.
-fn groups(sequences: &[(usize, Sequence)], steps: usize) -> Vec<&[(usize, Sequence)]> {
+/// Batches of sequences, the longest of each first, and those of all before those of the next; with `zero`, the first has
+/// one step more. All of them together have at most twice the `steps` there are.
+fn groups(sequences: &[(usize, Sequence)], steps: usize, zero: bool) -> Vec<&[(usize, Sequence)]> {
     let mut groups = vec![];
     let with_steps = sequences.partition_point(|(_, sequence)| !sequence.steps.is_empty());
     let mut left = &sequences[..with_steps];
     while let Some((_, first)) = left.first() {
-        let longest = first.steps.len();
+        let longest = first.steps.len() + usize::from(zero && groups.is_empty());
         let mut real = 0;
         let fits = |(count, (_, sequence)): &(usize, &(usize, Sequence))| {
             real += sequence.steps.len();

@@ -60,6 +60,27 @@ fn half_precision_gradients_keep_their_direction() {
     }
 }
 
+/// Nothing is left of any gradient, of none either.
+#[test]
+fn a_bound_of_zero_clips_all() {
+    for scale in [0.0, 1.0] {
+        let (two, gradients) = gradients(scale, [DType::F32; 2]);
+        let clipped = clip_global_norm(&two, gradients, 0.0);
+        let first = clipped.get::<1>(two.first.id).unwrap();
+        assert_eq!(first.into_data().iter::<f32>().next(), Some(0.0));
+    }
+}
+
+/// In float16 the factor itself would be zero.
+#[test]
+fn a_factor_may_be_smaller_than_the_gradients_type_has() {
+    let (two, gradients) = gradients(12_000.0, [DType::F16; 2]);
+    let clipped = clip_global_norm(&two, gradients, 1e-3);
+    let second = clipped.get::<2>(two.second.id).unwrap().into_data();
+    let second = second.iter::<f64>().next().unwrap();
+    assert!((second / 0.8e-3 - 1.0).abs() < 0.01, "{second}");
+}
+
 #[test]
 #[should_panic = "bound must be 0 or a positive number, got -1"]
 fn a_negative_bound_is_refused() {

@@ -13,6 +13,7 @@ Install: pip install keras torch h5py numpy safetensors ml_dtypes
 import argparse
 import json
 import os
+import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -498,6 +499,21 @@ layers += [layer("RNN", {"name": name, "go_backwards": True, "cell": cell}, "inp
 names = ["enc/lstm/lstm_cell", "wrapped/lstm_cell", "own/cell"]
 weights = [(scope.rpartition("/")[0], named(scope, alike)) for scope in names]
 old(out / "keras2_cells.h5", b"2.9.0", "Model", {"name": "model_1", "layers": layers}, weights)
+
+# In Keras 3, a cell of another class, whose weights are none of a cell's, before an LSTM's.
+inner = {"class_name": "LSTMCell", "config": {"name": "lstm_cell", "units": 3, "activation": "relu"}}
+own = {"class_name": "Cell", "registered_name": "mine>Cell", "config": {"units": 3}}
+config = [{"class_name": "RNN", "config": {"name": name, "cell": cell, "go_backwards": back}}
+          for name, cell, back in [("first", own, False), ("second", inner, True)]]
+config = {"class_name": "Sequential", "config": {"name": "model", "layers": config}}
+with tempfile.NamedTemporaryFile(suffix=".h5") as weights, zipfile.ZipFile(out / "keras3_cells.keras", "w") as archive:
+    with h5py.File(weights.name, "w") as file:
+        file["layers/rnn/cell/vars/0"] = np.full((7, 2, 2), 0.25, np.float32)
+        for k, weight in enumerate(alike):
+            file[f"layers/rnn_1/cell/vars/{k}"] = weight
+    for name, text in [("metadata.json", json.dumps({"keras_version": "3.15.1"})), ("config.json", json.dumps(config))]:
+        archive.writestr(zipfile.ZipInfo(name), text)
+    archive.writestr(zipfile.ZipInfo("model.weights.h5"), Path(weights.name).read_bytes())
 
 # ---- HDF5's float types ----
 

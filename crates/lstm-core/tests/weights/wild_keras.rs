@@ -234,6 +234,17 @@ fn names_with_slashes_and_cells_of_other_classes() {
     }
 }
 
+/// A cell of another class is of its own layer, and not of the next one, whose name begins alike.
+#[test]
+fn a_cell_of_another_class_leaves_the_next_layer_alone() {
+    let weights = read("keras3_cells.keras");
+    let layers = weights.recurrent_layers();
+    let lstm = layers.only().unwrap();
+    assert_eq!(lstm.options.unsupported, [""; 0]);
+    assert_eq!(lstm.direction, Direction::Reverse);
+    assert_eq!(lstm.options.activations[0].hidden, Some(Nonlinearity::Relu));
+}
+
 /// Layers of the same sizes have the options of their name in their model, and of their place where names differ.
 #[test]
 fn options_of_layers_alike() {

@@ -22,8 +22,8 @@ use std::time::Instant;
 /// Runs before the clock counts: caches fill, kernels are compiled and tuned.
 const WARM_UP: usize = 3;
 
-/// Numbers in the largest tensor of a layer call, 4 GiB of them.
-const MOST: f64 = (1u64 << 30) as f64;
+/// Numbers in the largest tensor of a layer call, 64 GiB of them.
+const MOST: f64 = (1u64 << 34) as f64;
 
 /// Sizes of a layer call.
 #[derive(Clone, Copy, Debug)]

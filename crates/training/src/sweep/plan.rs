@@ -251,7 +251,10 @@ impl Plan {
                 self.arms[0].name,
                 arm.name
             );
-            for settings in [&self.settings, &arm.settings] {
+            for (settings, whose) in [
+                (&self.settings, "the plan's own settings".to_string()),
+                (&arm.settings, format!("the settings of {:?}", arm.name)),
+            ] {
                 let several = !self.learning_rates(arm).is_empty();
                 for (name, list, is_there) in [
                     ("gap", "gaps", settings.gap.is_some()),
@@ -260,8 +263,7 @@ impl Plan {
                 ] {
                     ensure!(
                         !is_there,
-                        "the plan's {list} say what `{name}` among the settings of {:?} says otherwise: leave it out",
-                        arm.name
+                        "the plan's {list} say what `{name}` among {whose} says otherwise: leave it out"
                     );
                 }
             }
@@ -414,7 +416,9 @@ pub fn options<T: Clone>(values: &[T]) -> Vec<Option<T>> {
 /// Lower-case letters, digits and single dashes.
 fn slug(name: &str) -> String {
     // Or else a forget bias of -1 would be one of 1.
-    let name = name.replace(" -", " minus ");
+    let name = ('0'..='9').fold(name.to_string(), |name, digit| {
+        name.replace(&format!(" -{digit}"), &format!(" minus {digit}"))
+    });
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
@@ -470,6 +474,18 @@ mod tests {
         let read = Plan::read(&file).unwrap();
         assert_eq!(read.learning_rates, plan.learning_rates);
         assert_eq!(read.meaning().unwrap(), plan.meaning().unwrap());
+    }
+
+    /// Results are found by them.
+    #[test]
+    fn names_of_runs_stay_as_they_were() {
+        for (name, words) in [
+            ("RNN - big", "rnn-big"),
+            ("LSTM, forget bias 1", "lstm-forget-bias-1"),
+            ("LSTM, forget bias -1", "lstm-forget-bias-minus-1"),
+        ] {
+            assert_eq!(slug(name), words);
+        }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn ask(request: &WorkerRequest, stop: impl Fn() -> bool) -> Result<Option<String
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut worker = Running(
         Command::new(program)
-            .arg("sweep-worker")
+            .args(["sweep-worker", "--"]) // its name may begin with a dash
             .arg(&request.folder)
             .env("RAYON_NUM_THREADS", "1")
             .stdin(Stdio::piped())

@@ -65,7 +65,9 @@ pub(super) fn state(
                 fits(at, leaf)
                     && (by_name || !leaf.cells.is_empty())
                     && match (cells::group(at), by_name) {
-                        (None, true) if leaf.cells.is_empty() => path(at).starts_with(&leaf.path),
+                        (None, true) if leaf.cells.is_empty() => path(at)
+                            .strip_prefix(&leaf.path)
+                            .is_some_and(|below| below.is_empty() || below.starts_with('/')),
                         (None, true) => path(at) == leaf.path,
                         (None, false) => true,
                         (Some(_), true) => in_group(at, leaf) && named(at, leaf),
