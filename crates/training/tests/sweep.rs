@@ -447,6 +447,17 @@ fn a_run_that_diverges_is_a_result() {
     );
     assert!(text(&success(wild, folder.path()).stderr).contains("2 of 2 runs were done before"));
     success("report s", folder.path());
+    let page = fs::read_to_string(folder.path().join("s/report/index.html")).unwrap();
+    assert!(page.contains("diverged at "), "{page}");
+    assert!(!page.contains("has not ended"));
+
+    // What is there so far is said to be so.
+    fs::remove_file(folder.path().join("s/results.jsonl")).unwrap();
+    let one = fs::read_dir(folder.path().join("s/runs")).unwrap().next();
+    fs::remove_dir_all(one.unwrap().unwrap().path()).unwrap();
+    success("report s", folder.path());
+    let page = fs::read_to_string(folder.path().join("s/report/index.html")).unwrap();
+    assert!(page.contains("1 of its 2 runs are done"), "{page}");
 }
 
 /// The records that are shipped were made by earlier versions.
@@ -471,6 +482,28 @@ fn a_sweep_of_an_earlier_version_is_done_and_reported() {
             "{}",
             text(&swept.stderr)
         );
+        let summary: Value = serde_json::from_slice(&swept.stdout).unwrap();
+        let runs = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let runs: Vec<Value> = runs.collect();
+        for cell in summary["cells"].as_array().unwrap() {
+            let own = runs.iter().filter(|run| {
+                run["role"] == "reported"
+                    && run["arm"] == cell["arm"]
+                    && run["settings"]["gap"] == cell["gap"]
+            });
+            let own: Vec<_> = own.collect();
+            let solved = own.iter().filter(|run| run["solved"] == true);
+            let updates: Vec<_> = solved.map(|run| run["updates"].clone()).collect();
+            assert_eq!(cell["runs"], own.len());
+            assert_eq!(cell["solved"], updates.len());
+            assert_eq!(cell["updates"], Value::from(updates.clone()));
+            if (updates.len(), own.len()) == (4, 5) {
+                let ends = [0, 1].map(|end| cell["interval"][end].as_f64().unwrap());
+                assert!((ends[0] - 0.3755).abs() < 1e-4 && (ends[1] - 0.9638).abs() < 1e-4);
+            }
+        }
         success(&format!("report {preset}"), folder.path());
     }
     // Settings that a run of an earlier version didn't know have their defaults.

@@ -53,16 +53,12 @@ impl Axis {
                 (low - room, high + room)
             }
         };
-        let ticks = match scale {
-            Scale::Linear => linear_ticks(low, high),
-            Scale::Log => log_ticks(low, high),
-        };
         Self {
             name: name.to_string(),
             scale,
             low,
             high,
-            ticks,
+            ticks: ticks(scale, low, high),
             label,
         }
     }
@@ -86,10 +82,7 @@ impl Axis {
     /// The same axis between other ends.
     pub fn between(mut self, low: f64, high: f64) -> Self {
         (self.low, self.high) = (low, high);
-        self.ticks = match self.scale {
-            Scale::Linear => linear_ticks(low, high),
-            Scale::Log => log_ticks(low, high),
-        };
+        self.ticks = ticks(self.scale, low, high);
         self
     }
 
@@ -145,6 +138,18 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
+/// A log axis that is too short for two round numbers has the ticks of a linear one.
+fn ticks(scale: Scale, low: f64, high: f64) -> Vec<f64> {
+    let ticks = match scale {
+        Scale::Linear => vec![],
+        Scale::Log => log_ticks(low, high),
+    };
+    match ticks.len() {
+        0 | 1 => linear_ticks(low, high),
+        _ => ticks,
+    }
+}
+
 fn linear_ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
@@ -188,5 +193,8 @@ mod tests {
         assert_eq!(log_ticks(0.9, 11.0), [1.0, 2.0, 5.0, 10.0]);
         assert_eq!(log_ticks(0.5e-3, 20.0), [1e-3, 1e-2, 1e-1, 1.0, 10.0]);
         assert!(log_ticks(1e-30, 1.0).len() <= 9);
+        for (low, high) in [(0.6, 0.83), (261.0, 345.0)] {
+            assert!(ticks(Scale::Log, low, high).len() >= 2);
+        }
     }
 }

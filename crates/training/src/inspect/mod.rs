@@ -1,5 +1,6 @@
 //! `training inspect`: what the gates of a trained model do while it reads one held-out sequence.
 
+pub mod profile;
 pub mod unroll;
 
 use crate::data::HeldOut;
@@ -88,16 +89,23 @@ pub fn read(
         task.held_out()
     );
     let held_out = HeldOut::new(task.clone(), seed, device);
-    let (input, target) = held_out.sequence(sequence);
+    let (input, mut target) = held_out.sequence(sequence);
     let relevant = task.relevant(&input);
-    let batch = held_out.one(sequence);
+    let mut input = held_out.one(sequence).input;
     let answer = match task.goal() {
-        Goal::Steps { .. } => model.forward_steps(batch.input.clone()).into_data(),
-        _ => model.forward(batch.input.clone()).into_data(),
+        Goal::Steps { count } => {
+            // What comes after the last step that is asked is padding.
+            let scored = target.iter().rposition(|probability| *probability > 0.0);
+            let steps = scored.map_or(task.length(), |last| last / count + 1);
+            target.truncate(steps * count);
+            input = input.narrow(1, 0, steps);
+            model.forward_steps(input.clone()).into_data()
+        }
+        _ => model.forward(input.clone()).into_data(),
     };
     Ok(Reading {
         relevant,
-        trace: trace(model, batch.input)?,
+        trace: trace(model, input)?,
         answer: answer.iter::<f32>().collect(),
         target,
     })
@@ -157,7 +165,7 @@ pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
         gap: settings.gap,
         seed: settings.seed,
         sequence: request.sequence,
-        length: task.length(),
+        length: reading.trace.hidden.first().map_or(0, Vec::len),
         relevant: reading.relevant,
         answer: reading.answer,
         target: reading.target,
@@ -240,7 +248,8 @@ impl Inspection {
     fn ticks(&self, columns: usize) -> String {
         let mut ticks = vec![' '; columns];
         for step in &self.relevant {
-            ticks[step * columns / self.length] = '▼';
+            // The column whose steps, as `shades` takes them, this one is among.
+            ticks[((step + 1) * columns - 1) / self.length] = '▼';
         }
         let line: String = ticks.into_iter().collect();
         line.trim_end().to_string()

@@ -225,6 +225,7 @@ mod tests {
     use crate::settings::Overrides;
     use crate::task::TaskName;
     use burn::data::dataloader::DataLoader;
+    use burn::module::ModuleVisitor;
     use burn::optim::GradientsParams;
     use clap::ValueEnum;
 
@@ -351,7 +352,27 @@ mod tests {
                 let norm = lstm_core::global_norm(&model, &gradients).unwrap();
                 let norm: f64 = norm.try_into_scalar().unwrap();
                 assert!(norm.is_finite() && norm > 0.0, "{cell:?}: {norm}");
+                let mut reached = Reached(&gradients, vec![]);
+                model.visit(&mut reached);
+                assert!(
+                    reached.1.iter().all(|reached| *reached),
+                    "{cell:?} {layers} {bidirectional}: {:?}",
+                    reached.1
+                );
             }
+        }
+    }
+
+    /// Of each parameter, whether it has a gradient other than zero: a layer that the answer doesn't come from has none.
+    struct Reached<'a>(&'a GradientsParams, Vec<bool>);
+
+    impl ModuleVisitor for Reached<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let reached = |gradient: Tensor<D>| {
+                let gradient = gradient.into_data();
+                gradient.iter::<f32>().any(|number| number != 0.0)
+            };
+            self.1.push(self.0.get::<D>(param.id).is_some_and(reached));
         }
     }
 

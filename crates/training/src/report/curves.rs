@@ -1,6 +1,6 @@
 //! Diagnostic 1: held-out loss against updates.
 
-use super::figure::{Figure, colours, legend};
+use super::figure::{Figure, coloured, legend};
 use super::findings::{ArmFindings, Findings};
 use crate::draw::{Axis, Mark, Picture, SIZE, Scale};
 use crate::run::curves::{baselines, loss_name};
@@ -21,13 +21,15 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     let levels = task.baselines().into_iter().map(|one| one.score.loss);
     let chance = task.chance().loss;
     let updates = curves.iter().flatten().map(|point| point.update as f64);
-    let losses = curves
-        .iter()
-        .flatten()
-        .flat_map(|point| [point.low, point.high])
-        .chain(levels)
-        // A diverged run would leave no room for the others.
-        .filter(|loss| *loss < 10.0 * chance);
+    // A diverged run would leave no room for the others.
+    let most = 10.0 * chance;
+    let losses = curves.iter().flatten();
+    let losses = losses.flat_map(|point| [point.low, point.high]);
+    let above = match losses.clone().any(|loss| loss >= most) {
+        true => " What lies above the frame is drawn at its edge.",
+        false => "",
+    };
+    let losses = losses.chain(levels).filter(|loss| *loss < most);
     // A run that is solved at once would be a speck beside one that never is.
     let ends = curves.iter().filter_map(|points| points.last());
     let ends: Vec<usize> = ends.map(|point| point.update).collect();
@@ -41,9 +43,9 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     };
     let y = Axis::over(loss_name(&*task), Scale::Log, losses, short);
     let (mut marks, levels) = baselines(&*task, x.ends());
-    let mut entries = legend(findings);
+    let mut entries = legend(coloured(findings));
     entries.extend(levels);
-    for (points, colour) in curves.iter().zip(colours(findings)) {
+    for (points, (_, colour)) in curves.iter().zip(coloured(findings)) {
         let band = |point: &CurvePoint| (point.update as f64, point.low, point.high);
         let finite = |point: &&CurvePoint| point.high.is_finite();
         marks.push(Mark::Band {
@@ -84,7 +86,7 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             0 => "Loss while training".to_string(),
             gap => format!("Gap {gap}"),
         },
-        words: format!("Runs that solved it: {}.", ended.join("; ")),
+        words: format!("Runs that solved it: {}.{above}", ended.join("; ")),
         svg: picture.svg()?,
     }))
 }
@@ -98,13 +100,21 @@ pub fn words(findings: &Findings) -> String {
         .task()
         .baselines()
         .iter()
-        .map(|baseline| format!("{} ({})", baseline.name, short(baseline.score.loss)))
+        .map(|baseline| match findings.gaps.len() {
+            1 => format!("{} ({})", baseline.name, short(baseline.score.loss)),
+            // It may hang on the gap.
+            _ => baseline.name.to_string(),
+        })
         .collect();
+    let ends = match run.task().stops_when_solved() {
+        true => "ends once it solves the task, or",
+        false => "ends with its updates, or",
+    };
     format!(
-        "The line is the median over seeds, the band goes from the lowest to the highest. A run ends once it \
-         solves the task, and counts with its last loss from there on. Dashed is what one gets without the \
-         memory, or with only a part of it: {}. A line that stays at chance has learned nothing of what lies \
-         further back, within these updates.",
+        "The line is the median over seeds, the band goes from the lowest to the highest. A run {ends} where its \
+         patience does, and counts with its last loss from there on; one that diverges counts as larger than \
+         any other. Dashed is what one gets without the memory, or with only a part of it: {}. A line that stays at \
+         chance has learned nothing of what lies further back, within these updates.",
         names.join("; "),
     )
 }
@@ -123,9 +133,10 @@ fn curve(arm: &ArmFindings, gap: usize) -> Vec<CurvePoint> {
         .at(gap)
         .map(|run| {
             let points = run.result.points.iter();
-            points
-                .map(|point| (point.update, point.held_out.loss))
-                .collect()
+            let points = points.map(|point| (point.update, point.held_out.loss));
+            // What is not finite is no evaluation.
+            let diverged = run.diverged().then_some((run.result.updates, f64::NAN));
+            points.chain(diverged).collect()
         })
         .collect();
     merge(&runs)
@@ -180,5 +191,14 @@ mod tests {
         ];
         assert_eq!(merge(&runs), expected);
         assert!(merge(&[]).is_empty());
+        // One that has diverged is no longer where it was: it is above all others.
+        let runs = [
+            vec![(100, 0.7), (150, f64::NAN)],
+            vec![(100, 0.6), (200, 0.5)],
+            vec![(100, 0.8), (200, 0.8)],
+        ];
+        let last = &merge(&runs)[2];
+        assert_eq!((last.update, last.middle), (200, 0.8));
+        assert_eq!((last.low, last.high), (0.5, f64::INFINITY));
     }
 }

@@ -1,6 +1,6 @@
 //! A picture of the report, and the colours of its lines.
 
-use super::findings::Findings;
+use super::findings::{ArmFindings, Findings};
 use crate::draw::LegendEntry;
 use plotters::style::RGBColor;
 
@@ -17,15 +17,22 @@ pub struct Figure {
 }
 
 /// A colour for each arm.
-pub fn colours(findings: &Findings) -> Vec<RGBColor> {
+fn colours(findings: &Findings) -> Vec<RGBColor> {
     crate::draw::colours(findings.arms.iter().map(|arm| arm.cell))
 }
 
-/// The legend's entries of all arms.
-pub fn legend(findings: &Findings) -> Vec<LegendEntry> {
-    let arms = findings.arms.iter().zip(colours(findings));
-    arms.map(|(arm, colour)| LegendEntry::new(arm.name.clone(), colour, false))
-        .collect()
+/// All arms with their colours.
+pub fn coloured(findings: &Findings) -> impl Iterator<Item = (&ArmFindings, RGBColor)> {
+    findings.arms.iter().zip(colours(findings))
+}
+
+/// The legend's entries of the arms that are drawn.
+pub fn legend<'a>(
+    drawn: impl IntoIterator<Item = (&'a ArmFindings, RGBColor)>,
+) -> Vec<LegendEntry> {
+    let entry =
+        |(arm, colour): (&ArmFindings, _)| LegendEntry::new(arm.name.clone(), colour, false);
+    drawn.into_iter().map(entry).collect()
 }
 
 /// Sideways shifts so that the arms' marks at one place don't cover each other, in parts of the axis.

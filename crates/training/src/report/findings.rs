@@ -8,9 +8,11 @@ use crate::settings::Settings;
 use crate::sweep::folder::{self, RunResult};
 use crate::sweep::plan::Role;
 use crate::task::{Task, TaskName};
+use crate::text::thousands;
 use anyhow::{Context, Result, bail};
 use burn::module::Module;
 use burn::tensor::Device;
+use itertools::Itertools;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ pub struct Findings {
     pub gaps: Vec<usize>,
     /// How learning rates were chosen, a sentence, or nothing.
     pub tuning: &'static str,
+    /// What is not there yet, a sentence, or nothing.
+    pub missing: String,
 }
 
 /// One line of the comparison.
@@ -50,6 +54,8 @@ pub struct Found {
     pub result: RunResult,
     /// Its folder, which may not be there.
     folder: PathBuf,
+    /// Whether the user stopped it.
+    interrupted: bool,
 }
 
 impl Found {
@@ -57,6 +63,23 @@ impl Found {
     pub fn task(&self) -> Arc<dyn Task> {
         let settings = &self.result.settings;
         settings.task.with_gap(settings.gap)
+    }
+
+    /// Whether its loss was no longer a number.
+    pub fn diverged(&self) -> bool {
+        self.result.score.loss.is_nan()
+    }
+
+    /// The updates made, and how they ended.
+    pub fn outcome(&self) -> String {
+        let made = thousands(self.result.updates);
+        match self.result.solved {
+            _ if self.diverged() => format!("diverged at {made}"),
+            true if self.task().stops_when_solved() => made,
+            true => format!("solved after all {made}"),
+            false if self.interrupted => format!("interrupted after {made}"),
+            false => format!("not in {made}"),
+        }
     }
 
     /// The trained model, or `None` if it was not kept.
@@ -109,21 +132,29 @@ impl Findings {
                 .map(|run| Found {
                     folder: dir.join("runs").join(&run.id),
                     result: run.clone(),
+                    interrupted: false,
                 })
+                .sorted_by_key(|run| run.result.settings.seed)
                 .collect();
             arms.extend(Self::arm(&arm.name, runs));
         }
+        let all = plan.arms.len() * plan.gaps.len() * plan.seeds.len();
+        let done: usize = arms.iter().map(|arm| arm.runs.len()).sum();
+        let missing = match done < all {
+            true => format!("The sweep has not ended: {done} of its {all} runs are done."),
+            false => String::new(),
+        };
         let tuning = plan.tuning_words();
-        Self::new(plan.name, plan.about, arms, tuning)
+        Self::new(plan.name, plan.about, arms, tuning, missing)
             .with_context(|| format!("no run of the sweep {} has ended yet", dir.display()))
     }
 
     fn of_run(dir: &Path) -> Result<Self> {
         let (run_dir, settings) = RunDir::open(dir)?;
         let points = metrics_file::read(dir)?;
-        let seconds = seconds(dir);
+        let summary = summary(dir);
         let device = burn_device()?;
-        let mut arms = vec![];
+        let (mut arms, mut missing) = (vec![], String::new());
         for cell in settings.cell.list() {
             let own = points.iter().filter(|point| point.cell == *cell);
             let own: Vec<_> = own.cloned().collect();
@@ -131,6 +162,10 @@ impl Findings {
                 own.last().cloned(),
                 run_dir.read_model(*cell, &settings, &device)?,
             ) else {
+                missing += &format!(
+                    "The {} has no result: it has not finished, or it diverged. ",
+                    cell.title()
+                );
                 continue;
             };
             let settings = Settings {
@@ -139,21 +174,22 @@ impl Findings {
             };
             let task = settings.task.with_gap(settings.gap);
             let name = cell.title().to_string();
+            // A run that goes on has evaluations that its summary doesn't know of yet.
+            let end = summary.runs.iter().find(|run| run.cell == *cell);
+            let end = end.filter(|end| end.updates >= last.update);
             let run = Found {
                 folder: dir.to_path_buf(),
+                interrupted: summary.interrupted && end.is_some(),
                 result: RunResult {
                     id: name.clone(),
                     arm: name.clone(),
                     role: Role::Reported,
                     settings,
                     parameters: model.num_params(),
-                    updates: last.update,
-                    solved: task.solved(last.held_out),
+                    updates: end.map_or(last.update, |end| end.updates),
+                    solved: end.map_or_else(|| task.solved(last.held_out), |end| end.solved),
                     score: last.held_out,
-                    seconds: seconds
-                        .iter()
-                        .find(|s| s.cell == *cell)
-                        .map_or(0.0, |s| s.seconds),
+                    seconds: end.map_or(0.0, |end| end.seconds),
                     points: own,
                 },
             };
@@ -162,7 +198,7 @@ impl Findings {
         let name = dir
             .file_name()
             .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        Self::new(name, String::new(), arms, "")
+        Self::new(name, String::new(), arms, "", missing)
             .with_context(|| format!("no cell of the run {} is trained yet", dir.display()))
     }
 
@@ -181,6 +217,7 @@ impl Findings {
         about: String,
         arms: Vec<ArmFindings>,
         tuning: &'static str,
+        missing: String,
     ) -> Result<Self> {
         let runs = || arms.iter().flat_map(|arm| &arm.runs);
         let mut gaps: Vec<usize> = runs().map(|run| run.result.settings.gap).collect();
@@ -200,6 +237,7 @@ impl Findings {
             about,
             gaps,
             tuning,
+            missing,
             arms,
         })
     }
@@ -229,18 +267,22 @@ pub fn burn_device() -> Result<Device> {
 }
 
 /// What is read of a run's summary.
+#[derive(Default, Deserialize)]
+struct Ended {
+    runs: Vec<EndedCell>,
+    interrupted: bool,
+}
+
 #[derive(Deserialize)]
-struct Seconds {
+struct EndedCell {
     cell: CellName,
+    updates: usize,
+    solved: bool,
     seconds: f64,
 }
 
-fn seconds(dir: &Path) -> Vec<Seconds> {
-    #[derive(Deserialize)]
-    struct RunSeconds {
-        runs: Vec<Seconds>,
-    }
-    // A run that was cut off has no summary, and its time is not known.
+/// Nothing for a run that was cut off, which has none.
+fn summary(dir: &Path) -> Ended {
     let text = fs::read_to_string(dir.join("summary.json")).unwrap_or_default();
-    serde_json::from_str(&text).map_or(vec![], |summary: RunSeconds| summary.runs)
+    serde_json::from_str(&text).unwrap_or_default()
 }

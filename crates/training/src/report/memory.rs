@@ -1,14 +1,14 @@
 //! Diagnostics 4 to 6: what the trained networks do. Gradients of the states, gates on one sequence,
 //! answers against targets, and other gaps than the one trained on.
 
-use super::figure::{Figure, colours, legend};
+use super::figure::{Figure, coloured, legend};
 use super::findings::{ArmFindings, Findings, Found, burn_device};
 use crate::data::{HeldOut, Target};
 use crate::draw::{Axis, GREY, HeatMaps, LegendEntry, Mark, Picture, SIZE, Scale};
-use crate::inspect::unroll::{Profile, profile};
+use crate::inspect::profile::{Profile, profile};
 use crate::inspect::{Reading, read, strongest};
 use crate::learn::{Model, evaluate};
-use crate::names::CellName;
+use crate::names::{CellName, Dtype};
 use crate::settings::Settings;
 use crate::task::{Goal, Metric};
 use crate::text::{at_gap, percent, short, whole};
@@ -33,7 +33,7 @@ fn models<'a>(
     device: &Device,
 ) -> Result<Vec<(&'a ArmFindings, &'a Found, RGBColor, Model)>> {
     let mut models = vec![];
-    for (arm, colour) in findings.arms.iter().zip(colours(findings)) {
+    for (arm, colour) in coloured(findings) {
         if let Some(run) = arm.at(gap).next()
             && let Some(model) = run.model(arm.cell, device)?
         {
@@ -58,9 +58,10 @@ pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
         fewest = fewest.min(count);
         let fresh = Model::new(arm.cell, settings, &device);
         // Of one layer in one direction; what is in others is not looked into.
-        if let Ok(before) = profile(&fresh, batch.clone()) {
-            let after = profile(&trained, batch)?;
-            curves.push((colour, before, after));
+        let scored_after = run.task().scored_after();
+        if let Ok(before) = profile(&fresh, batch.clone(), scored_after) {
+            let after = profile(&trained, batch, scored_after)?;
+            curves.push(((arm, colour), before, after));
         }
     }
     let mut figures = vec![];
@@ -77,29 +78,32 @@ pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// An arm with its colour.
+type Coloured<'a> = (&'a ArmFindings, RGBColor);
+
 fn profile_figure(
     findings: &Findings,
     gap: usize,
     state: &str,
-    (curves, sequences): (&[(RGBColor, Profile, Profile)], usize),
+    (curves, sequences): (&[(Coloured, Profile, Profile)], usize),
     of: impl Fn(&Profile) -> Option<Vec<f64>>,
 ) -> Result<Option<Figure>> {
     /// Below this a float32 gradient is nothing that training could feel.
     const LEAST: f64 = 1e-12;
     let mut marks = vec![];
-    let mut all: Vec<(f64, f64)> = vec![];
-    for (colour, before, after) in curves {
+    let (mut all, mut drawn): (Vec<(f64, f64)>, _) = (vec![], vec![]);
+    for ((arm, colour), before, after) in curves {
         for (profile, dashed) in [(before, true), (after, false)] {
             let Some(norms) = of(profile) else {
                 continue;
             };
-            let last = norms.len() - 1;
-            let points: Vec<(f64, f64)> = norms
-                .iter()
-                .enumerate()
-                .map(|(t, norm)| ((last - t) as f64, norm.max(LEAST)))
-                .collect();
+            let points = norms.iter().enumerate();
+            let points = points.map(|(distance, norm)| (distance as f64, norm.max(LEAST)));
+            let points: Vec<_> = points.collect();
             all.extend(&points);
+            if dashed {
+                drawn.push((*arm, *colour));
+            }
             marks.push(Mark::Line {
                 points,
                 colour: *colour,
@@ -110,14 +114,28 @@ fn profile_figure(
     if marks.is_empty() {
         return Ok(None);
     }
-    let mut entries: Vec<LegendEntry> = legend(findings)
-        .into_iter()
-        .filter(|entry| {
-            let cell = |arm: &&ArmFindings| arm.name == entry.text;
-            let cell = findings.arms.iter().find(cell).map(|arm| arm.cell);
-            state == "h" || cell.is_some_and(CellName::has_memory)
-        })
-        .collect();
+    let arms = || curves.iter().map(|((arm, _), ..)| *arm);
+    let mut notes = String::new();
+    if arms().any(|arm| {
+        arm.runs
+            .iter()
+            .any(|run| run.result.settings.dtype != Dtype::F32)
+    }) {
+        notes += " Computed in float32, also where the training was not.";
+    }
+    if arms().any(|arm| {
+        matches!(
+            arm.cell,
+            CellName::ZoneoutLstm | CellName::RecurrentDropoutLstm
+        )
+    }) {
+        notes += " Zoneout and recurrent dropout draw their masks, as in training.";
+    }
+    if arms().any(ArmFindings::is_truncated) {
+        notes += " Where backpropagation is truncated, the line falls to the bottom at the end of the window: what \
+                  lies further back gets no gradient at all.";
+    }
+    let mut entries = legend(drawn);
     for (text, dashed) in [("before training", true), ("after training", false)] {
         entries.push(LegendEntry::new(text.to_string(), GREY, dashed));
     }
@@ -132,12 +150,7 @@ fn profile_figure(
             findings.task.name(),
             at_gap(gap)
         ),
-        x: Axis::over(
-            "steps before the last one, T - t",
-            Scale::Linear,
-            steps,
-            whole,
-        ),
+        x: Axis::over("steps before the answer", Scale::Linear, steps, whole),
         y: Axis::over(
             &format!("mean norm of dL/d{state}_t"),
             Scale::Log,
@@ -152,18 +165,13 @@ fn profile_figure(
         file: format!("gradient-{state}"),
         title: format!("Gradient of the {what}"),
         words: format!(
-            "How strongly the loss depends on the {what} of each step, from the last one (left) back to the \
-             first: the mean over {sequences} held-out sequences of ‖∂L/∂{state}_t‖, computed by \
-             backpropagation through time. Where the line falls off, an update hears next to nothing of \
-             what happened there; that is the vanishing gradient. First seed of each arm; values below \
-             1e-12 are drawn there. After training the loss of a network that solves the task is small, and \
-             so are its gradients: compare the slopes, not the heights.{}",
-            match findings.arms.iter().any(ArmFindings::is_truncated) {
-                true =>
-                    " Where backpropagation is truncated, the line falls to the bottom at the end of the \
-                     window: what lies further back gets no gradient at all.",
-                false => "",
-            }
+            "How strongly the answer that needs the memory depends on the {what} of each step, from the one that is \
+             asked for it (left) back to the first: the mean over {sequences} held-out sequences of \
+             ‖∂L/∂{state}_t‖, L being the loss of this answer, computed by backpropagation through time. Where the \
+             line falls off, an update hears next to nothing of what happened there; that is the vanishing \
+             gradient. First seed of each arm; values below 1e-12 are drawn there. “Before training” is the network \
+             drawn anew from its seed, on the CPU. After training the loss of a network that solves the task is \
+             small, and so are its gradients: compare the slopes, not the heights.{notes}",
         ),
         svg: picture.svg()?,
     }))
@@ -263,25 +271,22 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
             ticks: relevant.clone(),
         };
         let file = format!("gates-{}", data.len() + 1);
-        let result = match run.result.solved {
-            true => "this run solved the task",
-            false => "this run did not solve the task within its updates",
-        };
         figures.push(Figure {
             file: file.clone(),
             title: format!("What the gates do: {}", arm.name),
             words: format!(
                 "One held-out sequence, read from left to right; each row is a hidden unit, those that hold \
                  most at the end on top. Gates go from 0 (dark, shut) to 1 (yellow, open). Triangles mark \
-                 the steps whose input must be remembered. Seed {}: {result}.",
+                 the steps whose input must be remembered. Seed {}; updates: {}.",
                 run.result.settings.seed,
+                run.outcome(),
             ),
             svg: picture.svg()?,
         });
         data.push(GateData {
             file,
             name: arm.name.clone(),
-            steps: task.length(),
+            steps: cell[0].len(),
             units: cell.len(),
             relevant,
             order,
@@ -375,7 +380,7 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     gaps.dedup();
     let mut marks = vec![];
     let mut metric = Metric::Accuracy;
-    let mut values = vec![];
+    let (mut values, mut drawn) = (vec![], vec![]);
     for (arm, run, colour, model) in models(findings, gap, &device)? {
         let mut points = vec![];
         for other in &gaps {
@@ -391,16 +396,24 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             metric = task.metric();
             let held_out = HeldOut::of_network(task, settings.seed, units, &device);
             let value = metric.of(evaluate(&model, &held_out)?);
-            values.push(value);
             points.push((*other as f64, value));
         }
+        if points.len() < 2 {
+            continue; // there are no others
+        }
+        values.extend(points.iter().map(|point| point.1));
         marks.push(Mark::line(points.clone(), colour));
         marks.push(Mark::dots(points, colour, 4));
+        drawn.push((arm, colour));
     }
-    if values.len() < 2 || marks.is_empty() {
+    if drawn.is_empty() {
         return Ok(None);
     }
-    let chance = metric.of(findings.task.with_gap(gap).chance());
+    let chance = |gap: &usize| {
+        let chance = metric.of(findings.task.with_gap(*gap).chance());
+        (*gap as f64, chance)
+    };
+    let chance: Vec<_> = gaps.iter().map(chance).collect();
     let ticks: Vec<f64> = gaps.iter().map(|gap| *gap as f64).collect();
     let x = Axis::over(
         "gap tested, steps",
@@ -408,7 +421,6 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         ticks.iter().copied(),
         whole,
     );
-    let (start, end) = x.ends();
     let y = match metric {
         Metric::Accuracy => {
             Axis::over("accuracy", Scale::Linear, [0.0, 1.0], percent).between(-0.05, 1.05)
@@ -416,7 +428,7 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         _ => Axis::over(
             metric.name(),
             Scale::Log,
-            values.into_iter().chain([chance]),
+            values.into_iter().chain(chance.iter().map(|point| point.1)),
             short,
         ),
     };
@@ -424,9 +436,13 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         Metric::Accuracy => vec![(gap as f64, -0.05), (gap as f64, 1.05)],
         _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
     };
-    marks.push(Mark::level((start, end), chance, GREY));
+    marks.push(Mark::Line {
+        points: chance,
+        colour: GREY,
+        dashed: true,
+    });
     marks.push(Mark::line(bottom_and_top, GREY));
-    let mut entries = legend(findings);
+    let mut entries = legend(drawn);
     entries.push(LegendEntry::new("chance".to_string(), GREY, true));
     entries.push(LegendEntry::new(
         format!("trained at gap {gap}"),

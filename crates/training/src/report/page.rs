@@ -1,7 +1,7 @@
 //! The report as one HTML file: nothing is loaded from elsewhere.
 
 use super::figure::Figure;
-use super::findings::{ArmFindings, Findings};
+use super::findings::{ArmFindings, Findings, Found};
 use super::memory::GateData;
 use crate::draw::for_page;
 use crate::stats::median_until_solved;
@@ -64,6 +64,7 @@ fn introduction(findings: &Findings) -> Markup {
     let criterion = criterion.map_or("", |run| run.task().criterion());
     html! {
         @if !findings.about.is_empty() { p { (findings.about) } }
+        @if !findings.missing.is_empty() { p { strong { (findings.missing) } } }
         p {
             "Solved means: " (criterion) ". " (NOT_SOLVED) (findings.tuning)
         }
@@ -100,13 +101,7 @@ fn results(findings: &Findings) -> Markup {
     ];
     let row = |arm: &ArmFindings, gap: usize| {
         let first = arm.at(gap).next()?;
-        let updates = arm.at(gap).map(|run| {
-            let made = thousands(run.result.updates);
-            match run.result.solved {
-                true => made,
-                false => format!("not in {made}"),
-            }
-        });
+        let updates = arm.at(gap).map(Found::outcome);
         let (solved, runs) = arm.solved(gap);
         Some([
             gap.to_string(),
@@ -246,6 +241,8 @@ fn published(findings: &Findings) -> Markup {
 fn sequences(findings: &Findings, arm: &ArmFindings) -> String {
     let at = |gap: usize| {
         let solved = arm.at(gap).filter(|run| run.result.solved);
+        // Those that go on once they have solved it don't say when that was.
+        let solved = solved.filter(|run| run.task().stops_when_solved());
         let counts = solved.map(|run| run.result.updates * run.result.settings.batch);
         let counts: Vec<usize> = counts.collect();
         let middle = median_until_solved(&counts, arm.solved(gap).1)?;

@@ -1,6 +1,6 @@
 //! Diagnostics 2 and 3: how often the task is solved, and after how many updates, against the gap.
 
-use super::figure::{Figure, colours, legend, shift};
+use super::figure::{Figure, coloured, legend, shift};
 use super::findings::{ArmFindings, Findings, Found};
 use crate::draw::{Axis, Mark, Picture, SIZE, Scale};
 use crate::stats::{median_until_solved, wilson};
@@ -15,7 +15,7 @@ const RAISE: f64 = -0.8;
 pub fn rate(findings: &Findings) -> Result<Figure> {
     let x = gap_axis(findings);
     let mut marks = vec![];
-    for (k, (arm, colour)) in findings.arms.iter().zip(colours(findings)).enumerate() {
+    for (k, (arm, colour)) in coloured(findings).enumerate() {
         let (mut line, mut intervals) = (vec![], vec![]);
         for gap in gaps(findings, arm) {
             let (solved, runs) = arm.solved(gap);
@@ -37,7 +37,7 @@ pub fn rate(findings: &Findings) -> Result<Figure> {
         x,
         y: Axis::over("share of the runs", Scale::Linear, [0.0, 1.0], percent).between(-0.05, 1.05),
         marks,
-        legend: legend(findings),
+        legend: legend(coloured(findings)),
         size: SIZE,
     };
     Ok(Figure {
@@ -59,7 +59,7 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
     let counts = all().map(known_updates);
     let y = Axis::over("updates until solved", Scale::Log, counts, whole);
     let mut marks = vec![];
-    for (k, (arm, colour)) in findings.arms.iter().zip(colours(findings)).enumerate() {
+    for (k, (arm, colour)) in coloured(findings).enumerate() {
         let (mut middles, mut solved, mut not) = (vec![], vec![], vec![]);
         for gap in gaps(findings, arm) {
             let place = x.moved(gap as f64, shift(k, findings.arms.len()));
@@ -87,7 +87,7 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
         x,
         y,
         marks,
-        legend: legend(findings),
+        legend: legend(coloured(findings)),
         size: SIZE,
     };
     Ok(Figure {

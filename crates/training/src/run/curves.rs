@@ -7,6 +7,7 @@ use crate::settings::Settings;
 use crate::task::{Goal, Task};
 use crate::text::{at_gap, short, whole};
 use anyhow::Result;
+use itertools::Itertools;
 
 /// What a loss is called on an axis.
 pub fn loss_name(task: &dyn Task) -> &'static str {
@@ -51,14 +52,15 @@ pub fn loss_curves(
         marks.push(Mark::line(line.clone(), colour));
         marks.push(Mark::dots(line, colour, 3));
     }
+    let units = curves.iter().map(|(cell, _)| settings.hidden_of(*cell));
+    let units = units.unique().join(" and ");
     let picture = Picture {
         title: format!(
-            "{}{}: held-out loss ({}, lr {}, H = {}, seed {})",
+            "{}{}: held-out loss ({}, lr {}, H = {units}, seed {})",
             settings.task.name(),
             at_gap(settings.gap),
             settings.optimizer.title(),
             settings.lr,
-            settings.hidden,
             settings.seed,
         ),
         x,

@@ -86,7 +86,10 @@ impl RunSummary {
         let found = self.runs.iter().map(|run| {
             let (cell, updates) = (run.cell.title(), thousands(run.updates));
             match run.solved {
-                true => format!("the {cell} solved it in {updates} updates"),
+                true if task.stops_when_solved() => {
+                    format!("the {cell} solved it in {updates} updates")
+                }
+                true => format!("the {cell} solves it after its {updates} updates"),
                 false => format!("the {cell} did not within {updates} updates"),
             }
         });

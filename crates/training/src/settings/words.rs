@@ -58,11 +58,12 @@ impl Settings {
     pub fn conditions(&self) -> String {
         let cell = self.cell.first();
         format!(
-            "{}, {} hidden units, {}, at most {} updates",
+            "{}, {} hidden units, {}, at most {} updates, evaluated every {}",
             self.cell_words(cell),
             self.hidden_of(cell),
             self.training_words(),
             thousands(self.updates),
+            thousands(self.eval_every),
         )
     }
 }

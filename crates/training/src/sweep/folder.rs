@@ -36,7 +36,7 @@ pub struct RunResult {
     pub parameters: usize,
     /// Updates made.
     pub updates: usize,
-    /// Whether the task's criterion is met; if so, it was met after `updates` first.
+    /// Whether the task's criterion is met in the end; if its runs end once it is, it was met after `updates` first.
     pub solved: bool,
     /// The model's score on the held-out data.
     #[serde(flatten)]

@@ -193,25 +193,18 @@ impl Plan {
 
     /// What the sweep compares, in words.
     pub fn words(&self) -> String {
-        let list = |items: Vec<String>| items.join(", ");
-        let arms: Vec<_> = self.arms.iter().map(|arm| arm.name.clone()).collect();
+        let arms = self.arms.iter().map(|arm| &arm.name).join("; ");
         let task = self.arms.first().map_or("", |arm| self.task(arm).name());
         let mut lines = vec![format!("sweep: {}", self.name)];
         if !self.about.is_empty() {
             lines.push(self.about.clone());
         }
         lines.push(format!("task:  {task}"));
-        lines.push(format!("arms:  {}", arms.join("; ")));
+        lines.push(format!("arms:  {arms}"));
         if self.gaps != [0] {
-            lines.push(format!(
-                "gaps:  {}",
-                list(self.gaps.iter().map(usize::to_string).collect())
-            ));
+            lines.push(format!("gaps:  {}", self.gaps.iter().join(", ")));
         }
-        lines.push(format!(
-            "seeds: {}",
-            list(self.seeds.iter().map(u64::to_string).collect())
-        ));
+        lines.push(format!("seeds: {}", self.seeds.iter().join(", ")));
         lines.join("\n")
     }
 
@@ -227,20 +220,15 @@ impl Plan {
         ensure!(!self.arms.is_empty(), "the plan has no arms");
         ensure!(!self.gaps.is_empty(), "the plan has no gaps");
         ensure!(!self.seeds.is_empty(), "the plan has no seeds");
+        let (gaps, seeds, others) = (&self.gaps, &self.seeds, &self.tuning_seeds);
+        ensure!(gaps.iter().all_unique(), "a gap is named twice: {gaps:?}");
         ensure!(
-            unique(self.gaps.iter()),
-            "a gap is named twice: {:?}",
-            self.gaps
+            seeds.iter().all_unique(),
+            "a seed is named twice: {seeds:?}"
         );
         ensure!(
-            unique(self.seeds.iter()),
-            "a seed is named twice: {:?}",
-            self.seeds
-        );
-        ensure!(
-            unique(self.tuning_seeds.iter()),
-            "a tuning seed is named twice: {:?}",
-            self.tuning_seeds
+            others.iter().all_unique(),
+            "a tuning seed is named twice: {others:?}"
         );
         let mut names = HashSet::new();
         for arm in &self.arms {
@@ -281,9 +269,8 @@ impl Plan {
                 arm.name
             );
             let rates = self.learning_rates(arm);
-            let texts: Vec<String> = rates.iter().map(f64::to_string).collect();
             ensure!(
-                unique(texts.iter()),
+                rates.iter().map(f64::to_string).all_unique(),
                 "a learning rate is named twice: {rates:?}"
             );
             if rates.len() > 1 {
@@ -422,11 +409,6 @@ fn slug(name: &str) -> String {
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
     let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
     words.join("-").to_ascii_lowercase()
-}
-
-fn unique<T: std::hash::Hash + Eq>(mut values: impl Iterator<Item = T>) -> bool {
-    let mut seen = HashSet::new();
-    values.all(|value| seen.insert(value))
 }
 
 #[cfg(test)]

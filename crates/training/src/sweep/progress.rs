@@ -64,6 +64,7 @@ impl Progress {
         };
         let updates = thousands(result.updates);
         let word = match result.solved {
+            true if job.settings.updates == result.updates => format!("solved with {updates}"),
             true => format!("solved after {updates}"),
             false => format!("not within {updates}"),
         };

@@ -41,6 +41,8 @@ pub struct Tally {
     pub lr: f64,
     /// Updates at most.
     pub budget: usize,
+    /// Updates between two evaluations, by so many of which `updates` are rounded up.
+    pub eval_every: usize,
     /// Runs reported.
     pub runs: usize,
     /// How many of them solved the task within the budget.
@@ -48,9 +50,9 @@ pub struct Tally {
     /// The 95 % Wilson interval of the share that solves it.
     pub interval: (f64, f64),
     /// Median of the updates it took, the runs that did not solve it counting as longest; `None` if half of
-    /// them or more did not.
+    /// them or more did not, or if the task's runs go on once they have solved it.
     pub median_updates: Option<f64>,
-    /// Updates of each run that solved the task.
+    /// Updates of each run that ended because it solved the task.
     pub updates: Vec<usize>,
     /// Share of the held-out data that each run had right in the end.
     pub accuracies: Vec<f64>,
@@ -75,9 +77,9 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Tally> {
                 continue;
             };
             let task = first.settings.task.with_gap(gap);
-            let updates: Vec<usize> = runs
-                .iter()
-                .filter(|run| run.solved)
+            let solved = || runs.iter().filter(|run| run.solved);
+            let updates: Vec<usize> = solved()
+                .filter(|_| task.stops_when_solved())
                 .map(|run| run.updates)
                 .collect();
             cells.push(Tally {
@@ -86,9 +88,10 @@ pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Tally> {
                 length: task.length(),
                 lr: first.settings.lr,
                 budget: first.settings.updates,
+                eval_every: first.settings.eval_every,
                 runs: runs.len(),
-                solved: updates.len(),
-                interval: wilson(updates.len(), runs.len()),
+                solved: solved().count(),
+                interval: wilson(solved().count(), runs.len()),
                 median_updates: median_until_solved(&updates, runs.len()),
                 updates,
                 accuracies: runs.iter().map(|run| run.score.accuracy).collect(),

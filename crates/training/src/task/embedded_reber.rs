@@ -138,6 +138,10 @@ impl Task for EmbeddedReber {
         Goal::Steps { count: SYMBOLS }
     }
 
+    fn scored_after(&self) -> usize {
+        1
+    }
+
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
         let mut string = draw_string(rng);
         while string.len() > LONGEST {

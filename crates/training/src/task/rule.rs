@@ -284,6 +284,11 @@ pub trait Task: Send + Sync {
         false
     }
 
+    /// How many steps that are scored come after the one whose answer needs the memory.
+    fn scored_after(&self) -> usize {
+        0
+    }
+
     /// Whether training ends once the task is solved. It must not where the held-out sequences are
     /// a small fixed set: to wait for a lucky evaluation would flatter the result.
     fn stops_when_solved(&self) -> bool {
