@@ -25,6 +25,10 @@ use serde::{Deserialize, Serialize};
 ///
 /// `D` is 2 for the state of a cell; the states of stacks and bidirectional layers have 3 dimensions.
 pub trait RecurrentState<const D: usize = 2>: Sized {
+    /// Whether the tensors are all there is to it.
+    #[doc(hidden)]
+    const IS_WHOLE: bool = true;
+
     /// The state with each tensor replaced by `f` of it, always in the same order, the output first.
     ///
     /// Anything else in a state, such as a dropout mask, is unchanged.

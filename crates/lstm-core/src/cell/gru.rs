@@ -11,7 +11,7 @@ use crate::ops::{CellKind, GruKind};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Device, Tensor, TensorCreationOptions, s};
+use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, s};
 
 config! {
     /// Configuration of a [`GruCell`].
@@ -227,7 +227,11 @@ impl Cell for GruCell {
         let mut kernel = Kernel::new(kind, &self.input_weight, &self.recurrent_weight, &None);
         let zeros = |width| {
             let like = &kernel.input_weight;
-            Tensor::zeros([width], (&like.device(), like.dtype()))
+            let dtype = match like.dtype() {
+                DType::QFloat(_) => DType::F32, // asked of, not computed with
+                dtype => dtype,
+            };
+            Tensor::zeros([width], (&like.device(), dtype))
         };
         let units = self.d_hidden();
         if !self.reset_after {

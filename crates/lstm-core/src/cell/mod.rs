@@ -161,8 +161,8 @@ pub trait Cell: Module + ModuleDisplay {
     /// Whether steps of a stack can go on from the stacked state, in training or not: not if that leaves out what is drawn for a
     /// sequence.
     #[doc(hidden)]
-    fn steps_from_stacked(&self, _training: bool) -> bool {
-        true
+    fn steps_from_stacked(&self, training: bool) -> bool {
+        !training || Self::State::IS_WHOLE
     }
 
     /// [`kernel`](Self::kernel) for a sequence that begins with this state, for cells whose state holds more than its

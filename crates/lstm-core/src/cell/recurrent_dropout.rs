@@ -129,6 +129,8 @@ pub struct WithMask<S> {
 }
 
 impl<S: RecurrentState> RecurrentState for WithMask<S> {
+    const IS_WHOLE: bool = false;
+
     fn map(&self, f: impl FnMut(Tensor<2>) -> Tensor<2>) -> Self {
         Self {
             state: self.state.map(f),
@@ -194,7 +196,7 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
 
     /// Unless there are no masks to speak of.
     fn steps_from_stacked(&self, training: bool) -> bool {
-        !training || self.dropout.prob == 0.0
+        !training || self.dropout.prob == 0.0 || !self.dropout.training.is_enabled()
     }
 
     /// `None` for a GRU with the reset gate first.

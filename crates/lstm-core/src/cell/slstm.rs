@@ -199,7 +199,7 @@ impl RecurrentProduct for SLstmCell {
             true => forget,
             false => Pointwise(Nonlinearity::LogSigmoid).forward(forget),
         };
-        let nothing = state.normaliser.clone().equal_elem(0.0);
+        let nothing = state.normaliser.clone().lower_equal_elem(0.0);
         let carried = (forget + state.stabiliser).mask_fill(nothing, f64::NEG_INFINITY);
         let stabiliser = carried.clone().max_pair(input.clone());
         let input = (input - stabiliser.clone()).exp();

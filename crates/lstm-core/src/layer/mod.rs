@@ -83,7 +83,8 @@ pub trait RecurrentLayer<const D: usize = 2>: Module + ModuleDisplay {
     ///
     /// # Panics
     ///
-    /// If a shape doesn't fit, or if the layer reads in both directions, which needs a sequence's end.
+    /// If a shape doesn't fit, if the layer reads in both directions, which needs a sequence's end, or in training if it is a
+    /// stack with recurrent dropout, whose state has no place for the masks.
     fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State);
 
     /// Whether the layer runs whole sequences on kernels on a device. If not, it runs the fallback, the step-by-step loop
@@ -210,7 +211,7 @@ fn display_settings() -> Option<DisplaySettings> {
 }
 
 /// What a layer prints, under `burn::nn`'s name for it, such as `BiLstm` with `kind` `"Bi{}"`; `None`, Burn's default
-/// display, if `burn::nn` doesn't have the cell.
+/// display, if the cell doesn't say whether it has a bias.
 fn display<C: Cell>(cell: &C, kind: &str, content: Content) -> Option<Content> {
     let bias = cell.has_bias()?;
     let (first, others) = C::NAME.split_at(1);

@@ -2,6 +2,15 @@
 
 use burn::tensor::{Device, DeviceType};
 
+/// By how much float32 may be off, of the largest element. (CUDA's matrix products may be computed by tensor cores, in TF32,
+/// which has float16's precision: Burn's tuning takes what is fastest.)
+pub fn tolerance() -> f64 {
+    match std::env::var("LSTM_CORE_GPU") {
+        Ok(name) if name == "cuda" => 5e-3,
+        _ => 1e-5,
+    }
+}
+
 /// The runtime that `LSTM_CORE_GPU` names, wgpu if it names none, and the first adapter that it finds.
 pub fn adapter() -> (String, Option<Device>) {
     let name = std::env::var("LSTM_CORE_GPU").unwrap_or_else(|_| "wgpu".into());

@@ -1,7 +1,7 @@
 //! The kernels for wgpu.
 
-use crate::case::{Case, Cell, compare, compare_within, print_largest};
-use crate::{TOLERANCE_OF_FLOAT16, Test};
+use crate::case::{Case, Cell, compare_within, print_largest};
+use crate::{TOLERANCE_OF_FLOAT16, Test, gpu};
 use burn::tensor::{DType, Device};
 use lstm_core::Recompute;
 use std::collections::BTreeMap;
@@ -27,7 +27,14 @@ fn random_cases(device: &Device) {
         let what = format!("{case:?} on wgpu");
         let got = case.results(device, true);
         let want = case.results(&Device::flex(), false);
-        compare(&what, got, want, largest.entry(case.cell).or_default());
+        let float32 = (DType::F32, gpu::tolerance());
+        compare_within(
+            float32,
+            &what,
+            got,
+            want,
+            largest.entry(case.cell).or_default(),
+        );
     }
     for (cell, largest) in largest {
         print_largest(&format!("wgpu, {cell:?}"), &largest);
@@ -46,7 +53,8 @@ fn more_units_than_a_sequence_kernel_takes(device: &Device) {
             };
             let got = case.results(device, true);
             let want = case.results(&Device::flex(), false);
-            compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+            let (what, float32) = (format!("{case:?} on wgpu"), (DType::F32, gpu::tolerance()));
+            compare_within(float32, &what, got, want, &mut largest);
         }
         print_largest(&format!("wgpu, step by step, {cell:?}"), &largest);
     }
@@ -70,7 +78,8 @@ fn recomputed_in_segments(device: &Device) {
             };
             let got = case.results(device, true);
             let want = case.results(&Device::flex(), false);
-            compare(&format!("{case:?} on wgpu"), got, want, &mut largest);
+            let (what, float32) = (format!("{case:?} on wgpu"), (DType::F32, gpu::tolerance()));
+            compare_within(float32, &what, got, want, &mut largest);
         }
         print_largest(&format!("wgpu, in segments, {cell:?}"), &largest);
     }

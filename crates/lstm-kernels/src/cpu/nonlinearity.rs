@@ -135,7 +135,8 @@ pub(super) fn of_sum<V: Vector>(function: Nonlinearity, bound: Option<Real>, sum
 fn elu<V: Vector>(alpha: V, scale: V, x: V) -> (V, V) {
     let (zero, one) = (V::splat(0.0), V::splat(1.0));
     let below = alpha * exp(scale * x.at_most(zero));
-    let y = x.at_least(zero) + below - alpha;
+    // (Above zero `below` is `alpha`, so that `x` stays as it is.)
+    let y = x.at_least(zero) + (below - alpha);
     let slope = scale * below;
     (y, slope + (one - slope).where_positive(x))
 }

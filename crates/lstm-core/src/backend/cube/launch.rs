@@ -6,7 +6,7 @@ use super::rows::There;
 use super::step::ProductsLaunch;
 use super::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
 use super::{sequence, step};
-use crate::ops::{Inputs, Upstream};
+use crate::ops::{Inputs, Maybe, Upstream};
 use burn::backend::cubecl::dtype_to_storage_type;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape, Slice};
@@ -216,8 +216,11 @@ pub fn backward(
     let lengths = lengths_or_any(&inputs.lengths, &saved);
     let there = There::of(&upstream);
     let truncation = inputs.truncation;
-    let [grad_output, grad_last_hidden] =
-        [upstream.output, upstream.hidden].map(|gradient| or_any(gradient, &saved));
+    let grad_output = or_any(upstream.output, &saved);
+    let float32_or_room = |gradient: Maybe<CubeBackend>, shape| {
+        let gradient = gradient.into_option();
+        gradient.map_or_else(|| room_for(DType::F32, &saved, shape), float32)
+    };
     let transposed = transposed(inputs.recurrent_weight);
     macro_rules! buffers {
         ($there:expr) => {
@@ -241,9 +244,8 @@ pub fn backward(
     match strategy {
         Strategy::Sequence { steps, rows, cut } => {
             let transposed = into_contiguous(transposed);
-            let grad_last_memory = or_any(upstream.memory, &saved);
-            let grad_hidden = room_for(DType::F32, &saved, [batch, units]);
-            let grad_memory = room_for(DType::F32, &saved, sizes.memory());
+            let grad_hidden = float32_or_room(upstream.hidden, [batch, units]);
+            let grad_memory = float32_or_room(upstream.memory, sizes.memory());
             for (begin, end) in launches(time, steps) {
                 let (count, workgroup) = grid(batch, rows, cut);
                 // SAFETY: as in `forward`; `saved` is what that gave for the same inputs.
@@ -255,8 +257,6 @@ pub fn backward(
                         rows,
                         buffers!(there),
                         transposed.clone().into_buffer_arg(),
-                        grad_last_hidden.clone().into_buffer_arg(),
-                        grad_last_memory.clone().into_buffer_arg(),
                         grad_hidden.clone().into_buffer_arg(),
                         grad_memory.clone().into_buffer_arg(),
                         begin,
@@ -295,11 +295,8 @@ pub fn backward(
                 true => zeros(DType::F32, of_passing),
                 false => room_for(DType::F32, &saved, of_passing),
             };
-            let mut grad_hidden = grad_last_hidden;
-            let mut grad_memory = match upstream.memory.into_option() {
-                Some(gradient) => float32(gradient),
-                None => room_for(DType::F32, &saved, sizes.memory()),
-            };
+            let mut grad_hidden = or_any(upstream.hidden, &saved);
+            let mut grad_memory = float32_or_room(upstream.memory, sizes.memory());
             for k in 0..time {
                 let (count, workgroup) = grid_of_a_step(&client, batch, units);
                 let there = There {

@@ -39,8 +39,9 @@ use cell::{Counts, Drawn};
 use operations::SequenceKernels;
 use products::{Saved, backward, forward};
 
-/// Buffers of a kernel, at most: fifteen of [`sequence::backward`], and one for its sizes.
-const BUFFERS: u32 = 16;
+/// Buffers of a kernel, at most: fourteen of [`sequence::forward`], and one for its sizes. (Of the sixteen that many devices have,
+/// CubeCL leaves one to wgpu.)
+const BUFFERS: u32 = 15;
 
 /// Whether the kernels can have a sequence of this size and type on the device, with zoneout perhaps.
 pub(crate) fn fits(

@@ -99,7 +99,7 @@ fn with_slope<N: Size>(x: Vector<f32, N>, #[comptime] function: Nonlinearity) ->
             slope: one,
         },
         Nonlinearity::Tanh => {
-            let value = x.tanh();
+            let value = tanh::<N>(x);
             Sloped::<N> {
                 value,
                 slope: one - value * value,
@@ -227,7 +227,7 @@ fn with_slope<N: Size>(x: Vector<f32, N>, #[comptime] function: Nonlinearity) ->
             slope: number::<N>(alpha),
         },
         Nonlinearity::ScaledTanh { alpha, beta } => {
-            let y = (number::<N>(beta) * x).tanh();
+            let y = tanh::<N>(number::<N>(beta) * x);
             Sloped::<N> {
                 value: number::<N>(alpha) * y,
                 slope: number::<N>(alpha) * number::<N>(beta) * (one - y * y),
@@ -243,11 +243,22 @@ fn with_slope<N: Size>(x: Vector<f32, N>, #[comptime] function: Nonlinearity) ->
     }
 }
 
+/// `tanh(x)`, which in float32 is ±1 from 9.02 on. Some drivers divide exponentials by each other, and have no number where
+/// both are infinite. (`x` that is not a number stays so.)
+#[cube]
+pub fn tanh<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let most = Vector::<f32, N>::new(10.0f32);
+    let least = Vector::<f32, N>::new(-10.0f32);
+    let x = select_many(x.greater_than(&most), most, x);
+    let x = select_many(least.greater_than(&x), least, x);
+    x.tanh()
+}
+
 /// `1 / (1 + e^-x)`, in a form in which no driver makes an infinity on the way.
 #[cube]
 pub fn sigmoid<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
     let half = Vector::<f32, N>::new(0.5f32);
-    half + half * (half * x).tanh()
+    half + half * tanh::<N>(half * x)
 }
 
 /// `ln(1 + e^x)`
@@ -354,6 +365,7 @@ pub fn pass_clip<N: Size>(
 
 #[cube]
 fn number<N: Size>(#[comptime] real: Real) -> Vector<f32, N> {
-    let number = comptime!(real.get() as f32);
+    // (The shading language of browsers has no infinity, and no sum lies between it and the largest number.)
+    let number = comptime!((real.get() as f32).clamp(f32::MIN, f32::MAX));
     Vector::new(number.runtime())
 }

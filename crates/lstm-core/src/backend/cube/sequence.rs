@@ -187,16 +187,13 @@ pub fn forward<F: Float, N: Size>(
 
 /// The backward pass; `begin` and `end` count from the last step read.
 ///
-/// `transposed` is `R` transposed, `[G_h·H, H]`. `grad_last_hidden` and `grad_last_memory` are the gradients with
-/// respect to the final states, if they are `there`; those with respect to the states, in the end the first
-/// ones, go from launch to launch in `grad_hidden` and `grad_memory`. If gradients are `truncated`, none passes to the
+/// `transposed` is `R` transposed, `[G_h·H, H]`. The gradients with respect to the states, first the final ones, if they
+/// are `there`, in the end the first ones, go from launch to launch in `grad_hidden` and `grad_memory`. If gradients are `truncated`, none passes to the
 /// state before every `window`-th step, counted from `before` steps before the first one read.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
     buffers: &mut BackwardBuffers<F>,
     transposed: &[F],
-    grad_last_hidden: &[F],
-    grad_last_memory: &[F],
     grad_hidden: &mut [f32],
     grad_memory: &mut [f32],
     begin: usize,
@@ -234,10 +231,10 @@ pub fn backward<F: Float, N: Size>(
     while u < units {
         let place = Place::new(first, batch, time, 0usize, u);
         if begin == 0 {
-            let (hidden, memory) = (grad_last_hidden, grad_last_memory);
-            let state = read_all_if::<F, N>(hidden, &place, 1usize, units, there.hidden);
+            let state = read_all_if::<f32, N>(&*grad_hidden, &place, 1usize, units, there.hidden);
             store::<N>(&mut dh, u, &state, units);
-            let states = read_all_if::<F, N>(memory, &place, spec.memory, units, there.memory);
+            let states =
+                read_all_if::<f32, N>(&*grad_memory, &place, spec.memory, units, there.memory);
             store::<N>(&mut others, u, &states, units);
         } else {
             let state = read_all::<f32, N>(&*grad_hidden, &place, 1usize, units);

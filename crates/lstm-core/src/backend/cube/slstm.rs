@@ -3,7 +3,7 @@
 //! Its sums are `ĩ, f̃, z̃, õ`, its states beside `h` are `c, n, m`. It saves `i, f, z, o` and the slope of `ln f`.
 
 use super::cell::{After, CubeCell, Gradients, Numbers, SavedStep, States};
-use super::nonlinearity::{sigmoid, softplus, where_positive};
+use super::nonlinearity::{sigmoid, softplus, tanh, where_positive};
 use crate::ops::SLstmKind;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -28,12 +28,15 @@ impl CubeCell for SLstm {
             slope = sigmoid::<N>(zero - f);
         }
         // (Nothing is carried while n is zero: then m is i.)
-        let most = Vector::<f32, N>::new(1e30f32);
-        let carried =
-            log_f + before.memory[2] + (where_positive::<N>(before.memory[1], most) - most);
+        let nothing = Vector::<f32, N>::new(-1e30f32);
+        let carried = select_many(
+            before.memory[1].greater_than(&zero),
+            log_f + before.memory[2],
+            nothing,
+        );
         let m = i.max(carried);
         let (i, f) = ((i - m).exp(), (carried - m).exp());
-        let (z, o) = (sums[2].tanh(), sigmoid::<N>(sums[3]));
+        let (z, o) = (tanh::<N>(sums[2]), sigmoid::<N>(sums[3]));
         let c = f * before.memory[0] + i * z;
         let n = f * before.memory[1] + i;
         After::<N> {

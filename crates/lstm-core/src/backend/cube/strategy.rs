@@ -37,7 +37,7 @@
 use super::buffers::Sizes;
 use super::shared_product::Cut;
 use burn_cubecl::cubecl::client::Client;
-use burn_cubecl::cubecl::ir::HardwareProperties;
+use burn_cubecl::cubecl::ir::DeviceProperties;
 use burn_cubecl::cubecl::prelude::*;
 
 /// Hidden units of a sequence kernel, at most. A workgroup reads all recurrent weights in each step; with
@@ -61,11 +61,10 @@ const THREADS: usize = 1024;
 const THREADS_OF_UNITS: usize = 256;
 /// Multiprocessors of a GPU that doesn't tell, as none does through wgpu. Most that compute have 20 to 140.
 const MULTIPROCESSORS: usize = 64;
-/// Threads of a subgroup, at most, from which on an adapter is a GPU: a software adapter has the width of a CPU's
-/// vectors, 16 at most.
-const PLANE_OF_A_GPU: u32 = 32;
 /// Threads of a unit, at most: the sum over them is one thread's work.
 const SLICES: usize = 8;
+/// Parts of workgroup memory that a kernel may not need, each of which has a number a row then.
+const NOT_NEEDED: usize = 5;
 /// Weights of a thread in registers, at most; a GPU's threads have 255, or as many as all threads leave each other.
 const HELD: usize = 64;
 /// Threads of a workgroup that holds its weights, at most: with [`HELD`] half the registers of a multiprocessor.
@@ -102,12 +101,13 @@ struct Device {
 }
 
 impl Device {
-    fn of(hardware: &HardwareProperties) -> Self {
-        let is_gpu = hardware.num_cpu_cores.is_none() && hardware.plane_size_max >= PLANE_OF_A_GPU;
+    fn of(properties: &DeviceProperties) -> Self {
+        let hardware = &properties.hardware;
+        // (A software adapter is no physical device.)
         let multiprocessors = match hardware.num_streaming_multiprocessors {
+            _ if properties.identity.physical.is_none() => 0,
             Some(multiprocessors) => multiprocessors as usize,
-            None if is_gpu => MULTIPROCESSORS,
-            None => 0,
+            None => MULTIPROCESSORS,
         };
         Self {
             multiprocessors,
@@ -163,13 +163,14 @@ impl Device {
         } = sizes;
         let gates = counts.spec.recurrent_width();
         let (rows, mut cut) = self.wanted(sizes);
-        // Bytes of a row: what the kernels need, and the parts of products that threads share.
+        // Bytes of a row: what the kernels need, the parts of products that threads share, and what stands for what isn't
+        // needed.
         let of_a_row = |cut: Cut| {
             let parts = match cut.slices {
                 1 => 0,
                 slices => slices * counts.spec.recurrent_gates.len(),
             };
-            (counts.shared() + parts) * units * size_of::<f32>()
+            ((counts.shared() + parts) * units + NOT_NEEDED) * size_of::<f32>()
         };
         // Rows before slices: of a row more each weight serves all threads.
         while cut.slices > 1 && !cut.held && rows * of_a_row(cut) > self.shared_memory {
@@ -195,7 +196,7 @@ impl Device {
 impl Strategy {
     /// The one for a recurrence on a device.
     pub fn of(client: &Client, sizes: Sizes) -> Self {
-        Device::of(&client.properties().hardware).strategy(sizes)
+        Device::of(client.properties()).strategy(sizes)
     }
 }
 
@@ -226,7 +227,7 @@ pub fn grid_of_a_step(client: &Client, batch: usize, units: usize) -> (CubeCount
 mod tests {
     use super::*;
     use crate::backend::cube::cell::{Counts, Drawn};
-    use crate::ops::{CellKind, LstmKind};
+    use crate::ops::{CellKind, LstmKind, SLstmKind};
 
     /// As the module's table says.
     #[test]
@@ -269,6 +270,29 @@ mod tests {
             panic!("step by step");
         };
         assert_eq!((rows, cut.threads(), cut.slices), (4, 128, 1));
+    }
+
+    /// The largest sum of a kernel's parts is that of an sLSTM backward: eight numbers a unit, and the one part it doesn't
+    /// need has one.
+    #[test]
+    fn what_is_not_needed_has_room() {
+        let metal = Device {
+            multiprocessors: 32,
+            shared_memory: 32 << 10,
+            threads: 1024,
+            workgroups: 1 << 16,
+        };
+        let kind = SLstmKind {
+            exponential_forget: false,
+        };
+        let counts = Counts::new(CellKind::SLstm(kind), Drawn::NOTHING);
+        let strategy = metal.strategy(Sizes::new([256, 100, 256], counts));
+        let Strategy::Sequence { rows, cut, .. } = strategy else {
+            panic!("step by step");
+        };
+        assert_eq!((rows, cut.slices), (2, 1));
+        let bytes = |rows: usize| rows * (8 * 256 + 1) * size_of::<f32>();
+        assert!(bytes(rows) <= metal.shared_memory && bytes(2 * rows) > metal.shared_memory);
     }
 
     #[test]

@@ -27,9 +27,6 @@ use rand::{RngExt, SeedableRng};
 use std::ops::Range;
 use std::process::Command;
 
-/// Of the largest element, as in `tests/fused`.
-const TOLERANCE: f32 = 1e-5;
-
 /// The adapter, or none, which is said.
 fn adapter() -> Option<CubeDevice> {
     let (runtime, adapter) = gpu::adapter();
@@ -272,7 +269,7 @@ fn compare(what: &str, got: Results, want: Results) -> f32 {
         for (got, want) in got.iter().zip(&want) {
             let error = (got - want).abs() / size;
             // (So that NaN is an error.)
-            let fits = error <= TOLERANCE;
+            let fits = f64::from(error) <= gpu::tolerance();
             assert!(
                 fits,
                 "{what}: {name} differs by {error} of the largest element"
