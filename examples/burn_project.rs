@@ -15,6 +15,7 @@ use burn::train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
 use lstm_core::{Lstm, LstmConfig};
+use std::error::Error;
 
 const LETTERS: usize = 6;
 const LENGTH: usize = 10;
@@ -98,23 +99,29 @@ fn words(count: usize, mut seed: u32) -> InMemDataset<[i32; LENGTH]> {
     InMemDataset::new((0..count).map(word).collect())
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn Error>> {
     let device = Device::flex();
     device.seed(1);
-    let loader = |words| {
+    let loader = || {
         DataLoaderBuilder::new(WordBatcher)
             .batch_size(32)
             .set_device(device.clone())
-            .build(words)
     };
-    let (train, valid) = (loader(words(1_600, 1)), loader(words(320, 2)));
+    let train = loader().shuffle(1).build(words(1_600, 1));
+    let valid = loader().build(words(320, 2));
 
-    let artifacts = std::env::temp_dir().join(format!("burn_project-{}", std::process::id()));
+    // For burn-train's logs, which a project of your own keeps.
+    let folder = tempfile::tempdir()?;
     let model = Model::new(&device.clone().autodiff());
-    let result = SupervisedTraining::new(&artifacts, train, valid.clone())
+    let result = SupervisedTraining::new(folder.path(), train, valid.clone())
         .metrics((AccuracyMetric::new(), LossMetric::new()))
         .num_epochs(3)
         .launch(Learner::new(model, AdamConfig::new().init(), 0.01));
+    // In a terminal, burn-train's dashboard has the screen for as long as it lives: what is printed before is lost.
+    drop(result.renderer);
+    if let Some(error) = result.error {
+        return Err(error.into());
+    }
 
     let mut right = 0;
     for batch in valid.iter() {
@@ -124,5 +131,5 @@ fn main() {
         right += equal.into_scalar::<i32>();
     }
     println!("{right} of 320 words right");
-    std::fs::remove_dir_all(artifacts).ok();
+    Ok(())
 }

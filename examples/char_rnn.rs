@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use lstm_core::{GruStackConfig, LstmStackConfig, RecurrentLayer, Windows, clip_global_norm};
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::{self, ErrorKind, Write, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -40,13 +40,13 @@ struct Args {
     steps: usize,
     #[arg(long, default_value_t = 20)]
     epochs: usize,
-    #[arg(long, default_value_t = 0.003)]
+    #[arg(long, default_value_t = 0.003, value_parser = positive)]
     learning_rate: f64,
     /// Characters to write.
     #[arg(long, default_value_t = 500)]
     write: usize,
     /// Below 1, likely characters become likelier.
-    #[arg(long, default_value_t = 0.7)]
+    #[arg(long, default_value_t = 0.7, value_parser = positive)]
     temperature: f64,
 }
 
@@ -60,6 +60,13 @@ fn size(text: &str) -> Result<usize, String> {
 fn probability(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to below 1".to_string())
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok();
+    let number = number.filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number above 0".to_string())
 }
 
 #[derive(Clone, ValueEnum)]
@@ -87,6 +94,19 @@ impl<L: RecurrentLayer<3>> Model<L> {
         let loss = CrossEntropyLossConfig::new().init(&scores.device());
         let nats = loss.forward(scores, next.flatten(0, 2));
         (nats / std::f64::consts::LN_2, state)
+    }
+
+    /// The mean loss of a stream, `[B, T, 2]`. In windows, since a long text as a whole takes gigabytes.
+    fn mean_loss(&self, stream: Tensor<3, Int>, steps: usize) -> f64 {
+        let (mut sum, all) = (0.0, stream.dims()[1]);
+        let mut windows = Windows::new(stream, steps, None);
+        while let Some((window, state)) = windows.next() {
+            let steps = window.dims()[1];
+            let (loss, state) = self.loss(window, state);
+            windows.carry(state);
+            sum += loss.into_scalar::<f64>() * steps as f64;
+        }
+        sum / all as f64
     }
 
     /// The scores of the character after this one, `[1, V]`, and the state for the next step.
@@ -136,40 +156,52 @@ fn stream(text: &[i32], rows: usize, device: &Device) -> Tensor<3, Int> {
     Tensor::from_data(data, device)
 }
 
-fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Device) {
-    let width = text.alphabet.len();
+fn run<L: RecurrentLayer<3>>(
+    layers: L,
+    text: &Text,
+    args: &Args,
+    device: &Device,
+) -> io::Result<()> {
+    let (count, width) = (text.numbers.len(), text.alphabet.len());
+    let mut out = stdout().lock();
+    writeln!(
+        out,
+        "{count} characters, {width} kinds; by their frequencies alone, {:.3} bits a character",
+        text.entropy()
+    )?;
     let mut model = Model {
         characters: EmbeddingConfig::new(width, args.hidden).init(device),
         layers,
         scores: LinearConfig::new(args.hidden, width).init(device),
     };
     // The last tenth isn't learned from.
-    let (train, rest) = text.numbers.split_at(text.numbers.len() * 9 / 10);
+    let (train, rest) = text.numbers.split_at(count * 9 / 10);
     let stream = [(train, args.rows), (rest, 1)].map(|(text, rows)| stream(text, rows, device));
     let [train, rest] = stream;
 
     let mut optimizer = AdamConfig::new().init();
     for epoch in 1..=args.epochs {
-        let (mut sum, mut updates) = (0.0, 0);
+        let mut sum = 0.0;
         let mut windows = Windows::new(train.clone(), args.steps, None);
         while let Some((window, state)) = windows.next() {
+            let steps = window.dims()[1];
             let (loss, state) = model.loss(window, state);
             windows.carry(state);
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             let gradients = clip_global_norm(&model, gradients, 1.0);
             model = optimizer.step(args.learning_rate, model, gradients);
-            sum += loss.into_scalar::<f32>();
-            updates += 1;
+            // The last window may be shorter than the others.
+            sum += loss.into_scalar::<f64>() * steps as f64;
         }
-        let (held_out, _) = model.valid().loss(rest.clone().inner(), None);
-        println!(
-            "epoch {epoch:2}: {:.3} bits a character, {:.3} on held-out text",
-            sum / updates as f32,
-            held_out.into_scalar::<f32>()
-        );
+        let learned = sum / train.dims()[1] as f64;
+        let held_out = model.valid().mean_loss(rest.clone().inner(), args.steps);
+        writeln!(
+            out,
+            "epoch {epoch:2}: {learned:.3} bits a character, {held_out:.3} on held-out text"
+        )?;
     }
 
-    println!("\nIt writes:\n");
+    writeln!(out, "\nIt writes:\n")?;
     let (model, device) = (model.valid(), device.clone().inner());
     let (mut character, mut state) = (text.numbers[0], None);
     let start = Instant::now();
@@ -178,11 +210,11 @@ fn run<L: RecurrentLayer<3>>(layers: L, text: &Text, args: &Args, device: &Devic
         state = Some(after);
         let chances = softmax(scores / args.temperature, 1);
         character = chances.categorical(1).into_scalar::<i32>();
-        print!("{}", text.alphabet[character as usize]);
-        stdout().flush().ok();
+        write!(out, "{}", text.alphabet[character as usize])?;
+        out.flush()?;
     }
     let rate = args.write as f64 / start.elapsed().as_secs_f64();
-    println!("\n\n{rate:.0} characters a second");
+    writeln!(out, "\n\n{rate:.0} characters a second")
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -201,32 +233,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let device = Device::flex().autodiff();
     device.seed(1);
-    println!(
-        "{} characters, {} kinds; by their frequencies alone, {:.3} bits a character",
-        text.numbers.len(),
-        text.alphabet.len(),
-        text.entropy()
-    );
     let (hidden, layers) = (args.hidden, args.layers);
-    match args.cell {
+    let done = match args.cell {
         Cell::Lstm => {
             let stack = LstmStackConfig::new(hidden, hidden, layers, true);
-            run(
-                stack.with_dropout(args.dropout).init(&device),
-                &text,
-                &args,
-                &device,
-            );
+            let stack = stack.with_dropout(args.dropout).init(&device);
+            run(stack, &text, &args, &device)
         }
         Cell::Gru => {
             let stack = GruStackConfig::new(hidden, hidden, layers, true);
-            run(
-                stack.with_dropout(args.dropout).init(&device),
-                &text,
-                &args,
-                &device,
-            );
+            let stack = stack.with_dropout(args.dropout).init(&device);
+            run(stack, &text, &args, &device)
         }
+    };
+    match done {
+        // Nobody reads any more, as after `| head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
     }
-    Ok(())
 }

@@ -122,6 +122,7 @@ fn main() {
     let loss = CrossEntropyLossConfig::new().init(&training);
     for epoch in 1..=EPOCHS {
         let mut sum = 0.0;
+        // The images come in a mixed order, the same in each epoch. Your own: shuffle them anew in each.
         for images in train.chunks(BATCH) {
             let (pixels, digits) = batch(images, &training);
             let loss = loss.forward(reader.forward(pixels), digits);
@@ -133,8 +134,9 @@ fn main() {
         println!("epoch {epoch:2}: training loss {:.3}", sum / batches as f32);
     }
 
-    let (pixels, digits) = batch(test, &training);
-    let answers = reader.forward(pixels).argmax(1).squeeze_dim::<1>(1);
+    let (pixels, digits) = batch(test, &device);
+    let scores = reader.valid().forward(pixels);
+    let answers = scores.argmax(1).squeeze_dim::<1>(1);
     let right: i32 = answers.equal(digits).int().sum().into_scalar();
     println!("{right} of {} digits right", test.len());
 }

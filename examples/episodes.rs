@@ -25,13 +25,19 @@ struct Args {
     #[arg(long, default_value_t = 10)]
     corridor: usize,
     /// Games side by side.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = size)]
     games: usize,
     /// Steps of a round.
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, value_parser = size)]
     steps: usize,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = size)]
     hidden: usize,
+}
+
+/// A number from 1 on.
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| *size >= 1);
+    size.ok_or_else(|| "expected a whole number of at least 1".to_string())
 }
 
 // -- The game ---------------------------------------------------------------------------------------------
@@ -98,6 +104,8 @@ struct Round {
     /// The logarithms of the probabilities with which they were chosen, `[B, T]`.
     chosen: Tensor<2>,
     earned: Vec<Vec<(f32, bool)>>,
+    /// What the policy expects to be earned after the last step, `[B]`.
+    expected: Vec<f32>,
 }
 
 /// Games, and what is carried from a round to the next.
@@ -110,23 +118,34 @@ struct Games {
 }
 
 impl Games {
+    /// What is seen now, which games begin, the memory's output, and its state after that.
+    fn see(
+        &self,
+        policy: &Policy,
+        corridor: usize,
+        device: &Device,
+    ) -> (Tensor<2>, Tensor<2, Bool>, Tensor<2>, LstmState<2>) {
+        let games = self.mazes.len();
+        let now = self.mazes.iter().flat_map(|maze| maze.seen(corridor));
+        let now = TensorData::new(now.collect::<Vec<_>>(), [games, SEEN]);
+        let now = Tensor::<2>::from_data(now, device);
+        let begins = TensorData::new(self.begins.clone(), [games, 1]);
+        let begins = Tensor::<2, Bool>::from_data(begins, device);
+
+        // Where a game begins, nothing is remembered of the one before.
+        let initial = policy.memory.initial_state(games, device);
+        let state = self.state.select(begins.clone(), &initial);
+        let (output, state) = policy.memory.step(now.clone(), Some(state));
+        (now, begins, output, state)
+    }
+
     /// Plays a round, a step at a time.
     fn play(&mut self, policy: &Policy, args: &Args, device: &Device) -> Round {
-        let games = self.mazes.len();
-        let initial = policy.memory.initial_state(games, device);
         let before = self.state.clone();
         let (mut seen, mut first, mut actions, mut chosen) = (vec![], vec![], vec![], vec![]);
-        let mut earned = vec![vec![]; games];
+        let mut earned = vec![vec![]; self.mazes.len()];
         for _ in 0..args.steps {
-            let now = self.mazes.iter().flat_map(|maze| maze.seen(args.corridor));
-            let now = TensorData::new(now.collect::<Vec<_>>(), [games, SEEN]);
-            let now = Tensor::<2>::from_data(now, device);
-            let begins = TensorData::new(self.begins.clone(), [games, 1]);
-            let begins = Tensor::<2, Bool>::from_data(begins, device);
-
-            // Where a game begins, nothing is remembered of the one before.
-            let state = self.state.select(begins.clone(), &initial);
-            let (output, state) = policy.memory.step(now.clone(), Some(state));
+            let (now, begins, output, state) = self.see(policy, args.corridor, device);
             self.state = state;
             let scores = policy.actions.forward(output);
             let action = softmax(scores.clone(), 1).categorical(1);
@@ -145,6 +164,9 @@ impl Games {
             actions.push(action);
             chosen.push(logarithms);
         }
+        // The games go on after the round. (The next round takes this step itself, with weights that have learned.)
+        let (_, _, output, _) = self.see(policy, args.corridor, device);
+        let expected = policy.value.forward(output).into_data();
         Round {
             before,
             seen: Tensor::stack(seen, 1),
@@ -152,8 +174,20 @@ impl Games {
             actions: Tensor::stack(actions, 1),
             chosen: Tensor::cat(chosen, 1),
             earned,
+            expected: expected.iter::<f32>().collect(),
         }
     }
+}
+
+/// What a game earned from each step on; after the last step, unless that was an end, what is expected.
+fn returns(earned: &[(f32, bool)], expected: f32) -> Vec<f32> {
+    let mut later = expected;
+    let mut returns = vec![0.0; earned.len()];
+    for (sum, (earning, end)) in returns.iter_mut().zip(earned).rev() {
+        later = earning + if *end { 0.0 } else { 0.97 * later };
+        *sum = later;
+    }
+    returns
 }
 
 impl Policy {
@@ -170,19 +204,10 @@ impl Policy {
         let chosen: Tensor<2> = logarithms.gather(2, round.actions).squeeze_dim(2);
         let difference = (chosen.clone().inner() - round.chosen).abs().max();
 
-        // What was earned from each step on; after the last step, what the policy expects.
-        let [games, steps] = values.dims();
-        let guesses: Vec<f32> = values.to_data().iter::<f32>().collect();
-        let mut returns = guesses.clone();
-        for (k, earned) in round.earned.iter().enumerate() {
-            let mut later = guesses[(k + 1) * steps - 1];
-            for (t, (earning, end)) in earned.iter().enumerate().rev() {
-                later = earning + if *end { 0.0 } else { 0.97 * later };
-                returns[k * steps + t] = later;
-            }
-        }
-        let returns = Tensor::<2>::from_data(TensorData::new(returns, [games, steps]), device);
-        let advantage = returns - values;
+        let rows = round.earned.iter().zip(round.expected);
+        let returns = rows.flat_map(|(earned, expected)| returns(earned, expected));
+        let returns = TensorData::new(returns.collect(), values.dims());
+        let advantage = Tensor::<2>::from_data(returns, device) - values;
         let entropy = -(softmax(scores.clone(), 2) * log_softmax(scores, 2))
             .sum_dim(2)
             .mean();
@@ -233,4 +258,17 @@ fn main() {
         }
     }
     println!("acting and learning: logarithms of probabilities differ by at most {largest:e}");
+}
+
+#[cfg(test)]
+mod tests {
+    /// What is expected counts after the last step, and not beyond an end.
+    #[test]
+    fn returns() {
+        let goes_on = [(0.0, false), (1.0, true), (-0.1, false), (0.0, false)];
+        let returns = super::returns(&goes_on, 2.0);
+        let last: f32 = 0.97 * 2.0;
+        assert_eq!(returns, [0.97, 1.0, -0.1 + 0.97 * last, last]);
+        assert_eq!(super::returns(&goes_on[..2], 2.0), returns[..2]);
+    }
 }

@@ -110,7 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         test.len()
     );
 
-    // Trained on.
+    // Trained on. (The images come in a mixed order, the same in each epoch. Your own: shuffle them anew in each.)
     let mut optimizer = AdamConfig::new().init();
     let loss = CrossEntropyLossConfig::new().init(&training);
     for _ in 0..args.epochs {

@@ -17,14 +17,20 @@ use lstm_core::{BiLstm, BiLstmConfig};
 struct Args {
     #[arg(long, default_value_t = 600)]
     updates: usize,
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = at_least::<1>)]
     hidden: usize,
     /// The longest word.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = at_least::<3>)]
     longest: usize,
     /// On which side words that are shorter than the longest of their batch are padded.
     #[arg(long, default_value = "right")]
     padding: Side,
+}
+
+/// A number from `LEAST` on.
+fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+    let size = text.parse().ok().filter(|size| *size >= LEAST);
+    size.ok_or_else(|| format!("expected a whole number of at least {LEAST}"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]

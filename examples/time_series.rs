@@ -5,7 +5,7 @@
 //! rate, early stopping, and the best checkpoint, which is measured beside last year's values on years that it hasn't
 //! seen.
 
-use burn::data::dataloader::{DataLoader, DataLoaderBuilder, batcher::Batcher};
+use burn::data::dataloader::{DataLoaderBuilder, batcher::Batcher};
 use burn::data::dataset::transform::WindowsDataset;
 use burn::data::dataset::{Dataset, InMemDataset};
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -27,12 +27,11 @@ use plotters::prelude::*;
 use serde::Deserialize;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Forecasts twelve months of carbon dioxide.
 #[derive(Parser)]
 struct Args {
-    /// Months and values, with a header `month,ppm`.
+    /// Months and values, with a header `month,ppm`; oldest first, without gaps.
     #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/co2/co2.csv"))]
     file: PathBuf,
     #[arg(long, default_value_t = 32, value_parser = size)]
@@ -66,6 +65,37 @@ const FUTURE: usize = 12;
 struct Month {
     month: String,
     ppm: f32,
+}
+
+impl Month {
+    /// Counted from the year 0; none if it isn't written `YYYY-MM`.
+    fn number(&self) -> Option<u32> {
+        let (year, month) = self.month.split_once('-')?;
+        let written = year.len() == 4 && month.len() == 2;
+        let (year, month) = (year.parse::<u32>().ok()?, month.parse::<u32>().ok()?);
+        (written && (1..=12).contains(&month)).then_some(12 * year + month)
+    }
+}
+
+/// Windows take it for granted that each month follows the one before. What is missing may be written as a number,
+/// -99.99 for one, which nothing should be learned from.
+fn check(series: &[Month]) -> Result<(), String> {
+    let mut due = None;
+    for (line, entry) in (2..).zip(series) {
+        let Month { month, ppm } = entry;
+        let measured = ppm.is_finite() && *ppm > 0.0;
+        if !measured {
+            return Err(format!("line {line}: {month} can't have {ppm} ppm"));
+        }
+        let Some(number) = entry.number() else {
+            return Err(format!("line {line}: {month} isn't written as 1958-03 is"));
+        };
+        if due.is_some_and(|due| due != number) {
+            return Err(format!("line {line}: {month} isn't the month that is due"));
+        }
+        due = Some(number + 1);
+    }
+    Ok(())
 }
 
 /// Windows of the series: a month to count from, the past, and the future.
@@ -161,14 +191,16 @@ fn train(
     folder: &Path,
     device: &Device,
 ) -> Result<Forecaster, Box<dyn Error>> {
-    let loader = |months: &[Month]| -> Arc<dyn DataLoader<Batch>> {
+    let loader = |size| {
         DataLoaderBuilder::new(WindowBatcher)
-            .batch_size(32)
-            .shuffle(1)
+            .batch_size(size)
             .set_device(device.clone())
-            .build(windows(months))
     };
-    let updates = args.epochs * (train.len() - PAST - FUTURE).div_ceil(32);
+    let (train, valid) = (windows(train), windows(valid));
+    let updates = args.epochs * train.len().div_ceil(32);
+    let train = loader(32).shuffle(1).build(train);
+    // One batch, so that the validation loss is the mean over all windows.
+    let valid = loader(valid.len()).build(valid);
     let schedule = CosineAnnealingLrSchedulerConfig::new(0.003, updates).init()?;
     let (mean, lowest) = (Aggregate::Mean, Direction::Lowest);
     let best = MetricCheckpointingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid);
@@ -179,27 +211,33 @@ fn train(
         MetricEarlyStoppingStrategy::new(&LossMetric::new(), mean, lowest, Split::Valid, patience);
 
     let model = Forecaster::new(args.hidden, &device.clone().autodiff());
-    let result = SupervisedTraining::new(folder, loader(train), loader(valid))
+    let result = SupervisedTraining::new(folder, train, valid)
         .metrics((LossMetric::new(),))
         .with_default_checkpointers()
         .with_checkpointing_strategy(best)
         .early_stopping(stop)
         .num_epochs(args.epochs)
         .launch(Learner::new(model, AdamConfig::new().init(), schedule));
+    // In a terminal, burn-train's dashboard has the screen for as long as it lives: what is printed before is lost.
+    drop(result.renderer);
+    if let Some(error) = result.error {
+        return Err(error.into());
+    }
 
-    // The last epoch's model is seldom the best one. Of the checkpoints, only the best is kept: model-EPOCH.bpk.
-    let files = std::fs::read_dir(folder.join("checkpoint"))?;
-    let mut files = files.filter_map(|file| Some(file.ok()?.path()));
-    let is_model = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with("model-"))
+    // The last epoch's model is seldom the best one. Of the checkpoints, only the best is kept, model-EPOCH.bpk, and one
+    // that is better takes its place: the newest is the best.
+    let folder = folder.join("checkpoint");
+    let epoch = |file: String| -> Option<usize> {
+        let epoch = file.strip_prefix("model-")?.strip_suffix(".bpk")?;
+        epoch.parse().ok()
     };
-    let best = files.find(is_model).ok_or("no checkpoint was kept")?;
-    let model = result.model.load_file(&best);
-    println!(
-        "\nthe best model: {}",
-        best.file_stem().unwrap_or_default().to_string_lossy()
-    );
+    let files = std::fs::read_dir(&folder)?;
+    let names = files.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let best = names.filter_map(epoch).max();
+    let best = best.ok_or("training ended before there was a checkpoint")?;
+    let file = folder.join(format!("model-{best}.bpk"));
+    let model = result.model.try_load_file(file)?;
+    println!("\nthe best model: model-{best}");
     Ok(model)
 }
 
@@ -318,21 +356,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let series = InMemDataset::from_csv(&args.file, &csv::ReaderBuilder::new())
         .map_err(|error| format!("cannot read {file}: {error}"))?;
     let series = series.iter().collect::<Result<Vec<Month>, _>>()?;
+    check(&series).map_err(|error| format!("{file}, {error}"))?;
 
     // In time's order: 60 % to learn from, 20 % to stop by, 20 % to measure with. What is forecast is in one part
-    // alone; the past that is read before it may be in the part before.
+    // alone; the past that is read before it may be in the part before. Each part forecasts once at least.
     let [learn, stop] = [6, 8].map(|tenths| series.len() * tenths / 10);
-    if learn <= PAST + FUTURE || stop - learn < FUTURE {
+    let least = (10 * (1 + PAST + FUTURE)).div_ceil(6).max(5 * FUTURE);
+    if series.len() < least {
         let months = series.len();
-        return Err(format!(
-            "{file} has {months} months, and seven years are the least to learn from"
-        )
-        .into());
+        return Err(
+            format!("{file} has {months} months, and {least} are the least to learn from").into(),
+        );
     }
     let valid = &series[learn - PAST - 1..stop];
     let test = &series[stop - PAST - 1..];
-    let folder = std::env::temp_dir().join(format!("time_series-{}", std::process::id()));
-    let model = train(&series[..learn], valid, &args, &folder, &device)?;
+    // For as long as the model: a loaded one reads its weights from the file when they are first used.
+    let folder = tempfile::tempdir()?;
+    let model = train(&series[..learn], valid, &args, folder.path(), &device)?;
 
     let windows = windows(test);
     let forecasts = windows
@@ -352,7 +392,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         &forecast.and_growth
     });
     print("LSTM", |forecast| &forecast.network);
-    // Not before: a loaded model reads its weights from the file when they are first used.
-    std::fs::remove_dir_all(folder)?;
     draw(&forecasts, &args.plot)
 }

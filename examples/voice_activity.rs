@@ -16,7 +16,7 @@ use lstm_core::convert::{self, WeightError, Weights};
 use lstm_core::{LstmCell, LstmCellConfig, LstmState};
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, ErrorKind, Read, Write, stdout};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -192,7 +192,7 @@ impl Segments {
 
 /// Samples from a WAV file, a window at a time.
 struct Wav {
-    samples: std::io::Take<BufReader<File>>,
+    samples: io::Take<BufReader<File>>,
 }
 
 impl Wav {
@@ -200,19 +200,29 @@ impl Wav {
         const ADVICE: &str = "expected a WAV file of 16 kHz, one channel, 16 bits: \
             ffmpeg -i FILE -ar 16000 -ac 1 -c:a pcm_s16le out.wav";
         let mut file = BufReader::new(File::open(path)?);
+        match Self::find_samples(&mut file) {
+            Ok(Some(size)) => Ok(Self {
+                samples: file.take(size),
+            }),
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(error.into()),
+            _ => Err(ADVICE.into()),
+        }
+    }
+
+    /// Reads as far as the samples, and returns their size in bytes; none where they are of another format.
+    fn find_samples(file: &mut BufReader<File>) -> io::Result<Option<u64>> {
         let mut head = [0; 12];
         file.read_exact(&mut head)?;
         if &head[..4] != b"RIFF" || &head[8..] != b"WAVE" {
-            return Err(ADVICE.into());
+            return Ok(None);
         }
+        let mut fits = false;
         loop {
             let mut chunk = [0; 8];
             file.read_exact(&mut chunk)?;
-            let size = u32::from_le_bytes(chunk[4..].try_into()?) as u64;
+            let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]) as u64;
             if &chunk[..4] == b"data" {
-                return Ok(Self {
-                    samples: file.take(size),
-                });
+                return Ok(fits.then_some(size));
             }
             let mut content = vec![];
             file.by_ref()
@@ -224,15 +234,15 @@ impl Wav {
                     .get(k..k + 2)
                     .map(|two| u16::from_le_bytes([two[0], two[1]]))
             };
-            let format = [0, 2, 4, 6, 14].map(number);
-            if &chunk[..4] == b"fmt " && format != [1, 1, RATE as u16, 0, 16].map(Some) {
-                return Err(ADVICE.into());
+            if &chunk[..4] == b"fmt " {
+                let format = [0, 2, 4, 6, 14].map(number);
+                fits = format == [1, 1, RATE as u16, 0, 16].map(Some);
             }
         }
     }
 
     /// The next window, filled up with silence at the end, and how many samples of it there are; none after the end.
-    fn window(&mut self) -> std::io::Result<Option<(Vec<f32>, usize)>> {
+    fn window(&mut self) -> io::Result<Option<(Vec<f32>, usize)>> {
         let mut bytes = vec![];
         self.samples
             .by_ref()
@@ -246,40 +256,51 @@ impl Wav {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args = Args::parse();
-    let device = Device::flex();
-    let mut listener = Listener::new(Silero::load(&args.weights, &device)?, &device);
-    let mut wav = Wav::open(&args.file)
-        .map_err(|error| format!("cannot read {}: {error}", args.file.display()))?;
-    let (mut segments, mut samples) = (Segments::default(), 0);
+/// Prints where there is speech.
+fn hear(mut wav: Wav, mut listener: Listener, probabilities: bool) -> io::Result<()> {
+    let (mut segments, mut samples, mut windows) = (Segments::default(), 0, 0);
     let seconds = |samples: usize| samples as f64 / RATE as f64;
-    let print = |[start, end]: [usize; 2]| {
-        println!(
-            "speech from {:.3} s to {:.3} s",
-            seconds(start),
-            seconds(end)
-        );
+    let speech = |segment: [usize; 2]| {
+        let [from, to] = segment.map(seconds);
+        format!("speech from {from:.3} s to {to:.3} s")
     };
 
-    let start = Instant::now();
+    let (mut out, start) = (stdout().lock(), Instant::now());
     while let Some((window, read)) = wav.window()? {
         let probability = listener.hear(&window);
-        if args.probabilities {
-            println!("{:.3} s: {probability:.6}", seconds(samples));
+        if probabilities {
+            writeln!(out, "{:.3} s: {probability:.6}", seconds(samples))?;
         }
-        segments.next(probability).into_iter().for_each(print);
+        if let Some(segment) = segments.next(probability) {
+            writeln!(out, "{}", speech(segment))?;
+        }
         samples += read;
+        windows += 1;
+    }
+    if windows == 0 {
+        return Err(io::Error::other("there are no samples"));
     }
     // Speech that goes on to the end of the file.
-    let last = segments.end(samples);
-    last.map(|[start, _]| [start, samples])
-        .into_iter()
-        .for_each(print);
+    if let Some([from, _]) = segments.end(samples) {
+        writeln!(out, "{}", speech([from, samples]))?;
+    }
     let (took, heard) = (start.elapsed().as_secs_f64(), seconds(samples));
-    println!(
-        "{heard:.1} s heard in {took:.2} s, {:.2} ms a window",
-        1e3 * took / (samples as f64 / WINDOW as f64)
-    );
-    Ok(())
+    let each = 1e3 * took / f64::from(windows);
+    writeln!(
+        out,
+        "{heard:.1} s heard in {took:.2} s, {each:.2} ms a window"
+    )
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args = Args::parse();
+    let file = args.file.display();
+    let wav = Wav::open(&args.file).map_err(|error| format!("cannot read {file}: {error}"))?;
+    let device = Device::flex();
+    let listener = Listener::new(Silero::load(&args.weights, &device)?, &device);
+    match hear(wav, listener, args.probabilities) {
+        // Nobody reads any more, as after `| head`.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done.map_err(|error| format!("{file}: {error}"))?),
+    }
 }
