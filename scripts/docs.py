@@ -145,6 +145,8 @@ class Workspace:
             return self.wrong_with_cargo(words[1:])
         if words[:1] in (["python3"], ["python"]):
             return self.wrong_with_script(words[1:])
+        if words[:1] and words[0].startswith(("scripts/", ".ci/")):
+            return None if (self.root / words[0]).exists() else f"{words[0]}: no such script"
         if words[:1] == ["training"]:
             return self.wrong_with_program(words[1:])
         return None

@@ -29,6 +29,7 @@ NAME=1 cargo run --release -p training -- --gap 3
 cargo run --release -p training -- eval --run DIR   # a comment with --options
 cargo test --release --workspace --features lstm-core/flex --test one -- --ignored
 python3 scripts/one.py --more
+scripts/two.sh there
 ```
 
 <!-- output: cargo quick -->
@@ -57,6 +58,7 @@ class Pages(unittest.TestCase):
             "crates/training/Cargo.toml": PROGRAM,
             "crates/training/src/main.rs": "",
             "scripts/one.py": "--more",
+            "scripts/two.sh": "",
             "program": SAYS,
         }
         for name, text in files.items():

@@ -10,6 +10,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/lstm-ci}/fuzz"
 corpus=$CARGO_TARGET_DIR/corpus/$target
 mkdir -p "$corpus"
 wild=crates/lstm-core/tests/weights/wild
+command -v unzip >/dev/null || { echo "unzip is missing: the tests' archives are opened with it" >&2; exit 1; }
 case $target in
   onnx) cp "$wild"/onnx/*.onnx "$corpus" ;;
   pickle)

@@ -11,8 +11,7 @@ cd "$(dirname "$0")/.."
 
 device="${1:-wgpu}"
 case "$device" in
-  wgpu) features=() ;;
-  vulkan | metal | cuda | rocm) features=(--features "lstm-core/$device,training/$device") ;;
+  wgpu | vulkan | metal | cuda | rocm) features=(--features "lstm-core/$device,training/$device") ;;
   *) echo "usage: $0 [wgpu|vulkan|metal|cuda|rocm]" >&2; exit 2 ;;
 esac
 out="target/gpu-$device"

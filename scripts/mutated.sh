@@ -26,6 +26,8 @@ declare -A tests=(
 test=$(cargo test --release --workspace --test weights --no-run --message-format=json |
   sed -n 's/.*"executable":"\([^"]*weights-[^"]*\)".*/\1/p')
 cd crates/lstm-core
+said=$(mktemp)
+trap 'rm "$said"' EXIT
 for reader in "${@:-${!tests[@]}}"; do
   read -ra names <<<"$(tr -s '\n ' ' ' <<<"${tests[$reader]}")"
   files=${#names[@]}
@@ -34,6 +36,7 @@ for reader in "${@:-${!tests[@]}}"; do
   (
     ulimit -v 1048576
     MUTATED_CASES=$(((executions + files - 1) / files)) RAYON_NUM_THREADS=1 \
-      "$test" --exact --test-threads=1 --nocapture "${names[@]/#/mutated::}"
+      "$test" --exact --test-threads=1 --nocapture "${names[@]/#/mutated::}" | tee "$said"
+    grep -q "^running ${#names[@]} test" "$said" || { echo "not all of these tests are there: ${names[*]}" >&2; exit 1; }
   )
 done

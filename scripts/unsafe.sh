@@ -19,12 +19,21 @@ for setting in debug-assertions=true overflow-checks=true codegen-units=16; do
   KERNELS+=(--config "profile.release.package.lstm-kernels.$setting")
 done
 
+# Tests by names, of which there must be some.
+named() {
+  local said
+  said=$(mktemp)
+  "$@" | tee "$said"
+  ! grep -q '^running 0 tests' "$said" || { echo "no test bears these names: $*" >&2; exit 1; }
+  rm "$said"
+}
+
 # The tests in team.rs whose scripts name meetings of long walks, and all with many threads, are not for an interpreter.
 miri() (
   local seeds=${MIRI_SEEDS:-4}
   cargo +nightly miri --version
-  MIRIFLAGS='-Zmiri-num-cpus=4' cargo +nightly miri test -q -p lstm-kernels --lib -- walks:: math element cores
-  MIRIFLAGS="-Zmiri-num-cpus=4 -Zmiri-many-seeds=0..$seeds" cargo +nightly miri test -q -p lstm-kernels --lib -- pool:: tasks_are_done
+  MIRIFLAGS='-Zmiri-num-cpus=4' named cargo +nightly miri test -q -p lstm-kernels --lib -- walks:: math element cores
+  MIRIFLAGS="-Zmiri-num-cpus=4 -Zmiri-many-seeds=0..$seeds" named cargo +nightly miri test -q -p lstm-kernels --lib -- pool:: tasks_are_done
 )
 
 address() (
@@ -41,13 +50,13 @@ thread() (
     export RUSTC_BOOTSTRAP=1 RUSTFLAGS="$RUSTFLAGS -Cunsafe-allow-abi-mismatch=sanitizer"
     export TSAN_OPTIONS="suppressions=$PWD/scripts/thread.txt"
   fi
-  FEW=1 "${build[@]}" -- pool:: team:: walks::
+  FEW=1 named "${build[@]}" -- pool:: team:: walks::
 )
 
 memcheck() (
   local tests
   tests=$(cargo test "${KERNELS[@]}" --lib --no-run --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
-  FEW=1 valgrind -q --error-exitcode=9 --fair-sched=yes "$tests" --test-threads=1 walks:: pool:: tasks_are_done
+  FEW=1 named valgrind -q --error-exitcode=9 --fair-sched=yes "$tests" --test-threads=1 walks:: pool:: tasks_are_done
 )
 
 orders() (
