@@ -600,9 +600,9 @@ fn a_long_sequence_with_checkpointing_needs_a_small_stack() {
 fn windows_carry_the_state() {
     let device = Device::flex().autodiff();
     let layer = LstmConfig::new(D_INPUT, 16, true).init(&device);
-    let stream = input(&device);
+    let stream = input(&device).require_grad();
     let (whole, last) = layer.forward(stream.clone(), None);
-    let mut windows = Windows::new(stream, 3, None);
+    let mut windows = Windows::new(stream.clone(), 3, None);
     let mut outputs = vec![];
     while let Some((window, state)) = windows.next() {
         let (output, state) = layer.forward(window, state);
@@ -610,8 +610,18 @@ fn windows_carry_the_state() {
         outputs.push(output);
     }
     assert_eq!(outputs.len(), 3);
-    assert_near(&Tensor::cat(outputs, 1), &whole, 1e-6);
+    assert_near(&Tensor::cat(outputs.clone(), 1), &whole, 1e-6);
     assert_near(&windows.into_state().unwrap().hidden, &last.hidden, 1e-6);
+
+    // Detached: what comes of the last window has no gradient by the steps before it.
+    let gradients = outputs[2].clone().sum().backward();
+    let gradient = stream.grad(&gradients).unwrap().abs();
+    let largest = |first: usize, steps: usize| {
+        let steps = gradient.clone().narrow(1, first, steps);
+        steps.max().into_scalar::<f32>()
+    };
+    assert_eq!(largest(0, 6), 0.0);
+    assert!(largest(6, 1) > 0.0);
 }
 
 /// Burn's module API, once through, for each layer of burn::nn and of this library.

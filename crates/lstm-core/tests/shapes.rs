@@ -9,7 +9,7 @@ use lstm_core::{
     BiLstmConfig, BiRnnConfig, Cell, Gate, GruCellConfig, GruConfig, LstmCell, LstmCellConfig,
     LstmConfig, LstmStackConfig, LstmWithoutGate, PeepholeLstmCell, PeepholeLstmCellConfig,
     Recurrent, RecurrentDropout, RecurrentLayer, RecurrentStack, RecurrentState, RnnCell,
-    RnnCellConfig, RnnConfig, RnnStackConfig, Steps, WithMask, reference,
+    RnnCellConfig, RnnConfig, RnnStackConfig, Steps, Windows, WithMask, reference,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -53,6 +53,10 @@ fn sizes_of_zero() {
         (
             panic_of(|| BiLstmConfig::new(2, 0, true).init(&device)),
             "lstm cell: d_hidden must be at least 1, got 0",
+        ),
+        (
+            panic_of(|| Windows::<Tensor<2>>::new(zeros([1, 4, 2]), 0, None)),
+            "windows: steps must be at least 1, got 0",
         ),
     ] {
         assert_eq!(got, expected);

@@ -212,8 +212,16 @@ fn folders_without_rights_are_named() {
         if superuser {
             command.uid(65534);
         }
-        command.output().unwrap()
+        command.output()
     };
+    // In some containers there is no such user.
+    let version = as_user(&["--version"]);
+    let starts = matches!(&version, Ok(said) if said.status.success());
+    if superuser && !starts {
+        println!("skipped folders_without_rights_are_named: as nobody, {version:?}");
+        return;
+    }
+    let as_user = |arguments: &[&str]| as_user(arguments).unwrap();
 
     mode(&run, 0o555);
     if !superuser {
@@ -315,8 +323,10 @@ fn a_model_that_does_not_fit_is_refused_before_weights_are_drawn() {
     fs::write(&config, large).unwrap();
     let start = std::time::Instant::now();
     assert_error(&["eval", path(&run)], "cannot read the model");
-    // Two hundred million numbers take longer, orthogonal ones much.
-    assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());
+    // To draw two hundred million numbers, of orthogonal matrices, takes half a minute and more. (To refuse is a matter of a
+    // fraction of a second, or of some seconds on a machine that is busy.)
+    let took = start.elapsed();
+    assert!(took.as_secs() < 20, "{took:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A disk that is full in the middle of a run, and has room again afterwards: a file system of a few pages, in a name
 //! space of its own. Listed as ignored where no name space can be made; a failure there with `TRAINING_REQUIRE_UNSHARE`
-//! set, as in CI.
+//! set.
 
 mod common;
 

@@ -4,6 +4,7 @@ mod common;
 
 use common::{assert_error, assert_success, assert_usage, output, text, training};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -398,6 +399,46 @@ fn windows_as_long_as_the_sequence_truncate_nothing() {
     let whole = metrics(&[]);
     assert!(metrics(&["--truncate", "12"]) == whole); // sequences have twice the gap's steps
     assert!(metrics(&["--truncate", "11"]) != whole);
+}
+
+/// One that were ignored would give the numbers of the run without it.
+#[test]
+fn every_option_of_the_training_changes_its_numbers() {
+    let mut seen = HashMap::new();
+    for more in [
+        "",
+        "--lr 0.01",
+        "--batch 8",
+        "--optimizer sgd",
+        "--optimizer rmsprop",
+        "--optimizer adamw",
+        "--optimizer adamw --weight-decay 0.1",
+        "--optimizer adam --weight-decay 0.1",
+        "--optimizer sgd --weight-decay 0.1",
+        "--optimizer rmsprop --weight-decay 0.1",
+        "--schedule linear",
+        "--schedule cosine",
+        "--dropout 0.3",
+        "--layers 2",
+        "--layers 2 --dropout 0.3",
+        "--bidirectional",
+        "--clip 0.01",
+        "--init glorot",
+        "--init gaussian",
+        "--forget-bias 3",
+        "--forget-bias chrono",
+    ] {
+        let arguments = [
+            "train", "--task", "adding", "--gap", "5", "--device", "flex",
+        ];
+        let more: Vec<&str> = more.split_whitespace().collect();
+        let (folder, output) = small_run(&[&arguments[..], &more].concat());
+        assert_success(&output);
+        let metrics = fs::read(folder.path().join("run/metrics.jsonl")).unwrap();
+        if let Some(other) = seen.insert(metrics, more.clone()) {
+            panic!("{more:?} gives the numbers of {other:?}");
+        }
+    }
 }
 
 #[test]

@@ -28,6 +28,48 @@ fn wait_for_checkpoint(folder: &Path, updates: usize) {
     });
 }
 
+/// Arguments with those of the folder to write to.
+#[cfg(unix)]
+fn into<'a>(arguments: &[&'a str], folder: &'a Path) -> Vec<&'a str> {
+    [arguments, &["--out", folder.to_str().unwrap()]].concat()
+}
+
+/// Breaks a run off with a signal, after 40 updates. Returns a folder with the run in `broken`, its arguments and its output.
+///
+/// A run that has ended before the signal comes, on a machine that is busy just then, is made longer, by the next of the
+/// `values` of an option; the arguments have the first.
+#[cfg(unix)]
+fn break_off<'a>(
+    name: &str,
+    arguments: &[&'a str],
+    option: &str,
+    values: [&'a str; 3],
+) -> (tempfile::TempDir, Vec<&'a str>, std::process::Output) {
+    let mut arguments = arguments.to_vec();
+    let value = arguments.iter().position(|argument| *argument == option);
+    let value = value.expect(option) + 1;
+    assert_eq!(arguments[value], values[0]);
+    for longer in values {
+        arguments[value] = longer;
+        let folder = tempfile::tempdir().unwrap();
+        let broken = folder.path().join("broken");
+        let child = begin(&into(&arguments, &broken));
+        wait_for_checkpoint(&broken, 40);
+        signal(name, child.id());
+        let ended = child.wait_with_output().unwrap();
+        if !ended.status.success() {
+            let said = text(&ended.stderr);
+            assert_eq!(ended.status.code(), Some(130), "{said}");
+            return (folder, arguments, ended);
+        }
+    }
+    panic!("the signal came too late three times");
+}
+
+/// Numbers of updates for [`break_off`], the first of which is [`SMALL`]'s.
+#[cfg(unix)]
+const UPDATES: [&str; 3] = ["300", "1200", "4800"];
+
 /// Waits until a process has locked the folder.
 fn wait_for_lock(folder: &Path, process: u32) {
     wait_for(|| {
@@ -46,36 +88,12 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
         #[cfg(feature = "ndarray")]
         ("ndarray", "adam", "-INT"),
     ] {
-        // A run that has ended before the signal comes, on a machine that is busy just then, is made longer.
-        let (folder, ended) = ["300", "1200", "4800"]
-            .iter()
-            .find_map(|updates| {
-                let folder = tempfile::tempdir().unwrap();
-                let broken = folder.path().join("broken");
-                let more = ["--device", device, "--optimizer", optimizer];
-                let arguments = [&SMALL[2..], &more].concat();
-                let arguments = arguments.into_iter();
-                let arguments = arguments.map(|argument| match argument {
-                    "300" => updates,
-                    other => other,
-                });
-                let arguments: Vec<_> = arguments.chain(["--out"]).collect();
-                let child = begin(&[&arguments[..], &[broken.to_str().unwrap()]].concat());
-                wait_for_checkpoint(&broken, 40);
-                signal(name, child.id());
-                let ended = child.wait_with_output().unwrap();
-                if ended.status.success() {
-                    return None;
-                }
-                let whole = folder.path().join("whole");
-                let whole = [&arguments[..], &[whole.to_str().unwrap()]].concat();
-                assert_success(&output(&whole));
-                Some((folder, ended))
-            })
-            .expect("the signal came too late three times");
+        let more = ["--device", device, "--optimizer", optimizer];
+        let arguments = [&SMALL[2..], &more].concat();
+        let (folder, arguments, ended) = break_off(name, &arguments, "--updates", UPDATES);
         let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+        assert_success(&output(&into(&arguments, &whole)));
         let said = text(&ended.stderr);
-        assert_eq!(ended.status.code(), Some(130), "{said}");
         assert!(
             said.contains("to go on with it: training --resume "),
             "{said}"
@@ -107,17 +125,11 @@ fn runs_with_other_settings_go_on_bit_for_bit() {
         "--dtype f64",
         "--dtype bf16 --optimizer adamw",
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
         let more: Vec<_> = more.split(' ').collect();
         let arguments = [&SMALL[..], &more].concat();
-        let run = [&arguments[..], &["--out", whole.to_str().unwrap()]].concat();
-        assert_success(&output(&run));
-        let child = begin(&[&arguments[..], &["--out", broken.to_str().unwrap()]].concat());
-        wait_for_checkpoint(&broken, 40);
-        signal("-INT", child.id());
-        let ended = child.wait_with_output().unwrap();
-        assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+        let (folder, arguments, _) = break_off("-INT", &arguments, "--updates", UPDATES);
+        let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+        assert_success(&output(&into(&arguments, &whole)));
         resume(&broken);
         assert_same_results(&broken, &whole);
     }
@@ -127,26 +139,22 @@ fn runs_with_other_settings_go_on_bit_for_bit() {
 #[test]
 #[cfg(unix)]
 fn patience_ends_a_run_at_the_same_update_after_a_break() {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
     // So large a rate that the loss soon goes up and down.
     let more = ["--cell", "lstm", "--lr", "0.3", "--updates", "30000"];
     let patient = ["--patience", "5"];
     let arguments = [&SMALL[..8], &SMALL[10..], &more, &patient].concat();
-    let run = [&arguments[..], &["--out", whole.to_str().unwrap()]].concat();
-    let ended = output(&run);
+    let (folder, arguments, _) = break_off("-INT", &arguments, "--patience", ["5", "20", "80"]);
+    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let patience: usize = arguments.last().unwrap().parse().unwrap();
+    let ended = output(&into(&arguments, &whole));
     assert_success(&ended);
     let losses: Vec<f64> = curve(&whole).iter().map(|(.., loss)| loss[1]).collect();
-    let (early, last) = losses.split_at(losses.len() - 5);
+    let (early, last) = losses.split_at(losses.len() - patience);
     let best = early.iter().copied().fold(f64::INFINITY, f64::min);
     assert_eq!(early.last(), Some(&best), "{losses:?}");
     assert!(last.iter().all(|loss| *loss >= best), "{losses:?}");
-    let said = "a patience of 5 evaluations";
-    assert!(text(&ended.stdout).contains(said));
-    let child = begin(&[&arguments[..], &["--out", broken.to_str().unwrap()]].concat());
-    wait_for_checkpoint(&broken, 40);
-    signal("-INT", child.id());
-    child.wait_with_output().unwrap();
+    let said = format!("a patience of {patience} evaluations");
+    assert!(text(&ended.stdout).contains(&said));
     resume(&broken);
     assert_eq!(curve(&broken), curve(&whole));
     resume(&broken);

@@ -103,6 +103,14 @@ fn lengths_are_a_mask_s_however_they_are_given() {
     }
 }
 
+/// Burn's masks are true where a step is padding.
+#[test]
+fn a_mask_of_the_padding_is_the_opposite() {
+    let valid = Tensor::<2, Bool>::from_data(VALID, &Device::flex());
+    let padding = valid.clone().bool_not();
+    assert_eq!(Mask::of_padding(padding), Mask::from(valid));
+}
+
 /// Streams whose rows end at different times go on across calls.
 #[test]
 fn a_stream_in_windows_gives_what_the_whole_gives() {

@@ -1,31 +1,18 @@
 //! Cells and options with kernels for wgpu: outputs, states and every gradient are the reference loop's on the CPU.
 
 use crate::case::Random;
-use crate::cells::{Loop, OfParameters, TOLERANCE, activations, compare, masked, read, zoneout};
-use crate::{TOLERANCE_OF_BFLOAT16, TOLERANCE_OF_FLOAT16, Test};
+use crate::cells::{Loop, OfParameters, activations, compare, masked, read, zoneout};
+use crate::{TOLERANCE_OF_BFLOAT16, TOLERANCE_OF_FLOAT16, Test, gpu};
 use burn::nn::activation::{ActivationConfig, EluConfig, HardSigmoidConfig};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use lstm_core::{
-    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, LstmpCellConfig,
-    PeepholeLstmCellConfig, Recurrent, RecurrentState, RnnCellConfig, SLstmCellConfig,
+    Cell, Gate, GruCellConfig, LstmCellConfig, LstmWithoutGate, LstmpCellConfig, Mask, Padding,
+    PeepholeLstmCellConfig, Recurrent, RecurrentLayer, RecurrentState, RnnCellConfig,
+    SLstmCellConfig, Steps,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use std::hash::{DefaultHasher, Hash, Hasher};
-
-/// A layer, with lengths or not: outputs and final state.
-fn run<C: Cell>(
-    layer: &Recurrent<C>,
-    x: &Tensor<3>,
-    state: &C::State,
-    lengths: &Option<Vec<usize>>,
-) -> (Tensor<3>, C::State) {
-    let (x, state) = (x.clone(), Some(state.map(|tensor| tensor)));
-    match lengths {
-        Some(lengths) => layer.forward_with_lengths(x, state, &lengths[..]),
-        None => layer.forward(x, state),
-    }
-}
 
 /// A case of any cell.
 #[derive(Clone, Debug)]
@@ -35,7 +22,7 @@ struct Case {
     /// `B, T, I, H`
     shape: [usize; 4],
     reverse: bool,
-    lengths: Option<Vec<usize>>,
+    steps: Steps,
     /// Steps that gradients flow back through.
     truncation: Option<usize>,
 }
@@ -48,18 +35,18 @@ impl Case {
             seed: 1,
             shape: [5, 6, 3, 19],
             reverse: false,
-            lengths: Some(vec![6, 1, 4, 6, 2]),
+            steps: Steps::default().with_mask([6, 1, 4, 6, 2]),
             truncation: None,
         };
         let other_way = Self {
             reverse: true,
-            lengths: None,
+            steps: Steps::default(),
             ..sequence.clone()
         };
         let steps = Self {
             shape: [3, 4, 3, 257],
             reverse: true,
-            lengths: Some(vec![2, 4, 1]),
+            steps: Steps::default().with_mask([2, 4, 1]),
             ..sequence.clone()
         };
         let mut hasher = DefaultHasher::new();
@@ -68,19 +55,49 @@ impl Case {
         [sequence, other_way, steps, random]
     }
 
+    /// Rows that are packed: with gaps and without a valid step, once with several sequences in a row, and once with outputs
+    /// that repeat the one before.
+    fn packed() -> [Self; 2] {
+        let flags = |flags: [[bool; 4]; 3]| Tensor::<2, Bool>::from_data(flags, &Device::flex());
+        let valid = Mask::from(flags([[false, true, true, false], [true; 4], [false; 4]]));
+        let first = flags([
+            [false, false, true, false],
+            [true, false, false, true],
+            [true; 4],
+        ]);
+        let sequences = Self {
+            seed: 1,
+            shape: [3, 4, 3, 19],
+            reverse: false,
+            steps: Steps::default().with_mask(&valid).with_resets(first),
+            truncation: None,
+        };
+        let repeated = Self {
+            reverse: true,
+            steps: Steps::default().with_mask(valid.with_padding(Padding::RepeatLast)),
+            ..sequences.clone()
+        };
+        [sequences, repeated]
+    }
+
     fn draw(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let shape = [8, 12, 9, 70].map(|most| rng.random_range(1..=most));
         let [batch, time, ..] = shape;
         let reverse = rng.random_bool(0.5);
-        let lengths = rng.random_bool(0.5);
-        let lengths = lengths.then(|| (0..batch).map(|_| rng.random_range(0..=time)).collect());
+        let steps = match rng.random_bool(0.5) {
+            true => {
+                let lengths = (0..batch).map(|_| rng.random_range(0..=time));
+                Steps::default().with_mask(lengths.collect::<Vec<usize>>())
+            }
+            false => Steps::default(),
+        };
         let truncation = rng.random_bool(0.5).then(|| rng.random_range(1..=time));
         Self {
             seed,
             shape,
             reverse,
-            lengths,
+            steps,
             truncation,
         }
     }
@@ -123,14 +140,14 @@ impl Case {
                 let mut layer = Recurrent::new(cell.clone()).with_reverse(self.reverse);
                 layer.truncation = self.truncation;
                 assert!(layer.runs_on_kernels(&device));
-                run(&layer, &x, &state, &self.lengths)
+                layer.forward_with(x.clone(), Some(state), &self.steps)
             }
             false => {
                 let by_loop = Loop { cell: cell.clone() };
                 let mut layer = Recurrent::new(by_loop).with_reverse(self.reverse);
                 layer.truncation = self.truncation;
                 assert!(!layer.runs_on_kernels(&device));
-                run(&layer, &x, &state, &self.lengths)
+                layer.forward_with(x.clone(), Some(state), &self.steps)
             }
         };
         let mut results = vec![read(y.clone())];
@@ -166,7 +183,7 @@ fn check_cases<C: Cell>(
 ) {
     let (mut largest, On(device, dtype)) = (0f64, on);
     let tolerance = match dtype {
-        DType::F32 => TOLERANCE,
+        DType::F32 => gpu::tolerance(),
         DType::BF16 => TOLERANCE_OF_BFLOAT16,
         _ => TOLERANCE_OF_FLOAT16,
     };
@@ -298,6 +315,15 @@ fn zoned_out(on: &On) {
     });
 }
 
+fn packed_rows(on: &On) {
+    check_cases(on, "lstm, packed", &Case::packed(), |i, h, device| {
+        LstmCellConfig::new(i, h).init(device)
+    });
+    check_cases(on, "slstm, packed", &Case::packed(), |i, h, device| {
+        SLstmCellConfig::new(i, h).init(device)
+    });
+}
+
 fn lstm_with_options(on: &On) {
     check(on, "lstm with clip", |i, h, device| {
         LstmCellConfig::new(i, h).with_clip(Some(0.4)).init(device)
@@ -340,7 +366,7 @@ fn lstm_without_a_gate(on: &On) {
 }
 
 /// By name.
-pub const TESTS: [Test; 17] = [
+pub const TESTS: [Test; 18] = [
     ("gru", |device| {
         gru(&float32(device));
         gru_with_options(&float32(device));
@@ -354,6 +380,7 @@ pub const TESTS: [Test; 17] = [
     ("slstm", |device| slstm(&float32(device))),
     ("recurrent_dropout", |device| dropout(&float32(device))),
     ("zoned_out", |device| zoned_out(&float32(device))),
+    ("packed_rows", |device| packed_rows(&float32(device))),
     ("rnn", |device| rnn(&float32(device))),
     ("lstm_with_options", |device| {
         lstm_with_options(&float32(device));

@@ -22,7 +22,7 @@ fn random_cases_on_every_instruction_set() {
     }
     for (name, available) in instruction_sets() {
         if !available {
-            println!("skipped {name}: this processor doesn't have it");
+            crate::simd::skip(name);
             continue;
         }
         let (success, printed) = run_with(name);
@@ -52,6 +52,7 @@ fn run_with(instruction_set: &str) -> (bool, String) {
         .args([
             "cpu::",
             "cells::",
+            "streams::",
             "--nocapture",
             "--skip",
             "an_unknown_instruction_set_is_refused",
@@ -190,6 +191,27 @@ fn any_number_of_threads_gives_the_same_up_to_rounding() {
             let what = format!("{threads} threads, {case:?}");
             compare(&what, results(threads), results(1), &mut BTreeMap::new());
         }
+    }
+}
+
+/// Few rows and steps, so that the weights stay in place, and enough weights for several threads: a single step of one row,
+/// one of more rows than share a pass over the weights, and two steps, between which the threads meet.
+#[test]
+fn in_place_on_several_threads() {
+    let mut largest = BTreeMap::new();
+    for shape in [[1, 1, 256, 512], [5, 1, 64, 400], [2, 2, 96, 400]] {
+        for case in CELLS.map(|cell| Case::of(cell, shape, 1)) {
+            let want = case.results(&Device::flex(), false);
+            for threads in 1..=4 {
+                let what = format!("{threads} threads, {case:?}");
+                let got = pool(threads).install(|| case.results(&Device::flex(), true));
+                let largest = largest.entry(case.cell).or_default();
+                compare(&what, got, want.clone(), largest);
+            }
+        }
+    }
+    for (cell, largest) in largest {
+        print_largest(&format!("in place, {cell:?}"), &largest);
     }
 }
 

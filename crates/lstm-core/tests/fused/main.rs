@@ -10,4 +10,6 @@ mod devices;
 mod pairs;
 #[path = "../random/mod.rs"]
 mod random;
+#[path = "../devices/simd.rs"]
+mod simd;
 mod streams;

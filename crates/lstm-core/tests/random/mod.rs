@@ -2,6 +2,7 @@
 //! (Burn's generator is one for all threads, whose tests would take numbers from each other.)
 #![allow(dead_code)] // Each test takes a part of it.
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use rand::distr::{Distribution, Uniform};
 use rand::rngs::ChaCha8Rng;
@@ -40,4 +41,18 @@ pub fn normal<const D: usize>(
     options: impl Into<TensorCreationOptions>,
 ) -> Tensor<D> {
     tensor(shape, options, StandardNormal)
+}
+
+/// The module with numbers of mean 0 and variance 1/4 for all its weights.
+pub fn weights<M: Module>(module: M) -> M {
+    struct Weights;
+    impl ModuleMapper for Weights {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|old| {
+                let numbers = normal(old.dims(), &old.device()) * 0.5;
+                numbers.detach().set_require_grad(old.is_require_grad())
+            })
+        }
+    }
+    module.map(&mut Weights)
 }

@@ -36,7 +36,7 @@ fn outputs_of_files_made_anew() {
             .args(["--seed", &seed, "--out"])
             .arg(folder.path()));
     }
-    // This program again, but for itself and what needs no file of theirs.
+    // This program again, but for itself and what needs no file of theirs, or others that aren't made anew.
     let printed = run(Command::new(std::env::current_exe().unwrap())
         .env(FOLDER, folder.path())
         .args([
@@ -45,6 +45,8 @@ fn outputs_of_files_made_anew() {
             "come_back",
             "--skip",
             "written_here",
+            "--skip",
+            "wild_",
         ]));
     println!("{printed}");
     assert!(printed.contains("test result: ok"));

@@ -54,7 +54,7 @@ impl Rows {
 #[test]
 #[ignore = "LSTM_CORE_PYTHON must name a Python with PyTorch and Keras"]
 fn pytorch_and_keras_run_what_is_written_here() {
-    let python = std::env::var_os("LSTM_CORE_PYTHON").expect("it names a Python");
+    let python = std::env::var_os("LSTM_CORE_PYTHON").unwrap_or("python3".into());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("written.safetensors");
     let check = |weights: Weights| {
@@ -62,7 +62,7 @@ fn pytorch_and_keras_run_what_is_written_here() {
         let run = std::process::Command::new(&python)
             .args([committed("check_written.py"), path.clone()])
             .output()
-            .unwrap();
+            .expect("LSTM_CORE_PYTHON names a Python");
         let printed = String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "{weights:?}: {printed}");
     };
