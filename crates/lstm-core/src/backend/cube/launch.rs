@@ -8,9 +8,11 @@ use super::strategy::{ROWS_OF_A_STEP, Strategy, grid, grid_of_a_step, launches};
 use super::{sequence, step};
 use crate::ops::{Inputs, Maybe, Upstream};
 use burn::backend::cubecl::dtype_to_storage_type;
+use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape, Slice};
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
 use burn_cubecl::kernel::{cast, into_contiguous};
 use burn_cubecl::tensor::CubeTensor;
 use std::ops::Range;
@@ -44,9 +46,13 @@ fn of_products(
     (gates(0..gate), Some(gates(gate..gate + 1)))
 }
 
-/// A matrix product, in row-major order.
+/// A matrix product, in row-major order. (Burn's own room for one has, on CUDA and ROCm, more behind each row: it would have
+/// to be copied.)
 fn product(rows: &CubeTensor, weights: &CubeTensor) -> CubeTensor {
-    into_contiguous(CubeBackend::float_matmul(rows.clone(), weights.clone()))
+    let out = room(rows, [rows.shape()[0], weights.shape()[1]]);
+    let (rows, weights, dtype) = (rows.clone(), weights.clone(), rows.dtype);
+    matmul(rows, weights, Some(out), MatmulStrategy::default(), dtype)
+        .expect("a product of two matrices that fit can be set up")
 }
 
 /// As [`SequenceKernels::steps`](super::operations::SequenceKernels::steps).
