@@ -101,15 +101,15 @@ impl HostBatch {
         let (size, length) = (self.size, task.length());
         let input = TensorData::new(self.input.clone(), [size, length, task.d_input()]);
         let target = match task.goal() {
-            Goal::Class { .. } => {
+            Goal::Class(_) => {
                 let classes: Vec<i32> = self.target.iter().map(|class| *class as i32).collect();
                 Target::Class(Tensor::from_data(TensorData::new(classes, [size]), device))
             }
-            Goal::Value { .. } => {
+            Goal::Value(_) => {
                 let values = TensorData::new(self.target.clone(), [size]);
                 Target::Value(Tensor::from_data(values, device))
             }
-            Goal::Steps { count } => {
+            Goal::Steps(count) => {
                 let rows = TensorData::new(self.target.clone(), [size, length, count]);
                 Target::Steps(Tensor::from_data(rows, device))
             }

@@ -8,47 +8,26 @@ use plotters::prelude::*;
 
 const LEGEND_ROW: i32 = 22;
 
-/// What is drawn.
+/// Where something is drawn: x and y.
+type Points = Vec<(f64, f64)>;
+
+/// Where something is drawn that is high: x, lower and upper end.
+type Spans = Vec<(f64, f64, f64)>;
+
+/// What is drawn, and its colour.
 pub enum Mark {
     /// A line through points, broken where a value is missing.
-    Line {
-        /// The points.
-        points: Vec<(f64, f64)>,
-        /// Its colour.
-        colour: RGBColor,
-        /// Whether it is dashed.
-        dashed: bool,
-    },
+    Line(Points, RGBColor),
+    /// The same, dashed.
+    Dashed(Points, RGBColor),
     /// The area between two lines.
-    Band {
-        /// x, lower and upper value.
-        points: Vec<(f64, f64, f64)>,
-        /// Its colour.
-        colour: RGBColor,
-    },
-    /// Dots.
-    Dots {
-        /// The points.
-        points: Vec<(f64, f64)>,
-        /// Their colour.
-        colour: RGBColor,
-        /// Their radius.
-        radius: u32,
-    },
+    Band(Spans, RGBColor),
+    /// Dots of a radius.
+    Dots(Points, RGBColor, u32),
     /// Triangles that point upwards: the value is this or more.
-    AtLeast {
-        /// The points.
-        points: Vec<(f64, f64)>,
-        /// Their colour.
-        colour: RGBColor,
-    },
-    /// A vertical interval.
-    Interval {
-        /// x, lower and upper end.
-        points: Vec<(f64, f64, f64)>,
-        /// Its colour.
-        colour: RGBColor,
-    },
+    AtLeast(Points, RGBColor),
+    /// Vertical intervals.
+    Interval(Spans, RGBColor),
 }
 
 /// An entry of the legend.
@@ -115,49 +94,34 @@ impl Picture {
             .draw()?;
         for mark in &self.marks {
             match mark {
-                Mark::Line {
-                    points,
-                    colour,
-                    dashed,
-                } => {
-                    for piece in points.split(|point| !point.1.is_finite()) {
-                        let line = piece.to_vec();
-                        match dashed {
-                            true => chart.draw_series(DashedLineSeries::new(
-                                line,
-                                7,
-                                5,
-                                colour.stroke_width(2),
-                            ))?,
-                            false => {
-                                chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-                            }
-                        };
+                Mark::Line(points, colour) => {
+                    for piece in pieces(points) {
+                        chart.draw_series(LineSeries::new(piece, colour.stroke_width(2)))?;
                     }
                 }
-                Mark::Band { points, colour } => {
-                    let above = points.iter().map(|(px, _, high)| (*px, *high));
-                    let below = points.iter().rev().map(|(px, low, _)| (*px, *low));
+                Mark::Dashed(points, colour) => {
+                    for piece in pieces(points) {
+                        let style = colour.stroke_width(2);
+                        chart.draw_series(DashedLineSeries::new(piece, 7, 5, style))?;
+                    }
+                }
+                Mark::Band(spans, colour) => {
+                    let above = spans.iter().map(|(px, _, high)| (*px, *high));
+                    let below = spans.iter().rev().map(|(px, low, _)| (*px, *low));
                     let outline: Vec<_> = above.chain(below).collect();
                     chart.draw_series([Polygon::new(outline, colour.mix(0.18))])?;
                 }
-                Mark::Dots {
-                    points,
-                    colour,
-                    radius,
-                } => {
-                    let dots = points.iter().copied();
-                    chart
-                        .draw_series(dots.map(|dot| Circle::new(dot, *radius, colour.filled())))?;
+                Mark::Dots(points, colour, radius) => {
+                    let dot = |point: &_| Circle::new(*point, *radius, colour.filled());
+                    chart.draw_series(points.iter().map(dot))?;
                 }
-                Mark::AtLeast { points, colour } => {
-                    let places = points.iter().copied();
-                    chart.draw_series(
-                        places.map(|place| TriangleMarker::new(place, 6, colour.stroke_width(2))),
-                    )?;
+                Mark::AtLeast(points, colour) => {
+                    let triangle =
+                        |point: &_| TriangleMarker::new(*point, 6, colour.stroke_width(2));
+                    chart.draw_series(points.iter().map(triangle))?;
                 }
-                Mark::Interval { points, colour } => {
-                    chart.draw_series(points.iter().map(|(px, low, high)| {
+                Mark::Interval(spans, colour) => {
+                    chart.draw_series(spans.iter().map(|(px, low, high)| {
                         let ends = vec![(*px, *low), (*px, *high)];
                         PathElement::new(ends, colour.mix(0.55).stroke_width(2))
                     }))?;
@@ -204,33 +168,10 @@ impl LegendEntry {
     }
 }
 
-impl Mark {
-    /// A line that isn't dashed.
-    pub fn line(points: Vec<(f64, f64)>, colour: RGBColor) -> Self {
-        Self::Line {
-            points,
-            colour,
-            dashed: false,
-        }
-    }
-
-    /// Dots.
-    pub fn dots(points: Vec<(f64, f64)>, colour: RGBColor, radius: u32) -> Self {
-        Self::Dots {
-            points,
-            colour,
-            radius,
-        }
-    }
-
-    /// A line from `start` to `end` at one height.
-    pub fn level((start, end): (f64, f64), height: f64, colour: RGBColor) -> Self {
-        Self::Line {
-            points: vec![(start, height), (end, height)],
-            colour,
-            dashed: true,
-        }
-    }
+/// A line without the points whose value is missing.
+fn pieces(points: &[(f64, f64)]) -> impl Iterator<Item = Points> {
+    let pieces = points.split(|point| !point.1.is_finite());
+    pieces.map(<[_]>::to_vec)
 }
 
 #[cfg(test)]
@@ -248,15 +189,11 @@ mod tests {
             x: Axis::over("x", Scale::Linear, [f64::NAN], short),
             y: Axis::over("y", Scale::Log, [0.0, -1.0, f64::INFINITY], short),
             marks: vec![
-                Mark::Line {
-                    points: vec![(0.0, f64::NAN), (1.0, 0.0), (2.0, f64::INFINITY)],
+                Mark::Line(
+                    vec![(0.0, f64::NAN), (1.0, 0.0), (2.0, f64::INFINITY)],
                     colour,
-                    dashed: false,
-                },
-                Mark::Band {
-                    points: vec![(0.0, f64::NAN, 0.0)],
-                    colour,
-                },
+                ),
+                Mark::Band(vec![(0.0, f64::NAN, 0.0)], colour),
             ],
             legend: vec![],
             size: SIZE,

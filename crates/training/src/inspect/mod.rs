@@ -93,7 +93,7 @@ pub fn read(
     let relevant = task.relevant(&input);
     let mut input = held_out.one(sequence).input;
     let answer = match task.goal() {
-        Goal::Steps { count } => {
+        Goal::Steps(count) => {
             // What comes after the last step that is asked is padding.
             let scored = target.iter().rposition(|probability| *probability > 0.0);
             let steps = scored.map_or(task.length(), |last| last / count + 1);
@@ -227,10 +227,10 @@ impl Inspection {
         let relevant: Vec<String> = self.relevant.iter().map(usize::to_string).collect();
         // Writing to a String cannot fail.
         let _ = match (self.goal, &self.answer[..], &self.target[..]) {
-            (Goal::Value { .. }, [answer, ..], [target, ..]) => {
+            (Goal::Value(_), [answer, ..], [target, ..]) => {
                 writeln!(text, "answer {answer:.3}, target {target:.3}")
             }
-            (Goal::Class { .. }, answer, [target, ..]) => {
+            (Goal::Class(_), answer, [target, ..]) => {
                 let mut classes: Vec<usize> = (0..answer.len()).collect();
                 classes.sort_by(|a, b| answer[*b].total_cmp(&answer[*a]));
                 let first = classes.first().copied().unwrap_or(0);

@@ -324,8 +324,5 @@ pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<Score> {
         right += measured.right.sum().try_into_scalar::<f64>()?;
         count += size;
     }
-    Ok(Score {
-        loss: loss / count as f64,
-        accuracy: right / count as f64,
-    })
+    Ok(Score::new(loss / count as f64, right / count as f64))
 }

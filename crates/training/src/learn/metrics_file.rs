@@ -134,10 +134,7 @@ mod tests {
             cell: CellName::Lstm,
             update,
             train_loss: 0.1 + update as f64,
-            held_out: Score {
-                loss: 0.2,
-                accuracy: 0.5,
-            },
+            held_out: Score::new(0.2, 0.5),
         }
     }
 

@@ -148,8 +148,8 @@ impl Model {
             (Target::Value(target), goal) => {
                 let error = output.squeeze_dim::<1>(1) - target;
                 let tolerance = match goal {
-                    Goal::Value { tolerance } => tolerance,
-                    Goal::Class { .. } | Goal::Steps { .. } => 0.0,
+                    Goal::Value(tolerance) => tolerance,
+                    Goal::Class(_) | Goal::Steps(_) => 0.0,
                 };
                 Measured {
                     loss: error.clone().square().mean(),

@@ -146,10 +146,7 @@ impl Shared {
             return;
         }
         let mean = |name| self.held_out.get(name).copied().unwrap_or(f64::NAN);
-        let score = Score {
-            loss: mean(LOSS),
-            accuracy: mean(ACCURACY),
-        };
+        let score = Score::new(mean(LOSS), mean(ACCURACY));
         if !score.loss.is_finite() {
             self.failure.stop(NotFinite {
                 cell: self.cell,

@@ -48,18 +48,16 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     for (points, (_, colour)) in curves.iter().zip(coloured(findings)) {
         let band = |point: &CurvePoint| (point.update as f64, point.low, point.high);
         let finite = |point: &&CurvePoint| point.high.is_finite();
-        marks.push(Mark::Band {
-            points: points.iter().filter(finite).map(band).collect(),
-            colour,
-        });
+        let bands = points.iter().filter(finite).map(band);
+        marks.push(Mark::Band(bands.collect(), colour));
         let line = points
             .iter()
             .map(|point| (point.update as f64, point.middle));
         let line: Vec<_> = line.collect();
         if line.len() <= FEW {
-            marks.push(Mark::dots(line.clone(), colour, 3));
+            marks.push(Mark::Dots(line.clone(), colour, 3));
         }
-        marks.push(Mark::line(line, colour));
+        marks.push(Mark::Line(line, colour));
     }
     let at = at_gap(gap);
     let picture = Picture {

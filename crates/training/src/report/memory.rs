@@ -104,11 +104,8 @@ fn profile_figure(
             if dashed {
                 drawn.push((*arm, *colour));
             }
-            marks.push(Mark::Line {
-                points,
-                colour: *colour,
-                dashed,
-            });
+            let line = if dashed { Mark::Dashed } else { Mark::Line };
+            marks.push(line(points, *colour));
         }
     }
     if marks.is_empty() {
@@ -317,7 +314,7 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
     let mut figures = vec![];
     for (arm, run, colour, model) in models(findings, gap, &device)? {
         let task = run.task();
-        let Goal::Value { tolerance } = task.goal() else {
+        let Goal::Value(tolerance) = task.goal() else {
             continue;
         };
         let held_out = HeldOut::new(task, run.result.settings.seed, &device);
@@ -342,12 +339,8 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
             x,
             y,
             marks: vec![
-                Mark::Line {
-                    points: vec![(low, low), (high, high)],
-                    colour: GREY,
-                    dashed: true,
-                },
-                Mark::dots(points, colour, 3),
+                Mark::Dashed(vec![(low, low), (high, high)], GREY),
+                Mark::Dots(points, colour, 3),
             ],
             legend: vec![],
             size: SIZE,
@@ -402,8 +395,8 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             continue; // there are no others
         }
         values.extend(points.iter().map(|point| point.1));
-        marks.push(Mark::line(points.clone(), colour));
-        marks.push(Mark::dots(points, colour, 4));
+        marks.push(Mark::Line(points.clone(), colour));
+        marks.push(Mark::Dots(points, colour, 4));
         drawn.push((arm, colour));
     }
     if drawn.is_empty() {
@@ -436,12 +429,8 @@ pub fn other_gaps(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         Metric::Accuracy => vec![(gap as f64, -0.05), (gap as f64, 1.05)],
         _ => vec![(gap as f64, 1e-300), (gap as f64, 1e300)],
     };
-    marks.push(Mark::Line {
-        points: chance,
-        colour: GREY,
-        dashed: true,
-    });
-    marks.push(Mark::line(bottom_and_top, GREY));
+    marks.push(Mark::Dashed(chance, GREY));
+    marks.push(Mark::Line(bottom_and_top, GREY));
     let mut entries = legend(drawn);
     entries.push(LegendEntry::new("chance".to_string(), GREY, true));
     entries.push(LegendEntry::new(

@@ -25,12 +25,9 @@ pub fn rate(findings: &Findings) -> Result<Figure> {
             line.push((place, solved as f64 / runs as f64 + raised));
             intervals.push((place, low, high));
         }
-        marks.push(Mark::Interval {
-            points: intervals,
-            colour,
-        });
-        marks.push(Mark::line(line.clone(), colour));
-        marks.push(Mark::dots(line, colour, 5));
+        marks.push(Mark::Interval(intervals, colour));
+        marks.push(Mark::Line(line.clone(), colour));
+        marks.push(Mark::Dots(line, colour, 5));
     }
     let picture = Picture {
         title: format!("{}: runs that solve it", findings.task.name()),
@@ -75,12 +72,9 @@ pub fn updates(findings: &Findings) -> Result<Figure> {
             let middle = median_until_solved(&own, arm.solved(gap).1);
             middles.push((place, middle.unwrap_or(f64::NAN)));
         }
-        marks.push(Mark::line(middles, colour));
-        marks.push(Mark::dots(solved, colour, 3));
-        marks.push(Mark::AtLeast {
-            points: not,
-            colour,
-        });
+        marks.push(Mark::Line(middles, colour));
+        marks.push(Mark::Dots(solved, colour, 3));
+        marks.push(Mark::AtLeast(not, colour));
     }
     let picture = Picture {
         title: format!("{}: updates until solved", findings.task.name()),

@@ -12,8 +12,8 @@ use itertools::Itertools;
 /// What a loss is called on an axis.
 pub fn loss_name(task: &dyn Task) -> &'static str {
     match task.goal() {
-        Goal::Class { .. } | Goal::Steps { .. } => "held-out cross-entropy, nats",
-        Goal::Value { .. } => "held-out mean squared error",
+        Goal::Class(_) | Goal::Steps(_) => "held-out cross-entropy, nats",
+        Goal::Value(_) => "held-out mean squared error",
     }
 }
 
@@ -23,7 +23,9 @@ pub fn baselines(task: &dyn Task, ends: (f64, f64)) -> (Vec<Mark>, Vec<LegendEnt
     let each = each.map(|(k, baseline)| {
         let colour = if k == 0 { GREY } else { LIGHT_GREY };
         let entry = LegendEntry::new(baseline.name, colour, true);
-        (Mark::level(ends, baseline.score.loss, colour), entry)
+        let (loss, (start, end)) = (baseline.score.loss, ends);
+        let level = vec![(start, loss), (end, loss)];
+        (Mark::Dashed(level, colour), entry)
     });
     each.unzip()
 }
@@ -49,8 +51,8 @@ pub fn loss_curves(
     let colours = colours(curves.iter().map(|(cell, _)| *cell));
     for (((cell, _), line), colour) in curves.iter().zip(lines).zip(colours) {
         legend.push(LegendEntry::new(cell.title(), colour, false));
-        marks.push(Mark::line(line.clone(), colour));
-        marks.push(Mark::dots(line, colour, 3));
+        marks.push(Mark::Line(line.clone(), colour));
+        marks.push(Mark::Dots(line, colour, 3));
     }
     let units = curves.iter().map(|(cell, _)| settings.hidden_of(*cell));
     let units = units.unique().join(" and ");

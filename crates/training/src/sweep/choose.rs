@@ -71,10 +71,7 @@ mod tests {
             parameters: 1,
             updates: solved_after.unwrap_or(1000),
             solved: solved_after.is_some(),
-            score: Score {
-                loss,
-                accuracy: 0.5,
-            },
+            score: Score::new(loss, 0.5),
             seconds: 1.0,
             points: vec![],
         }

@@ -66,10 +66,7 @@ fn run(job: &Job, folder: &Path) -> Result<RunResult> {
             let end = Finished {
                 cell,
                 updates: *update,
-                score: Score {
-                    loss: f64::NAN,
-                    accuracy: 0.0,
-                },
+                score: Score::new(f64::NAN, 0.0),
                 seconds: 0.0,
             };
             (

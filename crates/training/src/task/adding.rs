@@ -58,9 +58,7 @@ impl Task for Adding {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Value {
-            tolerance: TOLERANCE,
-        }
+        Goal::Value(TOLERANCE)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
@@ -85,21 +83,15 @@ impl Task for Adding {
 
     fn chance(&self) -> Score {
         // The sum s has a triangular density around 1: P(|s - 1| < e) = 2e - e².
-        Score {
-            loss: 2.0 * VARIANCE,
-            accuracy: 2.0 * TOLERANCE - TOLERANCE * TOLERANCE,
-        }
+        Score::new(2.0 * VARIANCE, 2.0 * TOLERANCE - TOLERANCE * TOLERANCE)
     }
 
     /// Who knows only the last number errs by how far the first, uniform, is from 1/2.
     fn better_than_chance(&self) -> Option<Baseline> {
-        Some(Baseline {
-            name: "last number only",
-            score: Score {
-                loss: VARIANCE,
-                accuracy: 2.0 * TOLERANCE,
-            },
-        })
+        Some(Baseline::new(
+            "last number only",
+            Score::new(VARIANCE, 2.0 * TOLERANCE),
+        ))
     }
 
     fn solved(&self, score: Score) -> bool {
@@ -193,17 +185,8 @@ mod tests {
             draws.len(),
             task.chance().accuracy,
         );
-        assert!(!task.solved(Score {
-            loss: 0.016,
-            accuracy: 0.98
-        }));
-        assert!(!task.solved(Score {
-            loss: 0.017,
-            accuracy: 1.0
-        }));
-        assert!(task.solved(Score {
-            loss: 0.016,
-            accuracy: 0.99
-        }));
+        assert!(!task.solved(Score::new(0.016, 0.98)));
+        assert!(!task.solved(Score::new(0.017, 1.0)));
+        assert!(task.solved(Score::new(0.016, 0.99)));
     }
 }

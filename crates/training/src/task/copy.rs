@@ -77,7 +77,7 @@ impl Task for CopySymbols {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Steps { count: ANSWERS }
+        Goal::Steps(ANSWERS)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
@@ -105,10 +105,10 @@ impl Task for CopySymbols {
 
     fn chance(&self) -> Score {
         let guesses = COPIED as f64;
-        Score {
-            loss: guesses * (MARKS as f64).ln() / self.length() as f64,
-            accuracy: (MARKS as f64).powf(-guesses),
-        }
+        Score::new(
+            guesses * (MARKS as f64).ln() / self.length() as f64,
+            (MARKS as f64).powf(-guesses),
+        )
     }
 
     fn metric(&self) -> Metric {
@@ -184,10 +184,7 @@ mod tests {
         assert!((task.chance().loss - mean).abs() < 1e-9, "{mean}");
         assert!((task.chance().loss - 10.0 * 8f64.ln() / 25.0).abs() < 1e-12);
         assert_share("guesses", hits, 10 * draws.len(), 0.125);
-        let score = |share: f64, accuracy| Score {
-            loss: share * task.chance().loss,
-            accuracy,
-        };
+        let score = |share: f64, accuracy| Score::new(share * task.chance().loss, accuracy);
         assert!(task.solved(score(0.09, 0.99)));
         assert!(!task.solved(score(0.11, 0.99)) && !task.solved(score(0.09, 0.98)));
     }

@@ -162,7 +162,7 @@ impl Task for Digits {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class { count: CLASSES }
+        Goal::Class(CLASSES)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
@@ -200,21 +200,15 @@ impl Task for Digits {
             loss -= (f64::from(counts[digit]) / TRAINING as f64).ln();
             right += usize::from(digit == most);
         }
-        Score {
-            loss: loss / TEST as f64,
-            accuracy: right as f64 / TEST as f64,
-        }
+        Score::new(loss / TEST as f64, right as f64 / TEST as f64)
     }
 
     fn better_than_chance(&self) -> Option<Baseline> {
         let (right, loss) = LINEAR;
-        Some(Baseline {
-            name: "linear classifier",
-            score: Score {
-                loss,
-                accuracy: right as f64 / TEST as f64,
-            },
-        })
+        Some(Baseline::new(
+            "linear classifier",
+            Score::new(loss, right as f64 / TEST as f64),
+        ))
     }
 
     fn held_out(&self) -> usize {
@@ -343,10 +337,7 @@ mod tests {
         assert!((chance.loss - 10f64.ln()).abs() < 0.001, "{chance:?}");
         // The most frequent digit in training is the 1 (as often as the 3), 36 times in the test.
         assert_eq!(chance.accuracy, 0.1);
-        let score = |right: f64| Score {
-            loss: 0.3,
-            accuracy: right / 360.0,
-        };
+        let score = |right: f64| Score::new(0.3, right / 360.0);
         assert!(!ALL[0].solved(score(327.0)) && ALL[0].solved(score(328.0)));
     }
 

@@ -135,7 +135,7 @@ impl Task for EmbeddedReber {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Steps { count: SYMBOLS }
+        Goal::Steps(SYMBOLS)
     }
 
     fn scored_after(&self) -> usize {
@@ -168,20 +168,14 @@ impl Task for EmbeddedReber {
     }
 
     fn chance(&self) -> Score {
-        Score {
-            loss: (SYMBOLS as f64).ln(),
-            accuracy: 0.0,
-        }
+        Score::new((SYMBOLS as f64).ln(), 0.0)
     }
 
     fn better_than_chance(&self) -> Option<Baseline> {
-        Some(Baseline {
-            name: "second symbol forgotten",
-            score: Score {
-                loss: mean_over_strings(|choices| choices + 1.0),
-                accuracy: 0.5,
-            },
-        })
+        Some(Baseline::new(
+            "second symbol forgotten",
+            Score::new(mean_over_strings(|choices| choices + 1.0), 0.5),
+        ))
     }
 
     fn held_out(&self) -> usize {
@@ -308,10 +302,7 @@ mod tests {
             (forgetful / count - baseline.loss).abs() < 2e-3,
             "{baseline:?}"
         );
-        let score = |accuracy| Score {
-            loss: 0.43,
-            accuracy,
-        };
+        let score = |accuracy| Score::new(0.43, accuracy);
         assert!(EmbeddedReber.solved(score(1.0)) && !EmbeddedReber.solved(score(0.999)));
     }
 }

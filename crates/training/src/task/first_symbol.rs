@@ -50,7 +50,7 @@ impl Task for FirstSymbol {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class { count: CLASSES }
+        Goal::Class(CLASSES)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
@@ -109,10 +109,7 @@ mod tests {
         assert_share("always A", a, draws.len(), task.chance().accuracy);
         // The cross-entropy of saying 50 % is the same for every sequence.
         assert!((task.chance().loss - (-0.5f64.ln())).abs() < 1e-12);
-        let accuracy = |accuracy| Score {
-            loss: 0.1,
-            accuracy,
-        };
+        let accuracy = |accuracy| Score::new(0.1, accuracy);
         assert!(task.solved(accuracy(0.99)) && !task.solved(accuracy(0.9899)));
     }
 }

@@ -67,9 +67,7 @@ impl Task for LongLagNoise {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class {
-            count: self.symbols(),
-        }
+        Goal::Class(self.symbols())
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {

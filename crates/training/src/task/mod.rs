@@ -154,7 +154,7 @@ mod tests {
                 let relevant = task.relevant(&input);
                 assert!(relevant.is_sorted());
                 assert!(relevant.iter().all(|step| *step < task.length()));
-                if let Goal::Steps { count } = task.goal() {
+                if let Goal::Steps(count) = task.goal() {
                     let sums = target.chunks(count).map(|row| row.iter().sum::<f32>());
                     let sums: Vec<f32> = sums.collect();
                     assert!(sums.iter().all(|sum| *sum == 0.0 || *sum == 1.0));

@@ -48,7 +48,7 @@ impl Task for Parity {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class { count: CLASSES }
+        Goal::Class(CLASSES)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {

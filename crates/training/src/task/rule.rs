@@ -101,31 +101,22 @@ pub fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64,
 pub enum Goal {
     /// After the last step, one of so many classes; scored by cross-entropy, right if the class is the
     /// target's.
-    Class {
-        /// The number of classes.
-        count: usize,
-    },
+    Class(usize),
     /// After the last step, a number; scored by squared error, right if the absolute error is below
-    /// the tolerance.
-    Value {
-        /// Bound of the absolute error.
-        tolerance: f64,
-    },
+    /// the tolerance that is given.
+    Value(f64),
     /// At every scored step, which of so many classes may come: each sequence says which of its steps
     /// are scored. A sequence's loss is the mean cross-entropy over them; it is right if at all of them
     /// every class that may come is ranked above every one that may not.
-    Steps {
-        /// The number of classes.
-        count: usize,
-    },
+    Steps(usize),
 }
 
 impl Goal {
     /// Outputs of the network.
     pub fn d_output(self) -> usize {
         match self {
-            Goal::Class { count } | Goal::Steps { count } => count,
-            Goal::Value { .. } => 1,
+            Goal::Class(count) | Goal::Steps(count) => count,
+            Goal::Value(_) => 1,
         }
     }
 
@@ -133,8 +124,8 @@ impl Goal {
     /// with the probabilities of the classes, all zero where the step isn't scored.
     pub fn d_target(self, length: usize) -> usize {
         match self {
-            Goal::Class { .. } | Goal::Value { .. } => 1,
-            Goal::Steps { count } => length * count,
+            Goal::Class(_) | Goal::Value(_) => 1,
+            Goal::Steps(count) => length * count,
         }
     }
 }
@@ -180,12 +171,14 @@ pub struct Score {
 }
 
 impl Score {
+    /// Of a mean loss, and a share of sequences answered right.
+    pub fn new(loss: f64, accuracy: f64) -> Self {
+        Self { loss, accuracy }
+    }
+
     /// Of guessing among so many classes that are equally likely.
     pub fn guess(classes: usize) -> Self {
-        Self {
-            loss: (classes as f64).ln(),
-            accuracy: 1.0 / classes as f64,
-        }
+        Self::new((classes as f64).ln(), 1.0 / classes as f64)
     }
 }
 
@@ -196,6 +189,13 @@ pub struct Baseline {
     pub name: &'static str,
     /// The score.
     pub score: Score,
+}
+
+impl Baseline {
+    /// Who scores what.
+    pub fn new(name: &'static str, score: Score) -> Self {
+        Self { name, score }
+    }
 }
 
 /// A long-range task of a fixed length.
@@ -241,10 +241,7 @@ pub trait Task: Send + Sync {
 
     /// Chance, and what is better than it.
     fn baselines(&self) -> Vec<Baseline> {
-        let chance = Baseline {
-            name: "chance",
-            score: self.chance(),
-        };
+        let chance = Baseline::new("chance", self.chance());
         [chance]
             .into_iter()
             .chain(self.better_than_chance())
@@ -254,8 +251,8 @@ pub trait Task: Send + Sync {
     /// The number by which people judge the task.
     fn metric(&self) -> Metric {
         match self.goal() {
-            Goal::Class { .. } | Goal::Steps { .. } => Metric::Accuracy,
-            Goal::Value { .. } => Metric::MeanSquaredError,
+            Goal::Class(_) | Goal::Steps(_) => Metric::Accuracy,
+            Goal::Value(_) => Metric::MeanSquaredError,
         }
     }
 

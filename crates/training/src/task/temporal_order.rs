@@ -128,9 +128,7 @@ impl Task for TemporalOrder {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Class {
-            count: self.classes(),
-        }
+        Goal::Class(self.classes())
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
@@ -163,10 +161,8 @@ impl Task for TemporalOrder {
     }
 
     fn better_than_chance(&self) -> Option<Baseline> {
-        Some(Baseline {
-            name: "last symbol only",
-            score: Score::guess(self.classes() / MARKS),
-        })
+        let score = Score::guess(self.classes() / MARKS);
+        Some(Baseline::new("last symbol only", score))
     }
 
     fn held_out(&self) -> usize {
@@ -281,14 +277,8 @@ mod tests {
                 .count();
             let expected = task.baselines()[1].score.accuracy;
             assert_share("last symbol only", last_only, draws.len(), expected);
-            assert!(!task.solved(Score {
-                loss: 0.0,
-                accuracy: 0.99
-            }));
-            assert!(task.solved(Score {
-                loss: 0.0,
-                accuracy: 0.9901
-            }));
+            assert!(!task.solved(Score::new(0.0, 0.99)));
+            assert!(task.solved(Score::new(0.0, 0.9901)));
         }
     }
 }

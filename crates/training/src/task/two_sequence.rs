@@ -69,7 +69,7 @@ impl Task for TwoSequence {
     }
 
     fn goal(&self) -> Goal {
-        Goal::Steps { count: CLASSES }
+        Goal::Steps(CLASSES)
     }
 
     fn sample(&self, rng: &mut ChaCha8Rng, input: &mut [f32], target: &mut [f32]) {
