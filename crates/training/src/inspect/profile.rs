@@ -167,30 +167,20 @@ fn state_gradients(model: &Model, batch: Batch) -> Result<StateGradients> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::HeldOut;
     use crate::learn::layers::AnyLayer;
     use crate::names::CellName;
-    use crate::settings::{Overrides, Settings};
     use crate::task::TaskName;
     use burn::nn::RnnState;
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::Distribution;
 
     const BATCH: usize = 6;
 
     pub fn network(cell: CellName, task: &str) -> (Model, Batch) {
-        let task = TaskName::named(task);
-        let settings = Settings::resolve(Overrides {
-            task,
-            gap: task.and_then(TaskName::longest_gap).map(|_| 4),
-            hidden: Some(5),
-            ..Overrides::default()
-        })
-        .unwrap();
-        let device = Device::flex().autodiff();
-        let task = settings.task.with_gap(settings.gap);
-        let held_out = HeldOut::new(task, 1, &device);
-        let batch = held_out.first(BATCH).unwrap();
-        (Model::new(cell, &settings, &device), batch)
+        let gap = match task {
+            "embedded-reber" => "",
+            _ => "\ngap = 4",
+        };
+        Model::with_batch(cell, &format!("task = '{task}'\nhidden = 5{gap}"), BATCH)
     }
 
     pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {

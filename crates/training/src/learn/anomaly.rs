@@ -102,26 +102,14 @@ impl ModuleVisitor for Parameters<'_> {
 mod tests {
     use super::super::layers::AnyLayer;
     use super::*;
-    use crate::data::{Batch, HeldOut, Target};
+    use crate::data::{Batch, Target};
     use crate::names::CellName;
-    use crate::settings::{Overrides, Settings};
-    use crate::task::TaskName;
-    use burn::data::dataloader::DataLoader;
-    use burn::tensor::Device;
     use burn::train::TrainStep;
 
     /// A network that looks for anomalies and a batch of the adding task.
     fn network(cell: CellName) -> (Model, Batch) {
-        let settings = Settings::resolve(Overrides {
-            gap: Some(5),
-            hidden: Some(4),
-            ..Overrides::default()
-        });
-        let device = Device::flex().autodiff();
-        let mut model = Model::new(cell, &settings.unwrap(), &device);
+        let (mut model, batch) = Model::with_batch(cell, "gap = 5\nhidden = 4", 250);
         model.detect_anomaly = true;
-        let held_out = HeldOut::new(TaskName::default().with_gap(5), 1, &device);
-        let batch = held_out.iter().next().unwrap().unwrap();
         (model, batch)
     }
 

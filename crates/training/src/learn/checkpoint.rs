@@ -228,17 +228,10 @@ fn age(path: &Path, settings: &Settings) -> Option<(usize, usize)> {
 pub(super) mod tests {
     use super::*;
 
-    pub fn settings() -> Settings {
-        Settings::resolve(Overrides {
-            ..Overrides::default()
-        })
-        .unwrap()
-    }
-
     pub fn checkpoint(cell: CellName, updates: usize) -> Checkpoint {
         Checkpoint {
             state: State {
-                settings: serde_json::to_string(&settings()).unwrap(),
+                settings: serde_json::to_string(&Settings::of("")).unwrap(),
                 device: "flex".to_string(),
                 finished: vec![],
                 cell,
@@ -285,7 +278,7 @@ pub(super) mod tests {
 
     #[test]
     fn settings_are_compared_by_what_they_mean() {
-        let settings = settings();
+        let settings = Settings::of("");
         let json = serde_json::to_string(&settings).unwrap();
         assert!(means(&json, &settings));
         // As an earlier version wrote them, without what there is now.

@@ -72,6 +72,16 @@ impl Model {
         }
     }
 
+    /// A network for a test on an autodiff device, by settings as in a config file, and its first held-out sequences.
+    #[cfg(test)]
+    pub fn with_batch(cell: CellName, toml: &str, sequences: usize) -> (Self, Batch) {
+        let (settings, device) = (Settings::of(toml), Device::flex().autodiff());
+        let task = settings.task.with_gap(settings.gap);
+        let held_out = crate::data::HeldOut::new(task, 1, &device);
+        let batch = held_out.first(sequences).unwrap();
+        (Self::new(cell, &settings, &device), batch)
+    }
+
     /// The same network, whose layers compute in the type of the weights.
     pub fn unrounded(self) -> Self {
         Self {
@@ -221,26 +231,10 @@ impl InferenceStep for Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::HeldOut;
-    use crate::settings::Overrides;
     use crate::task::TaskName;
-    use burn::data::dataloader::DataLoader;
     use burn::module::ModuleVisitor;
     use burn::optim::GradientsParams;
     use clap::ValueEnum;
-
-    fn model(cell: CellName, device: &Device) -> (Model, Batch) {
-        let settings = Settings::resolve(Overrides {
-            task: TaskName::named("first-symbol"),
-            gap: Some(5),
-            hidden: Some(7),
-            ..Overrides::default()
-        })
-        .unwrap();
-        let held_out = HeldOut::new(settings.task.with_gap(settings.gap), 1, device);
-        let batch = held_out.iter().next().unwrap().unwrap();
-        (Model::new(cell, &settings, device), batch)
-    }
 
     #[test]
     fn steps_that_are_not_scored_count_for_nothing() {
@@ -289,13 +283,10 @@ mod tests {
         };
         for task in TaskName::all() {
             for hidden in [1, 10, 64] {
-                let settings = Settings::resolve(Overrides {
-                    task: Some(*task),
-                    hidden: Some(hidden),
-                    match_parameters: Some(true),
-                    ..Overrides::default()
-                })
-                .unwrap();
+                let settings = Settings::of(&format!(
+                    "task = '{}'\nhidden = {hidden}\nmatch-parameters = true",
+                    task.name()
+                ));
                 let lstm = count(CellName::Lstm, &settings);
                 for cell in [CellName::Rnn, CellName::Gru] {
                     let off = |hidden| {
@@ -321,21 +312,15 @@ mod tests {
 
     #[test]
     fn every_cell_has_the_parameters_that_are_counted_and_learns() {
-        let device = Device::flex().autodiff();
         for cell in CellName::value_variants() {
             for (layers, bidirectional) in [(1, false), (2, false), (1, true), (3, true)] {
-                let settings = Settings::resolve(Overrides {
-                    task: TaskName::named("first-symbol"),
-                    cell: Some((*cell).into()),
-                    gap: Some(3),
-                    hidden: Some(5),
-                    layers: Some(layers),
-                    bidirectional: Some(bidirectional),
-                    dropout: Some(0.2),
-                    ..Overrides::default()
-                })
-                .unwrap();
-                let model = Model::new(*cell, &settings, &device);
+                let toml = format!(
+                    "task = 'first-symbol'\ncell = '{}'\ngap = 3\nhidden = 5\nlayers = {layers}\n\
+                     bidirectional = {bidirectional}\ndropout = 0.2",
+                    cell.name()
+                );
+                let settings = Settings::of(&toml);
+                let (model, batch) = Model::with_batch(*cell, &toml, 4);
                 let task = settings.task.with_gap(settings.gap);
                 let counted = settings.parameters(&*task, *cell, 5);
                 assert_eq!(
@@ -343,8 +328,6 @@ mod tests {
                     counted,
                     "{cell:?} {layers} {bidirectional}"
                 );
-                let held_out = HeldOut::new(task, 1, &device);
-                let batch = held_out.first(4).unwrap();
                 let measured = model.measure(batch);
                 assert_eq!(measured.right.dims(), [4]);
                 let loss = measured.loss.clone();
@@ -379,7 +362,8 @@ mod tests {
     #[test]
     fn a_fresh_network_is_at_chance() {
         for cell in [CellName::Rnn, CellName::Lstm] {
-            let (model, batch) = model(cell, &Device::flex());
+            let toml = "task = 'first-symbol'\ngap = 5\nhidden = 7";
+            let (model, batch) = Model::with_batch(cell, toml, 250);
             let measured = model.measure(batch);
             let loss: f32 = measured.loss.try_into_scalar().unwrap();
             assert!((0.5..1.2).contains(&loss), "{loss}");

@@ -215,9 +215,10 @@ impl Collected {
 #[cfg(test)]
 mod tests {
     use super::super::checkpoint::newest;
-    use super::super::checkpoint::tests::{checkpoint, settings};
+    use super::super::checkpoint::tests::checkpoint;
     use super::*;
     use crate::names::CellName;
+    use crate::settings::Settings;
 
     #[test]
     fn the_last_two_are_kept_and_a_damaged_one_is_passed_over() {
@@ -231,7 +232,8 @@ mod tests {
             names.sort();
             names
         };
-        let newest = || newest(dir, &settings(), |_| ()).map(|found| found.map(|(_, path)| path));
+        let newest =
+            || newest(dir, &Settings::of(""), |_| ()).map(|found| found.map(|(_, path)| path));
         assert_eq!(newest().unwrap(), None);
         for (cell, updates) in [
             (CellName::Lstm, 90),

@@ -295,12 +295,7 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        let given = Overrides {
-            hidden: Some(4),
-            gap: Some(3),
-            ..Overrides::default()
-        };
-        Settings::resolve(given).unwrap()
+        Settings::of("hidden = 4\ngap = 3")
     }
 
     #[test]

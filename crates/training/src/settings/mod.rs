@@ -58,6 +58,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Those of a test, as in a config file.
+    #[cfg(test)]
+    pub fn of(toml: &str) -> Self {
+        Overrides::from_toml(toml).and_then(Self::resolve).unwrap()
+    }
+
     /// Refuses what cannot be run.
     pub fn check(&self) -> Result<()> {
         let task = self.task.name();

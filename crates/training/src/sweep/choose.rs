@@ -2,15 +2,15 @@
 
 use super::folder::RunResult;
 use crate::stats::median;
+use itertools::Itertools;
 use std::cmp::Ordering;
 
 /// The learning rate whose runs solved the task most often; among those, the one that took the fewest
 /// updates (median of the solved runs); among those, the one with the lowest held-out loss (median).
 pub fn best_learning_rate(tuning: &[&RunResult]) -> Option<f64> {
-    let mut rates: Vec<f64> = tuning.iter().map(|run| run.settings.lr).collect();
-    rates.sort_by(f64::total_cmp);
-    rates.dedup();
-    rates.into_iter().min_by(|a, b| {
+    let rates = tuning.iter().map(|run| run.settings.lr);
+    let rates = rates.sorted_by(f64::total_cmp).dedup();
+    rates.min_by(|a, b| {
         let of = |lr: f64| Merit::of(tuning.iter().filter(|run| run.settings.lr == lr));
         of(*a).compare(&of(*b))
     })
@@ -51,23 +51,16 @@ impl Merit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::CellName;
-    use crate::settings::{Overrides, Settings};
+    use crate::settings::Settings;
     use crate::sweep::plan::Role;
     use crate::task::Score;
 
     fn run(lr: f64, solved_after: Option<usize>, loss: f64) -> RunResult {
-        let settings = Settings::resolve(Overrides {
-            cell: Some(CellName::Rnn.into()),
-            lr: Some(lr),
-            ..Overrides::default()
-        })
-        .unwrap();
         RunResult {
             id: String::new(),
             arm: String::new(),
             role: Role::Tuning,
-            settings,
+            settings: Settings::of(&format!("lr = {lr}")),
             parameters: 1,
             updates: solved_after.unwrap_or(1000),
             solved: solved_after.is_some(),
