@@ -68,14 +68,6 @@ pub fn at_gap(gap: usize) -> String {
     }
 }
 
-/// A metric's value.
-pub fn metric(name: &str, value: f64) -> String {
-    match name {
-        "accuracy" => format!("{:.1} %", 100.0 * value),
-        _ => format!("{value:.4}"),
-    }
-}
-
 /// A number with its thousands apart: 12,345.
 pub fn thousands(number: usize) -> String {
     HumanCount(number as u64).to_string()

@@ -1,32 +1,20 @@
 //! What is timed: the layers of every cell and of both implementations, in functions of one form.
 
 use crate::learn::layers::{AnyLayer, CellVisitor, LayerOptions};
-use crate::names::CellName;
+use crate::names::{CellName, names};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use clap::ValueEnum;
 use lstm_core::{Cell, Recurrent};
 use serde::Serialize;
 
-/// Whose layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Implementation {
-    /// This workspace's library
-    LstmCore,
-    /// Burn's own layers
-    BurnNn,
-}
-
-impl Implementation {
-    /// Both, in the order of the tables.
-    pub const ALL: [Self; 2] = [Self::LstmCore, Self::BurnNn];
-
-    /// As in the tables and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::LstmCore => "lstm-core",
-            Self::BurnNn => "burn::nn",
-        }
+names! {
+    /// Whose layers, in the order of the tables.
+    Implementation {
+        /// This workspace's library
+        LstmCore = "lstm-core", "lstm-core";
+        /// Burn's own layers
+        BurnNn = "burn-nn", "burn::nn";
     }
 }
 

@@ -13,6 +13,7 @@ use crate::names::{CellName, DeviceName, Dtype};
 use crate::text;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{DType, Device, Distribution, Tensor};
+use clap::ValueEnum;
 use layers::Layer;
 use serde::Serialize;
 use std::fmt;
@@ -176,9 +177,10 @@ impl<'a> Bench<'a> {
     fn new(request: &'a BenchRequest) -> Result<Self> {
         ensure!(request.runs >= 1, "--runs must be at least 1, got 0");
         let has = |one: &Implementation| layers::is_in(request.cell, request.form, *one);
+        let all = Implementation::value_variants();
         let implementations: Vec<_> = match request.implementation {
             Some(one) => [one].into_iter().filter(has).collect(),
-            None => Implementation::ALL.into_iter().filter(has).collect(),
+            None => all.iter().copied().filter(has).collect(),
         };
         let without = || match request.form {
             Form::Layer => format!("burn::nn has no layer of the cell {}", request.cell.name()),
@@ -195,7 +197,7 @@ impl<'a> Bench<'a> {
                  (cargo run --release -p training -- bench)",
             );
         }
-        if request.implementation.is_none() && implementations.len() < Implementation::ALL.len() {
+        if request.implementation.is_none() && implementations.len() < all.len() {
             text::say(&format!("{}: lstm-core's alone is timed", without()));
         }
         let adapter = chosen.adapter.as_ref().map(|name| AdapterName {
@@ -240,7 +242,7 @@ impl<'a> Bench<'a> {
             && shape.batch * shape.time < CellName::Lstmp.d_output(shape.hidden);
         let runs_on_kernels = runs_on_kernels.map(|yes| yes && !by_loop);
         Subject {
-            r#impl: implementation.name(),
+            r#impl: implementation.title(),
             cell: self.request.cell,
             form: self.request.form,
             dtype: self.request.dtype,

@@ -6,12 +6,13 @@ pub mod remote;
 
 use crate::names::{DeviceName, Dtype, Runtime};
 use crate::settings::Settings;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
 use burn::tensor::DeviceKind;
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 use burn::tensor::DeviceType;
+use clap::ValueEnum;
 use itertools::Itertools;
 
 impl Runtime {
@@ -131,8 +132,7 @@ pub fn driver(_adapter: &str) -> Option<String> {
 pub fn choose(name: &DeviceName) -> Result<Chosen> {
     match name {
         DeviceName::Auto => auto(),
-        DeviceName::Flex => flex("as asked for"),
-        DeviceName::Ndarray => ndarray("as asked for"),
+        DeviceName::Flex | DeviceName::Ndarray => cpu(name.clone(), "as asked for"),
         DeviceName::Gpu(runtime, _) if !runtime.is_built_in() => {
             bail!(not_built_in(runtime.name()))
         }
@@ -153,7 +153,15 @@ pub fn choose(name: &DeviceName) -> Result<Chosen> {
                 )),
             }
         }
-        DeviceName::Remote(address) => served(address),
+        #[cfg(feature = "remote")]
+        DeviceName::Remote(address) => Ok(Chosen {
+            name: name.clone(),
+            device: remote::connect(address)?,
+            why: format!("device: served at {address} (as asked for)"),
+            adapter: None,
+        }),
+        #[cfg(not(feature = "remote"))]
+        DeviceName::Remote(_) => bail!(not_built_in("remote")),
     }
 }
 
@@ -229,28 +237,10 @@ pub fn names(chosen: &[Chosen]) -> String {
     chosen.iter().map(|one| &one.name).join(",")
 }
 
-#[cfg(feature = "remote")]
-fn served(address: &str) -> Result<Chosen> {
-    let device = remote::connect(address)?;
-    Ok(Chosen {
-        name: DeviceName::Remote(address.to_string()),
-        device,
-        why: format!("device: served at {address} (as asked for)"),
-        adapter: None,
-    })
-}
-
-#[cfg(not(feature = "remote"))]
-fn served(_address: &str) -> Result<Chosen> {
-    bail!(not_built_in("remote"))
-}
-
 fn auto() -> Result<Chosen> {
     let mut why = "built without a GPU's runtime".to_string();
-    for runtime in Runtime::ALL
-        .into_iter()
-        .filter(|runtime| runtime.is_built_in())
-    {
+    let runtimes = Runtime::value_variants().iter().copied();
+    for runtime in runtimes.filter(|runtime| runtime.is_built_in()) {
         let name = runtime.name();
         match runtime.adapters().into_iter().next() {
             Some(adapter) if !adapter.software => {
@@ -265,10 +255,25 @@ fn auto() -> Result<Chosen> {
             None => why = format!("{name} finds no GPU"),
         }
     }
-    match cfg!(feature = "flex") {
-        true => flex(&why),
-        false => ndarray(&why),
-    }
+    cpu(DeviceName::flex_or(DeviceName::Ndarray), &why)
+}
+
+/// One of the backends for the CPU.
+#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
+fn cpu(name: DeviceName, why: &str) -> Result<Chosen> {
+    let device = match name {
+        #[cfg(feature = "flex")]
+        DeviceName::Flex => Some(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        DeviceName::Ndarray => Some(Device::ndarray()),
+        _ => None,
+    };
+    Ok(Chosen {
+        device: device.with_context(|| not_built_in(&name.to_string()))?,
+        why: format!("device: {name}, the CPU ({why})"),
+        adapter: None,
+        name,
+    })
 }
 
 fn gpu(runtime: Runtime, number: usize, adapter: Adapter, why: &str) -> Chosen {
@@ -282,37 +287,6 @@ fn gpu(runtime: Runtime, number: usize, adapter: Adapter, why: &str) -> Chosen {
         why: format!("device: {}, {kind}{} ({why})", runtime.name(), adapter.name),
         adapter: Some(adapter.name),
     }
-}
-
-#[cfg(feature = "flex")]
-fn flex(why: &str) -> Result<Chosen> {
-    Ok(Chosen {
-        name: DeviceName::Flex,
-        device: Device::flex(),
-        why: format!("device: flex, the CPU ({why})"),
-        adapter: None,
-    })
-}
-
-#[cfg(not(feature = "flex"))]
-fn flex(_why: &str) -> Result<Chosen> {
-    bail!(not_built_in("flex"))
-}
-
-#[cfg(feature = "ndarray")]
-#[allow(deprecated)] // NdArray is deprecated upstream and still supported here.
-fn ndarray(why: &str) -> Result<Chosen> {
-    Ok(Chosen {
-        name: DeviceName::Ndarray,
-        device: Device::ndarray(),
-        why: format!("device: ndarray, the CPU ({why})"),
-        adapter: None,
-    })
-}
-
-#[cfg(not(feature = "ndarray"))]
-fn ndarray(_why: &str) -> Result<Chosen> {
-    bail!(not_built_in("ndarray"))
 }
 
 fn not_built_in(name: &str) -> String {
@@ -331,7 +305,7 @@ pub fn list() -> String {
     if cfg!(feature = "ndarray") {
         lines.push("ndarray   the CPU, by Burn's NdArray backend".to_string());
     }
-    for runtime in Runtime::ALL {
+    for runtime in Runtime::value_variants().iter().copied() {
         let adapters = runtime.adapters();
         for (number, adapter) in adapters.iter().enumerate() {
             let name = DeviceName::Gpu(runtime, number).to_string();

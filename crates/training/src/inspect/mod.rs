@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use unroll::{Memory, Trace, trace};
+use unroll::{Trace, trace};
 
 /// What to show.
 pub struct InspectRequest<'a> {
@@ -47,22 +47,10 @@ pub struct Inspection {
     answer: Vec<f32>,
     /// What it should say.
     target: Vec<f32>,
-    hidden: Vec<Vec<f32>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gates: Option<Gates>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    memory: Option<Vec<Vec<f32>>>,
+    #[serde(flatten)]
+    trace: Trace,
     #[serde(skip)]
     goal: Goal,
-}
-
-/// The gates in the packed order.
-#[derive(Serialize)]
-struct Gates {
-    i: Vec<Vec<f32>>,
-    f: Vec<Vec<f32>>,
-    g: Vec<Vec<f32>>,
-    o: Vec<Vec<f32>>,
 }
 
 /// One held-out sequence, the steps of it that must be remembered, and a model's states and answer.
@@ -120,11 +108,7 @@ pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
     };
     settings.check()?;
     // Step by step and one sequence: nothing for a GPU.
-    let device = device::choose(match cfg!(feature = "flex") {
-        true => &DeviceName::Flex,
-        false => &settings.device,
-    })?
-    .device;
+    let device = device::choose(&DeviceName::flex_or(settings.device.clone()))?.device;
     let cell = match request.cell {
         Some(cell) => cell,
         None => *(dir.cells().first())
@@ -140,24 +124,6 @@ pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
     let task = settings.task.with_gap(settings.gap);
     let reading = read(&model, &task, settings.seed, request.sequence, &device)
         .with_context(|| format!("cannot inspect {}", request.run.display()))?;
-    let (gates, memory) = match reading.trace.memory {
-        None => (None, None),
-        Some(Memory {
-            input,
-            forget,
-            candidate,
-            output,
-            cell,
-        }) => {
-            let gates = Gates {
-                i: input,
-                f: forget,
-                g: candidate,
-                o: output,
-            };
-            (Some(gates), Some(cell))
-        }
-    };
     Ok(Inspection {
         run: request.run.to_path_buf(),
         task: settings.task.name(),
@@ -169,9 +135,7 @@ pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
         relevant: reading.relevant,
         answer: reading.answer,
         target: reading.target,
-        hidden: reading.trace.hidden,
-        gates,
-        memory,
+        trace: reading.trace,
         goal: task.goal(),
     })
 }
@@ -198,8 +162,8 @@ impl Inspection {
             let steps = self.length as f64 / columns as f64;
             text += &format!("each column is the mean of {steps:.1} steps\n");
         }
-        let state = self.memory.as_ref().unwrap_or(&self.hidden);
-        let (name, gates) = match &self.gates {
+        let state = self.trace.memory.as_ref().unwrap_or(&self.trace.hidden);
+        let (name, gates) = match &self.trace.gates {
             Some(gates) => ("c", vec![("i", &gates.i), ("f", &gates.f), ("o", &gates.o)]),
             None => ("h", vec![]),
         };

@@ -5,6 +5,7 @@ use crate::learn::layers::CellVisitor;
 use anyhow::{Context, Result};
 use burn::tensor::Tensor;
 use lstm_core::{Cell, Gate, LstmCell, LstmGates, RecurrentState};
+use serde::Serialize;
 
 /// What is said of models whose inside isn't looked at.
 pub(super) const ONE_LAYER: &str =
@@ -15,26 +16,30 @@ pub(super) fn step(input: &Tensor<3>, t: usize) -> Tensor<2> {
     input.clone().narrow(1, t, 1).squeeze_dim(1)
 }
 
-/// What happened inside while one sequence was read; all `[H][T]`.
+/// What happened inside while one sequence was read; all `[H][T]`. Gates and memory has an LSTM with plain gates alone.
+#[derive(Serialize)]
 pub struct Trace {
     /// Hidden states.
     pub hidden: Vec<Vec<f32>>,
-    /// What only an LSTM with plain gates has.
-    pub memory: Option<Memory>,
+    /// What the gates did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gates: Option<Gates>,
+    /// Cell states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Vec<Vec<f32>>>,
 }
 
-/// The memory of an LSTM and what the gates did to it; all `[H][T]`.
-pub struct Memory {
-    /// Input gate, `i`.
-    pub input: Vec<Vec<f32>>,
-    /// Forget gate, `f`.
-    pub forget: Vec<Vec<f32>>,
-    /// Candidate, `g`.
-    pub candidate: Vec<Vec<f32>>,
-    /// Output gate, `o`.
-    pub output: Vec<Vec<f32>>,
-    /// Cell state, `c`.
-    pub cell: Vec<Vec<f32>>,
+/// The gates in the packed order.
+#[derive(Serialize)]
+pub struct Gates {
+    /// Input gate.
+    pub i: Vec<Vec<f32>>,
+    /// Forget gate.
+    pub f: Vec<Vec<f32>>,
+    /// Candidate.
+    pub g: Vec<Vec<f32>>,
+    /// Output gate.
+    pub o: Vec<Vec<f32>>,
 }
 
 /// The gates of a step; the one that is always open is 1.
@@ -67,6 +72,7 @@ pub fn trace(model: &Model, input: Tensor<3>) -> Result<Trace> {
         let hidden = model.recurrent.visit_cell(Outputs(input));
         return Ok(Trace {
             hidden: by_unit(&hidden.context(ONE_LAYER)?)?,
+            gates: None,
             memory: None,
         });
     };
@@ -87,13 +93,13 @@ pub fn trace(model: &Model, input: Tensor<3>) -> Result<Trace> {
     }
     Ok(Trace {
         hidden: by_unit(&hs)?,
-        memory: Some(Memory {
-            input: by_unit(&is)?,
-            forget: by_unit(&fs)?,
-            candidate: by_unit(&gs)?,
-            output: by_unit(&os)?,
-            cell: by_unit(&cs)?,
+        gates: Some(Gates {
+            i: by_unit(&is)?,
+            f: by_unit(&fs)?,
+            g: by_unit(&gs)?,
+            o: by_unit(&os)?,
         }),
+        memory: Some(by_unit(&cs)?),
     })
 }
 
@@ -140,30 +146,24 @@ mod tests {
             target: batch.target,
         };
         let trace = trace(&model, one.input.clone()).unwrap();
-        let memory = trace.memory.unwrap();
+        let (gates, memory) = (trace.gates.unwrap(), trace.memory.unwrap());
         for t in 0..time {
             let (c, h) = states(&model, &one, t);
             let at = |rows: &[Vec<f32>]| -> Vec<f64> {
                 rows.iter().map(|row| f64::from(row[t])).collect()
             };
-            for (got, expected) in [
-                (at(&trace.hidden), values(h)),
-                (at(&memory.cell), values(c)),
-            ] {
+            for (got, expected) in [(at(&trace.hidden), values(h)), (at(&memory), values(c))] {
                 let close = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-5;
                 assert!(got.iter().zip(&expected).all(close), "{got:?} {expected:?}");
             }
         }
-        for gate in [&memory.input, &memory.forget, &memory.output] {
+        for gate in [&gates.i, &gates.f, &gates.o] {
             assert!(
                 gate.iter()
                     .flatten()
                     .all(|value| (0.0..=1.0).contains(value))
             );
         }
-        assert_eq!(
-            (memory.candidate.len(), memory.candidate[0].len()),
-            (5, time)
-        );
+        assert_eq!((gates.g.len(), gates.g[0].len()), (5, time));
     }
 }

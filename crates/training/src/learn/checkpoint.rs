@@ -73,24 +73,8 @@ pub struct Records {
     pub(super) learning_rate: Vec<u8>,
 }
 
-impl Records {
-    /// The record of the model.
-    pub fn model<R: BurnRecord>(&self) -> Result<R, RecordError> {
-        record(&self.model)
-    }
-
-    /// The record of the optimizer.
-    pub fn optimizer<R: BurnRecord>(&self) -> Result<R, RecordError> {
-        record(&self.optimizer)
-    }
-
-    /// The record of the learning rate's schedule.
-    pub fn learning_rate<R: BurnRecord>(&self) -> Result<R, RecordError> {
-        record(&self.learning_rate)
-    }
-}
-
-fn record<R: BurnRecord>(bytes: &[u8]) -> Result<R, RecordError> {
+/// One of the records.
+pub fn record<R: BurnRecord>(bytes: &[u8]) -> Result<R, RecordError> {
     R::checkpoint_from_bytes(Bytes::from_bytes_vec(bytes.to_vec()))
 }
 

@@ -38,31 +38,24 @@ pub struct NotFinite {
     pub cell: CellName,
     /// The update, counted from 1.
     pub update: usize,
-    /// Where it showed.
-    pub place: Place,
+    /// Which of the numbers that are watched: the loss of a batch, the norm of its gradient where the loss is finite, or the
+    /// loss on the held-out data.
+    pub what: &'static str,
+    /// The number.
+    pub value: f64,
     /// The first tensor that is not finite, if it was looked for.
     pub first: Option<Arc<str>>,
 }
 
-/// The numbers that are watched.
-#[derive(Debug)]
-pub enum Place {
-    /// The loss of the batch.
-    Loss(f64),
-    /// The global norm of the gradient; the loss is finite.
-    GradientNorm(f64),
-    /// The loss on the held-out data.
-    HeldOutLoss(f64),
-}
-
 impl fmt::Display for NotFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, value) = match self.place {
-            Place::Loss(value) => ("loss", value),
-            Place::GradientNorm(value) => ("gradient's norm", value),
-            Place::HeldOutLoss(value) => ("loss on the held-out data", value),
-        };
-        let (cell, update) = (self.cell.name(), self.update);
+        let Self {
+            update,
+            what,
+            value,
+            ..
+        } = self;
+        let cell = self.cell.name();
         write!(f, "the {cell}'s {what} is {value} at update {update}")?;
         match &self.first {
             Some(first) => write!(f, "; the first tensor that is not finite: {first}"),

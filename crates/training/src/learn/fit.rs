@@ -6,13 +6,13 @@
 //! from 1 by the next cell and by a resumed run. The experiment log: it is installed once a process, so it would be in
 //! the first folder alone, and a panic that is told as an error here would be printed there.
 
-use super::checkpoint::{Checkpoint, Finished, State, newest_file};
+use super::checkpoint::{Checkpoint, Finished, State, newest_file, record};
 use super::failure::Failure;
 use super::metrics::{Accuracy, TrainLoss};
 use super::metrics_file::{MetricsFile, Point, Prefix};
 use super::model::Model;
 use super::record::{Meter, Record, settle};
-use super::saver::Saver;
+use super::saver::{Part, Saver};
 use crate::data::{Evaluations, FreshBatches, HeldOut, Pauses, Position};
 use crate::device::{self, Chosen};
 use crate::names::{CellName, Optimizer, Schedule};
@@ -170,7 +170,11 @@ pub fn fit(training: Training) -> Result<Fitted> {
         .metric_valid_numeric(LossMetric::new())
         .metric_valid_numeric(Accuracy::new())
         .with_metric_logger(record.clone())
-        .with_custom_checkpointers(saver.model(), saver.optimizer(), saver.learning_rate())
+        .with_custom_checkpointers(
+            saver.part(Part::Model),
+            saver.part(Part::Optimizer),
+            saver.part(Part::LearningRate),
+        )
         .with_checkpointing_strategy(saver)
         .early_stopping(end.clone())
         .with_interrupter(failure.interrupter.clone())
@@ -242,10 +246,10 @@ fn in_words(error: &TrainingError, devices: &[Chosen]) -> String {
 fn load(mut learner: Learner<Model>, checkpoint: &Checkpoint) -> Result<Learner<Model>> {
     let records = &checkpoint.records;
     // Tried on a copy first: the learner's own way would panic.
-    learner.model().try_load_record(records.model()?)?;
-    learner.load_model(records.model()?);
-    learner.load_optim(records.optimizer()?);
-    learner.load_scheduler(records.learning_rate()?);
+    learner.model().try_load_record(record(&records.model)?)?;
+    learner.load_model(record(&records.model)?);
+    learner.load_optim(record(&records.optimizer)?);
+    learner.load_scheduler(record(&records.learning_rate)?);
     Ok(learner)
 }
 

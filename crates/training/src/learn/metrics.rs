@@ -221,18 +221,17 @@ mod tests {
     use burn::tensor::Device;
     use std::path::Path;
 
-    fn feed(metric: &mut TrainLoss, losses: &[f32]) {
-        let metadata = MetricMetadata {
-            progress: Progress {
-                items_processed: 1,
-                items_total: 1,
-                unit: None,
-            },
+    fn metadata() -> MetricMetadata {
+        MetricMetadata {
+            progress: Progress::new(1, 1, None),
             iteration: None,
             lr: None,
-        };
+        }
+    }
+
+    fn feed(metric: &mut TrainLoss, losses: &[f32]) {
         for loss in losses {
-            metric.update(&update(*loss), &metadata).unwrap();
+            metric.update(&update(*loss), &metadata()).unwrap();
         }
     }
 
@@ -288,21 +287,12 @@ mod tests {
     /// In float32, the mean of two shares of 99 % is below 99 %, and one of 0.992 and 0.988 may be, too.
     #[test]
     fn the_accuracy_is_right_answers_over_all() {
-        let metadata = MetricMetadata {
-            progress: Progress {
-                items_processed: 1,
-                items_total: 1,
-                unit: None,
-            },
-            iteration: None,
-            lr: None,
-        };
         let mut metric = Accuracy::new();
         for pass in [[248, 247, 248, 247], [250, 240, 250, 250]] {
             for right in pass {
                 let answers: Vec<f32> = (0..250).map(|k| f32::from(u8::from(k < right))).collect();
                 let right = Right(Tensor::from_data(&answers[..], &Device::flex()));
-                metric.update(&right, &metadata).unwrap();
+                metric.update(&right, &metadata()).unwrap();
             }
             metric.compute().unwrap();
             assert_eq!(metric.final_value().current(), 0.99);

@@ -1,6 +1,6 @@
 //! The record of a cell's training in `metrics.jsonl`, and the watch over what is not finite.
 
-use super::failure::{Failure, NotFinite, Place};
+use super::failure::{Failure, NotFinite};
 use super::metrics_file::{MetricsFile, Point};
 use super::step::Update;
 use crate::names::CellName;
@@ -122,14 +122,15 @@ impl Shared {
             self.told = 0;
         }
         if !loss.is_finite() || !norm.is_finite() {
-            let place = match loss.is_finite() {
-                true => Place::GradientNorm(norm),
-                false => Place::Loss(loss),
+            let (what, value) = match loss.is_finite() {
+                true => ("gradient's norm", norm),
+                false => ("loss", loss),
             };
             self.failure.stop(NotFinite {
                 cell: self.cell,
                 update: at_hand,
-                place,
+                what,
+                value,
                 first: update.anomaly.clone(),
             });
         }
@@ -151,7 +152,8 @@ impl Shared {
             self.failure.stop(NotFinite {
                 cell: self.cell,
                 update: self.meter.updates,
-                place: Place::HeldOutLoss(score.loss),
+                what: "loss on the held-out data",
+                value: score.loss,
                 first: None,
             });
             return;

@@ -49,9 +49,12 @@ struct Pending {
 
 /// A record's place in [`Pending`].
 #[derive(Clone, Copy)]
-enum Part {
+pub enum Part {
+    /// The network.
     Model,
+    /// The optimizer's state.
     Optimizer,
+    /// The learning rate's schedule.
     LearningRate,
 }
 
@@ -90,22 +93,8 @@ impl Saver {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Takes the model's records.
-    pub fn model(&self) -> PartSaver {
-        self.part(Part::Model)
-    }
-
-    /// Takes the optimizer's records.
-    pub fn optimizer(&self) -> PartSaver {
-        self.part(Part::Optimizer)
-    }
-
-    /// Takes the learning rate's records.
-    pub fn learning_rate(&self) -> PartSaver {
-        self.part(Part::LearningRate)
-    }
-
-    fn part(&self, part: Part) -> PartSaver {
+    /// Takes one of the records.
+    pub fn part(&self, part: Part) -> PartSaver {
         let saver = self.clone();
         PartSaver { saver, part }
     }

@@ -1,5 +1,7 @@
 //! The devices by name.
 
+use super::names;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -21,44 +23,29 @@ pub enum DeviceName {
     Remote(String),
 }
 
-/// What GPUs are reached by; `auto` asks in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Runtime {
-    /// NVIDIA's.
-    Cuda,
-    /// AMD's.
-    Rocm,
-    /// Metal, with kernels in its own language.
-    Metal,
-    /// Vulkan, with kernels in SPIR-V.
-    Vulkan,
-    /// Any graphics API, with kernels in WGSL unless it takes one of the above.
-    Wgpu,
+names! {
+    /// What GPUs are reached by; `auto` asks in this order.
+    Runtime {
+        /// NVIDIA's.
+        Cuda = "cuda", "CUDA";
+        /// AMD's.
+        Rocm = "rocm", "ROCm";
+        /// Metal, with kernels in its own language.
+        Metal = "metal", "Metal";
+        /// Vulkan, with kernels in SPIR-V.
+        Vulkan = "vulkan", "Vulkan";
+        /// Any graphics API, with kernels in WGSL unless it takes one of the above.
+        Wgpu = "wgpu", "wgpu";
+    }
 }
 
-impl Runtime {
-    /// All, in the order in which `auto` asks.
-    pub const ALL: [Self; 5] = [
-        Self::Cuda,
-        Self::Rocm,
-        Self::Metal,
-        Self::Vulkan,
-        Self::Wgpu,
-    ];
-
-    /// As in `--device` and in the features of this program.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cuda => "cuda",
-            Self::Rocm => "rocm",
-            Self::Metal => "metal",
-            Self::Vulkan => "vulkan",
-            Self::Wgpu => "wgpu",
+impl DeviceName {
+    /// The CPU by Flex, or another device in a program without it.
+    pub fn flex_or(other: Self) -> Self {
+        match cfg!(feature = "flex") {
+            true => Self::Flex,
+            false => other,
         }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|runtime| runtime.name() == name)
     }
 }
 
@@ -72,17 +59,17 @@ impl FromStr for DeviceName {
                  these with :NUMBER, or remote:ADDRESS"
             )
         };
+        let runtime = |name| Runtime::from_str(name, false).map_err(|_| unknown());
         Ok(match text.split_once(':') {
             None => match text {
                 "auto" => Self::Auto,
                 "flex" => Self::Flex,
                 "ndarray" => Self::Ndarray,
-                _ => Self::Gpu(Runtime::named(text).ok_or_else(unknown)?, 0),
+                _ => Self::Gpu(runtime(text)?, 0),
             },
             Some(("remote", address)) if !address.is_empty() => Self::Remote(address.to_string()),
             Some((name, number)) => {
-                let runtime = Runtime::named(name).ok_or_else(unknown)?;
-                Self::Gpu(runtime, number.parse().map_err(|_| unknown())?)
+                Self::Gpu(runtime(name)?, number.parse().map_err(|_| unknown())?)
             }
         })
     }

@@ -7,7 +7,6 @@ pub use cells::Cells;
 pub use device::{DeviceName, Runtime};
 
 use burn::tensor::FloatDType;
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +15,7 @@ use std::str::FromStr;
 macro_rules! names {
     ($(#[$doc:meta])* $enum:ident { $($(#[$of:meta])* $variant:ident = $name:literal, $title:literal;)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
         pub enum $enum {
             $($(#[$of])* #[value(name = $name)] #[serde(rename = $name)] $variant,)*
         }
@@ -38,6 +37,8 @@ macro_rules! names {
         }
     };
 }
+
+pub(crate) use names;
 
 names! {
     /// The cell under test.

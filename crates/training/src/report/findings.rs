@@ -259,11 +259,7 @@ impl Findings {
 
 /// The CPU: a report looks into a few small models.
 pub fn burn_device() -> Result<Device> {
-    let name = match cfg!(feature = "flex") {
-        true => DeviceName::Flex,
-        false => DeviceName::Auto,
-    };
-    Ok(device::choose(&name)?.device)
+    Ok(device::choose(&DeviceName::flex_or(DeviceName::Auto))?.device)
 }
 
 /// What is read of a run's summary.

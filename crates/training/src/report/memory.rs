@@ -222,15 +222,11 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
         else {
             continue; // several layers or directions
         };
-        let Some(memory) = trace.memory else {
+        let (Some(gates), Some(mut cell)) = (trace.gates, trace.memory) else {
             continue;
         };
-        let largest = memory
-            .cell
-            .iter()
-            .flatten()
-            .fold(1e-6, |m: f32, v| m.max(v.abs()));
-        let mut cell = memory.cell;
+        let values = cell.iter().flatten();
+        let largest = values.fold(1e-6, |m: f32, v| m.max(v.abs()));
         for value in cell.iter_mut().flatten() {
             *value /= largest;
         }
@@ -246,17 +242,17 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
             maps: vec![
                 (
                     "input gate i: what is written".into(),
-                    sorted(&memory.input),
+                    sorted(&gates.i),
                     false,
                 ),
                 (
                     "forget gate f: what is kept".into(),
-                    sorted(&memory.forget),
+                    sorted(&gates.f),
                     false,
                 ),
                 (
                     "output gate o: what is shown".into(),
-                    sorted(&memory.output),
+                    sorted(&gates.o),
                     false,
                 ),
                 (
@@ -287,9 +283,9 @@ pub fn gates(findings: &Findings, gap: usize) -> Result<(Vec<Figure>, Vec<GateDa
             units: cell.len(),
             relevant,
             order,
-            i: characters(&memory.input, 0.0),
-            f: characters(&memory.forget, 0.0),
-            o: characters(&memory.output, 0.0),
+            i: characters(&gates.i, 0.0),
+            f: characters(&gates.f, 0.0),
+            o: characters(&gates.o, 0.0),
             c: characters(&cell, -1.0),
             largest,
         });

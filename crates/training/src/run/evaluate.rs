@@ -6,6 +6,7 @@ use crate::device;
 use crate::learn::evaluate;
 use crate::names::{CellName, DeviceName};
 use crate::settings::Settings;
+use crate::task::Metric;
 use crate::text;
 use anyhow::{Result, bail, ensure};
 use serde::Serialize;
@@ -41,7 +42,7 @@ struct At {
     /// 0 for tasks without one.
     gap: usize,
     length: usize,
-    metric: &'static str,
+    metric: Metric,
     value: f64,
     chance: f64,
     solved: bool,
@@ -84,14 +85,14 @@ pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
                 continue;
             };
             let score = evaluate(&model, &held_out)?;
-            let (metric, value) = task.judge(score);
+            let metric = task.metric();
             runs.push(At {
                 cell,
                 gap: *gap,
                 length: task.length(),
                 metric,
-                value,
-                chance: task.judge(task.chance()).1,
+                value: metric.of(score),
+                chance: metric.of(task.chance()),
                 solved: task.solved(score),
             });
         }
@@ -113,14 +114,14 @@ pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
 impl Evaluation {
     /// The results as a table.
     pub fn table(&self) -> String {
-        let metric = self.runs.first().map_or("", |run| run.metric);
+        let metric = self.runs.first().map_or("", |run| run.metric.name());
         let rows = self.runs.iter().map(|run| {
             vec![
                 run.cell.title().to_string(),
                 text::gap(run.gap),
                 run.length.to_string(),
-                text::metric(run.metric, run.value),
-                text::metric(run.metric, run.chance),
+                run.metric.text(run.value),
+                run.metric.text(run.chance),
                 if run.solved { "solved" } else { "not solved" }.to_string(),
             ]
         });

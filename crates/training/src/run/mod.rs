@@ -233,12 +233,13 @@ impl<'a> Run<'a> {
                     (_, true) => "interrupted",
                     _ => "not solved",
                 };
-                let value = text::metric(summary.metric, summary.value);
+                let value = summary.metric.text(summary.value);
                 bars.finish(
                     *cell,
                     &format!(
                         "{word} after {} updates, {} {value}",
-                        summary.updates, summary.metric
+                        summary.updates,
+                        summary.metric.name()
                     ),
                 );
             }
@@ -275,15 +276,14 @@ impl<'a> Run<'a> {
 
     /// Adds the result of a cell to the summary.
     fn add(&mut self, result: Finished, model: &Model) -> CellSummary {
-        let (metric, value) = self.task.judge(result.score);
-        let (_, chance) = self.task.judge(self.task.chance());
+        let metric = self.task.metric();
         let summary = CellSummary {
             cell: result.cell,
             parameters: model.num_params(),
             updates: result.updates,
             metric,
-            value,
-            chance,
+            value: metric.of(result.score),
+            chance: metric.of(self.task.chance()),
             solved: self.task.solved(result.score),
             seconds: result.seconds,
         };

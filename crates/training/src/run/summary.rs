@@ -2,7 +2,7 @@
 
 use crate::names::CellName;
 use crate::settings::Settings;
-use crate::task::Task;
+use crate::task::{Metric, Task};
 use crate::text::{self, at_gap, thousands};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ pub struct CellSummary {
     pub parameters: usize,
     /// Updates made.
     pub updates: usize,
-    /// What `value` and `chance` are: `accuracy`, `mse` or `cross-entropy`.
-    pub metric: &'static str,
+    /// What `value` and `chance` are.
+    pub metric: Metric,
     /// The metric on the held-out data.
     pub value: f64,
     /// The metric of the best answer that ignores the input.
@@ -51,7 +51,7 @@ pub struct CellSummary {
 impl RunSummary {
     /// The results as a table.
     pub fn table(&self) -> String {
-        let metric = self.runs.first().map_or("", |run| run.metric);
+        let metric = self.runs.first().map_or("", |run| run.metric.name());
         let header = [
             "cell",
             "parameters",
@@ -72,8 +72,8 @@ impl RunSummary {
                 run.cell.title().to_string(),
                 thousands(run.parameters),
                 thousands(run.updates),
-                text::metric(run.metric, run.value),
-                text::metric(run.metric, run.chance),
+                run.metric.text(run.value),
+                run.metric.text(run.chance),
                 result,
                 format!("{:.1} s", run.seconds),
             ]
@@ -94,9 +94,10 @@ impl RunSummary {
             }
         });
         let found: Vec<_> = found.collect();
+        let metric = task.metric();
         let baselines = task.baselines().into_iter().map(|baseline| {
-            let (metric, value) = task.judge(baseline.score);
-            format!("{} {metric} {}", baseline.name, text::metric(metric, value))
+            let value = metric.text(metric.of(baseline.score));
+            format!("{} {} {value}", baseline.name, metric.name())
         });
         let baselines: Vec<_> = baselines.collect();
         let cells = self.runs.iter().map(|run| run.cell);

@@ -373,10 +373,7 @@ impl Plan {
         };
         // Many small runs at once keep the cores busy; a GPU would take them one by one.
         let default = Overrides {
-            device: Some(match cfg!(feature = "flex") {
-                true => DeviceName::Flex,
-                false => DeviceName::Auto,
-            }),
+            device: Some(DeviceName::flex_or(DeviceName::Auto)),
             ..Overrides::default()
         };
         let given = given

@@ -1,6 +1,6 @@
 //! What a task is made of: its rule, what is scored, its baselines, when it is solved, and how it is listed.
 
-use crate::names::Optimizer;
+use crate::names::{Optimizer, names};
 use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::sync::Arc;
@@ -130,24 +130,24 @@ impl Goal {
     }
 }
 
-/// The number by which people judge a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
-    /// Share of sequences answered right.
-    Accuracy,
-    /// Mean squared error.
-    MeanSquaredError,
-    /// Mean cross-entropy, in nats.
-    CrossEntropy,
+names! {
+    /// The number by which people judge a task.
+    Metric {
+        /// Share of sequences answered right.
+        Accuracy = "accuracy", "accuracy";
+        /// Mean squared error.
+        MeanSquaredError = "mse", "mean squared error";
+        /// Mean cross-entropy, in nats.
+        CrossEntropy = "cross-entropy", "cross-entropy";
+    }
 }
 
 impl Metric {
-    /// As in the results.
-    pub fn name(self) -> &'static str {
+    /// A value in words.
+    pub fn text(self, value: f64) -> String {
         match self {
-            Metric::Accuracy => "accuracy",
-            Metric::MeanSquaredError => "mse",
-            Metric::CrossEntropy => "cross-entropy",
+            Metric::Accuracy => format!("{:.1} %", 100.0 * value),
+            Metric::MeanSquaredError | Metric::CrossEntropy => format!("{value:.4}"),
         }
     }
 
@@ -254,11 +254,6 @@ pub trait Task: Send + Sync {
             Goal::Class(_) | Goal::Steps(_) => Metric::Accuracy,
             Goal::Value(_) => Metric::MeanSquaredError,
         }
-    }
-
-    /// The name of the metric, and its value in a score.
-    fn judge(&self, score: Score) -> (&'static str, f64) {
-        (self.metric().name(), self.metric().of(score))
     }
 
     /// The number of held-out sequences that the success criterion is stated for.
