@@ -7,6 +7,7 @@
 use super::{Bench, Shape, Subject, spread};
 use crate::text;
 use anyhow::{Context, Result};
+use itertools::Itertools;
 use serde::Serialize;
 use std::num::NonZero;
 use std::thread;
@@ -36,9 +37,8 @@ pub struct CallersTiming {
 pub fn time(bench: &Bench, shape: Shape, most: usize) -> Result<Vec<CallersTiming>> {
     let [x, _] = bench.inputs(shape);
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut numbers = vec![1, cores, most];
-    numbers.sort_unstable();
-    numbers.dedup();
+    let numbers = [1, cores, most].into_iter().sorted().dedup();
+    let numbers: Vec<usize> = numbers.collect();
     let mut timings = vec![];
     for (implementation, layer) in bench.layers(shape) {
         // Weights are drawn, threads start.

@@ -6,6 +6,7 @@ use crate::settings::Overrides;
 use crate::sweep::plan::{Arm, Plan, options, tuning_seeds};
 use crate::task::TaskName;
 use anyhow::{Result, ensure};
+use itertools::iproduct;
 
 /// The plan asked for on the command line, checked.
 pub fn from_args(args: &SweepArgs) -> Result<Plan> {
@@ -85,21 +86,20 @@ fn from_flags(args: &SweepArgs) -> Plan {
         None => &[CellName::Rnn, CellName::Lstm],
     };
     let mut arms = vec![];
-    for cell in cells.iter().copied() {
-        for optimizer in options(&args.optimizer) {
-            for init in options(&args.init) {
-                for clip in options(&args.clip) {
-                    let settings = Overrides {
-                        cell: Some(cell.into()),
-                        optimizer,
-                        init,
-                        clip,
-                        ..Overrides::default()
-                    };
-                    arms.extend(flag_arms(args, cell, settings));
-                }
-            }
-        }
+    for (cell, optimizer, init, clip) in iproduct!(
+        cells.iter().copied(),
+        options(&args.optimizer),
+        options(&args.init),
+        options(&args.clip)
+    ) {
+        let settings = Overrides {
+            cell: Some(cell.into()),
+            optimizer,
+            init,
+            clip,
+            ..Overrides::default()
+        };
+        arms.extend(flag_arms(args, cell, settings));
     }
     let task = args
         .task
@@ -179,11 +179,16 @@ mod tests {
     use burn::module::Module;
     use burn::tensor::Device;
     use clap::Parser;
+    use itertools::Itertools;
     use std::collections::HashSet;
     use std::fs;
     use std::path::Path;
 
-    fn plan(arguments: &[&str]) -> Result<Plan> {
+    fn plan(line: &str) -> Result<Plan> {
+        plan_of(&line.split_whitespace().collect::<Vec<_>>())
+    }
+
+    fn plan_of(arguments: &[&str]) -> Result<Plan> {
         let arguments = [&["training", "sweep"], arguments].concat();
         let Some(Command::Sweep(args)) = Cli::parse_from(arguments).command else {
             panic!("not a sweep");
@@ -194,48 +199,24 @@ mod tests {
     #[test]
     fn presets_are_sound_and_survive_a_file() {
         for (name, _) in PRESETS {
-            let plan = plan(&["--preset", name]).unwrap();
+            let plan = plan(&format!("--preset {name}")).unwrap();
             assert_eq!(plan.name, name);
             let json = serde_json::to_string(&plan).unwrap();
             let read: Plan = serde_json::from_str(&json).unwrap();
             assert_eq!(serde_json::to_string(&read).unwrap(), json);
         }
-        let plan = plan(&[
-            "--preset",
-            "ten-to-twenty",
-            "--gap",
-            "5,6",
-            "--updates",
-            "7",
-        ])
-        .unwrap();
+        let plan = plan("--preset ten-to-twenty --gap 5,6 --updates 7").unwrap();
         assert_eq!((plan.arms.len(), &plan.gaps[..]), (7, &[5, 6][..]));
-        assert!(
-            plan.tuning_jobs()
-                .unwrap()
-                .iter()
-                .all(|job| job.settings.updates == 7)
-        );
+        let jobs = plan.tuning_jobs().unwrap();
+        assert!(jobs.iter().all(|job| job.settings.updates == 7));
     }
 
     #[test]
     fn every_combination_is_run_once() {
-        let plan = plan(&[
-            "--init",
-            "gaussian,orthogonal",
-            "--clip",
-            "0,1",
-            "--forget-bias",
-            "0,1,chrono",
-            "--gap",
-            "3,4",
-            "--seed",
-            "1,2,3",
-            "--tuning-seed",
-            "7,8",
-            "--lr",
-            "0.1,0.2",
-        ])
+        let plan = plan(
+            "--init gaussian,orthogonal --clip 0,1 --forget-bias 0,1,chrono --gap 3,4 --seed 1,2,3 \
+             --tuning-seed 7,8 --lr 0.1,0.2",
+        )
         .unwrap();
         // 2 inits × 2 clips × (1 RNN + 3 LSTM)
         assert_eq!(plan.arms.len(), 16);
@@ -261,19 +242,13 @@ mod tests {
 
     #[test]
     fn cells_with_a_forget_gate_have_an_arm_for_each_bias() {
-        let names = |arguments: &[&str]| -> Vec<String> {
-            let plan = plan(arguments).unwrap();
-            let ids: HashSet<_> = plan
-                .meaning()
-                .unwrap()
-                .into_iter()
-                .map(|job| job.id)
-                .collect();
-            assert_eq!(ids.len(), plan.most_runs());
-            plan.arms.into_iter().map(|arm| arm.name).collect()
-        };
+        let plan = plan("--cell rnn,lstm,peephole-lstm --forget-bias -1,1").unwrap();
+        let jobs = plan.meaning().unwrap();
+        assert!(jobs.iter().map(|job| &job.id).all_unique());
+        assert_eq!(jobs.len(), plan.most_runs());
+        let names: Vec<_> = plan.arms.iter().map(|arm| &arm.name[..]).collect();
         assert_eq!(
-            names(&["--cell", "rnn,lstm,peephole-lstm", "--forget-bias", "-1,1"]),
+            names,
             [
                 "RNN",
                 "LSTM, forget bias -1",
@@ -292,25 +267,25 @@ mod tests {
         let text = format!("name = 'a'\ngaps = [3]\nseeds = [1]\narms = [{arm}]");
         fs::write(&path, text).unwrap();
         let path = path.to_str().unwrap();
-        let error = plan(&["--plan", path, "--updates", "5"]).unwrap_err();
+        let error = plan_of(&["--plan", path, "--updates", "5"]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "--updates is for all arms, and \"x\" has its own: change it in the plan"
         );
-        let job = plan(&["--plan", path, "--hidden", "5"]).unwrap();
+        let job = plan_of(&["--plan", path, "--hidden", "5"]).unwrap();
         assert_eq!(job.meaning().unwrap()[0].settings.hidden, 5);
     }
 
     #[test]
     fn one_learning_rate_needs_no_choice() {
-        let plan = plan(&["--lr", "0.1"]).unwrap();
+        let plan = plan("--lr 0.1").unwrap();
         assert!(plan.tuning_jobs().unwrap().is_empty());
         assert_eq!(plan.most_runs(), 2 * 4 * 3);
     }
 
     #[test]
     fn a_matched_rnn_is_as_large_as_the_lstm() {
-        let plan = plan(&["--match-parameters", "--hidden", "50"]).unwrap();
+        let plan = plan("--match-parameters --hidden 50").unwrap();
         let sizes: Vec<usize> = plan
             .arms
             .iter()
@@ -335,7 +310,7 @@ mod tests {
                 let path = entry.unwrap().path();
                 if path.extension().is_some_and(|kind| kind == "toml") {
                     let text = path.to_str().unwrap();
-                    plan(&["--plan", text]).unwrap_or_else(|error| panic!("{text}: {error:#}"));
+                    plan_of(&["--plan", text]).unwrap_or_else(|error| panic!("{text}: {error:#}"));
                     found += 1;
                 }
             }
@@ -345,7 +320,7 @@ mod tests {
 
     #[test]
     fn tasks_without_a_gap_need_none() {
-        let plan = plan(&["--task", "digits-rows", "--cell", "lstm"]).unwrap();
+        let plan = plan("--task digits-rows --cell lstm").unwrap();
         assert_eq!((&plan.gaps[..], plan.most_runs()), (&[0][..], 3));
         let job = &plan.reported_jobs(&plan.arms[0], 0, None).unwrap()[0];
         assert_eq!(job.settings.gap, 0);
@@ -354,36 +329,31 @@ mod tests {
 
     #[test]
     fn plans_that_make_no_sense_are_refused() {
-        for (arguments, error) in [
-            (&["--gap", "3,3"][..], "a gap is named twice"),
-            (&["--seed", "1,1"], "a seed is named twice"),
-            (&["--lr", "0.1,0.1"], "a learning rate is named twice"),
+        for (line, error) in [
+            ("--gap 3,3", "a gap is named twice"),
+            ("--seed 1,1", "a seed is named twice"),
+            ("--lr 0.1,0.1", "a learning rate is named twice"),
             (
-                &["--lr", "0.1,0.2", "--tuning-seed", "3"],
+                "--lr 0.1,0.2 --tuning-seed 3",
                 "seed 3 is reported and chosen on",
             ),
-            (&["--gap", "0"], "at gap 0"),
-            (&["--task", "digits-rows", "--gap", "5"], "at gap 5"),
+            ("--gap 0", "at gap 0"),
+            ("--task digits-rows --gap 5", "at gap 5"),
+            ("--plan /nowhere.toml", "cannot read the plan /nowhere.toml"),
             (
-                &["--plan", "/nowhere.toml"],
-                "cannot read the plan /nowhere.toml",
-            ),
-            (
-                &["--cell", "rnn,gru", "--forget-bias", "1"],
+                "--cell rnn,gru --forget-bias 1",
                 "there is none among --cell",
             ),
         ] {
-            let message = format!("{:#}", plan(arguments).unwrap_err());
+            let message = format!("{:#}", plan(line).unwrap_err());
             assert!(message.contains(error), "{message}");
         }
         let file = |text: &str| {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("plan.toml");
             fs::write(&path, text).unwrap();
-            format!(
-                "{:#}",
-                plan(&["--plan", path.to_str().unwrap()]).unwrap_err()
-            )
+            let error = plan_of(&["--plan", path.to_str().unwrap()]).unwrap_err();
+            format!("{error:#}")
         };
         let start = "name = 'a'\ngaps = [3]\nseeds = [1]\n";
         for (text, error) in [

@@ -5,6 +5,7 @@ use crate::names::{DeviceName, Dtype, Runtime};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
 use clap::ValueEnum;
+use itertools::Itertools;
 
 impl Dtype {
     /// Whether layers can be computed in the type on a device.
@@ -24,14 +25,14 @@ impl Dtype {
     ///
     /// If it hasn't; the error names those that it has.
     pub fn check(self, chosen: &Chosen) -> Result<()> {
-        let has = Self::value_variants().iter();
-        let has = has.filter(|dtype| dtype.is_on(chosen));
+        let all = Self::value_variants().iter();
+        let has = all.filter(|dtype| dtype.is_on(chosen));
         ensure!(
             self.is_on(chosen),
             "--dtype {}: {} has {}",
             self.name(),
             chosen.name,
-            has.map(|dtype| dtype.name()).collect::<Vec<_>>().join(", ")
+            has.map(|dtype| dtype.name()).format(", ")
         );
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::settings::Settings;
 use crate::task::{Goal, Task};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use itertools::Itertools;
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -188,7 +189,6 @@ impl Inspection {
     }
 
     fn write_answer(&self, text: &mut String) {
-        let relevant: Vec<String> = self.relevant.iter().map(usize::to_string).collect();
         // Writing to a String cannot fail.
         let _ = match (self.goal, &self.answer[..], &self.target[..]) {
             (Goal::Value(_), [answer, ..], [target, ..]) => {
@@ -202,10 +202,9 @@ impl Inspection {
             }
             _ => Ok(()),
         };
-        if !relevant.is_empty() {
-            text.push_str("to be remembered (▼): the input of step ");
-            text.push_str(&relevant.join(", "));
-            text.push('\n');
+        if !self.relevant.is_empty() {
+            let steps = self.relevant.iter().join(", ");
+            *text += &format!("to be remembered (▼): the input of step {steps}\n");
         }
     }
 

@@ -7,6 +7,7 @@ use crate::run::curves::{baselines, loss_name};
 use crate::stats::median;
 use crate::text::{at_gap, short, whole};
 use anyhow::Result;
+use itertools::Itertools;
 
 /// Up to so many evaluations, each has a dot; a single one would not be seen otherwise.
 const FEW: usize = 12;
@@ -68,13 +69,9 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
         legend: entries,
         size: SIZE,
     };
-    let ended: Vec<String> = findings
-        .arms
-        .iter()
-        .map(|arm| (arm, arm.solved(gap)))
-        .filter(|(_, (_, runs))| *runs > 0)
-        .map(|(arm, (solved, runs))| format!("{}: {solved} of {runs}", arm.name))
-        .collect();
+    let ended = findings.arms.iter().map(|arm| (arm, arm.solved(gap)));
+    let ended = ended.filter(|(_, (_, runs))| *runs > 0);
+    let mut ended = ended.map(|(arm, (solved, runs))| format!("{}: {solved} of {runs}", arm.name));
     Ok(Some(Figure {
         file: match gap {
             0 => "loss".to_string(),
@@ -94,16 +91,12 @@ pub fn words(findings: &Findings) -> String {
     let Some(run) = findings.arms.iter().find_map(|arm| arm.runs.first()) else {
         return String::new();
     };
-    let names: Vec<String> = run
-        .task()
-        .baselines()
-        .iter()
-        .map(|baseline| match findings.gaps.len() {
-            1 => format!("{} ({})", baseline.name, short(baseline.score.loss)),
-            // It may hang on the gap.
-            _ => baseline.name.to_string(),
-        })
-        .collect();
+    let baselines = run.task().baselines().into_iter();
+    let mut names = baselines.map(|baseline| match findings.gaps.len() {
+        1 => format!("{} ({})", baseline.name, short(baseline.score.loss)),
+        // It may hang on the gap.
+        _ => baseline.name.to_string(),
+    });
     let ends = match run.task().stops_when_solved() {
         true => "ends once it solves the task, or",
         false => "ends with its updates, or",
@@ -142,9 +135,7 @@ fn curve(arm: &ArmFindings, gap: usize) -> Vec<CurvePoint> {
 
 /// Median, least and largest at each update; a run that has ended keeps its last value.
 fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<CurvePoint> {
-    let mut updates: Vec<usize> = runs.iter().flatten().map(|point| point.0).collect();
-    updates.sort_unstable();
-    updates.dedup();
+    let updates = runs.iter().flatten().map(|point| point.0);
     let point = |update: usize| {
         let values: Vec<f64> = runs
             .iter()
@@ -162,7 +153,7 @@ fn merge(runs: &[Vec<(usize, f64)>]) -> Vec<CurvePoint> {
             high,
         }
     };
-    updates.into_iter().map(point).collect()
+    updates.sorted().dedup().map(point).collect()
 }
 
 #[cfg(test)]

@@ -220,9 +220,8 @@ impl Findings {
         missing: String,
     ) -> Result<Self> {
         let runs = || arms.iter().flat_map(|arm| &arm.runs);
-        let mut gaps: Vec<usize> = runs().map(|run| run.result.settings.gap).collect();
-        gaps.sort_unstable();
-        gaps.dedup();
+        let gaps = runs().map(|run| run.result.settings.gap);
+        let gaps = gaps.sorted().dedup().collect();
         let Some(first) = arms.first().and_then(|arm| arm.runs.first()) else {
             bail!("there are no results");
         };

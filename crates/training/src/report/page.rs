@@ -7,6 +7,7 @@ use crate::draw::for_page;
 use crate::stats::median_until_solved;
 use crate::text::thousands;
 use anyhow::Result;
+use itertools::Itertools;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 /// A part of the page.
@@ -81,11 +82,10 @@ fn introduction(findings: &Findings) -> Markup {
 fn verdict(findings: &Findings, arm: &ArmFindings) -> String {
     let parts = findings.gaps.iter().map(|gap| (gap, arm.solved(*gap)));
     let parts = parts.filter(|(_, (_, runs))| *runs > 0);
-    let parts = parts.map(|(gap, (solved, runs))| match gap {
+    let mut parts = parts.map(|(gap, (solved, runs))| match gap {
         0 => format!("{solved} of {runs}"),
         gap => format!("{solved} of {runs} at gap {gap}"),
     });
-    let parts: Vec<_> = parts.collect();
     format!("Runs that solved it: {}.", parts.join(", "))
 }
 
@@ -101,7 +101,7 @@ fn results(findings: &Findings) -> Markup {
     ];
     let row = |arm: &ArmFindings, gap: usize| {
         let first = arm.at(gap).next()?;
-        let updates = arm.at(gap).map(Found::outcome);
+        let mut updates = arm.at(gap).map(Found::outcome);
         let (solved, runs) = arm.solved(gap);
         Some([
             gap.to_string(),
@@ -109,7 +109,7 @@ fn results(findings: &Findings) -> Markup {
             first.result.settings.lr.to_string(),
             thousands(first.result.parameters),
             format!("{solved}/{runs}"),
-            updates.collect::<Vec<_>>().join("; "),
+            updates.join("; "),
         ])
     };
     html! {
@@ -252,12 +252,8 @@ fn sequences(findings: &Findings, arm: &ArmFindings) -> String {
             gap => format!("{middle} at gap {gap}"),
         })
     };
-    let all: Vec<_> = findings.gaps.iter().filter_map(|gap| at(*gap)).collect();
-    match all.is_empty() {
-        true => String::new(),
-        false => format!(
-            " Median of the training sequences it took: {}.",
-            all.join(", ")
-        ),
+    match &findings.gaps.iter().filter_map(|gap| at(*gap)).join(", ")[..] {
+        "" => String::new(),
+        all => format!(" Median of the training sequences it took: {all}."),
     }
 }

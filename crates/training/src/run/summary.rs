@@ -4,6 +4,7 @@ use crate::names::CellName;
 use crate::settings::Settings;
 use crate::task::{Metric, Task};
 use crate::text::{self, at_gap, thousands};
+use itertools::Itertools;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -83,7 +84,7 @@ impl RunSummary {
 
     /// What was shown, beside what, and under which conditions: three short sentences, a line each.
     pub fn sentences(&self, settings: &Settings, task: &dyn Task) -> String {
-        let found = self.runs.iter().map(|run| {
+        let mut found = self.runs.iter().map(|run| {
             let (cell, updates) = (run.cell.title(), thousands(run.updates));
             match run.solved {
                 true if task.stops_when_solved() => {
@@ -93,20 +94,18 @@ impl RunSummary {
                 false => format!("the {cell} did not within {updates} updates"),
             }
         });
-        let found: Vec<_> = found.collect();
         let metric = task.metric();
-        let baselines = task.baselines().into_iter().map(|baseline| {
+        let mut baselines = task.baselines().into_iter().map(|baseline| {
             let value = metric.text(metric.of(baseline.score));
             format!("{} {} {value}", baseline.name, metric.name())
         });
-        let baselines: Vec<_> = baselines.collect();
         let cells = self.runs.iter().map(|run| run.cell);
         let others = cells.filter(|cell| settings.hidden_of(*cell) != settings.hidden);
-        let others = others.map(|cell| format!("{}: {}", cell.title(), settings.hidden_of(cell)));
-        let others: Vec<_> = others.collect();
-        let others = match others.is_empty() {
-            true => String::new(),
-            false => format!(" ({}, for as many parameters)", others.join(", ")),
+        let mut others =
+            others.map(|cell| format!("{}: {}", cell.title(), settings.hidden_of(cell)));
+        let others = match &others.join(", ")[..] {
+            "" => String::new(),
+            others => format!(" ({others}, for as many parameters)"),
         };
         let bias = match self.runs.iter().any(|run| run.cell.has_forget_bias()) {
             true => format!("{}, ", settings.forget_bias),

@@ -6,7 +6,7 @@ use crate::names::{CellName, DeviceName};
 use crate::settings::{Overrides, Settings, check_version};
 use crate::task::TaskName;
 use anyhow::{Context, Result, bail, ensure};
-use itertools::Itertools;
+use itertools::{Itertools, iproduct};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fs;
@@ -150,10 +150,8 @@ impl Plan {
     pub fn meaning(&self) -> Result<Vec<Job>> {
         let mut jobs = self.tuning_jobs()?;
         for arm in &self.arms {
-            for gap in &self.gaps {
-                for lr in self.rates_or_default(arm) {
-                    jobs.extend(self.reported_jobs(arm, *gap, lr)?);
-                }
+            for (gap, lr) in iproduct!(&self.gaps, self.rates_or_default(arm)) {
+                jobs.extend(self.reported_jobs(arm, *gap, lr)?);
             }
         }
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
@@ -285,11 +283,9 @@ impl Plan {
                     );
                 }
             }
-            for gap in &self.gaps {
-                for lr in self.rates_or_default(arm) {
-                    self.settings_of(arm, *gap, lr, self.seeds[0])
-                        .with_context(|| format!("the arm {:?} at gap {gap}", arm.name))?;
-                }
+            for (gap, lr) in iproduct!(&self.gaps, self.rates_or_default(arm)) {
+                self.settings_of(arm, *gap, lr, self.seeds[0])
+                    .with_context(|| format!("the arm {:?} at gap {gap}", arm.name))?;
             }
         }
         let runs = self.most_runs();
@@ -308,12 +304,8 @@ impl Plan {
             if rates.len() < 2 {
                 continue;
             }
-            for gap in &self.gaps {
-                for lr in rates {
-                    for seed in &self.tuning_seeds {
-                        jobs.push(self.job(arm, Role::Tuning, *gap, Some(*lr), *seed)?);
-                    }
-                }
+            for (gap, lr, seed) in iproduct!(&self.gaps, rates, &self.tuning_seeds) {
+                jobs.push(self.job(arm, Role::Tuning, *gap, Some(*lr), *seed)?);
             }
         }
         Ok(jobs)
@@ -404,7 +396,7 @@ fn slug(name: &str) -> String {
         name.replace(&format!(" -{digit}"), &format!(" minus {digit}"))
     });
     let words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    let mut words = words.filter(|word| !word.is_empty());
     words.join("-").to_ascii_lowercase()
 }
 

@@ -4,6 +4,7 @@ use super::folder::RunResult;
 use super::plan::{Plan, Role};
 use crate::stats::{median_until_solved, wilson};
 use crate::text::{path_as_text, table, thousands};
+use itertools::Itertools;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -65,9 +66,7 @@ pub struct Tally {
 pub fn cells(plan: &Plan, results: &[RunResult]) -> Vec<Tally> {
     let mut cells = vec![];
     for arm in &plan.arms {
-        let mut gaps = plan.gaps.clone();
-        gaps.sort_unstable();
-        for gap in gaps {
+        for gap in plan.gaps.iter().copied().sorted() {
             let runs: Vec<_> = results
                 .iter()
                 .filter(|run| run.role == Role::Reported)
@@ -110,15 +109,13 @@ impl SweepSummary {
             let first = of_arm(&arm.name)?;
             Some((arm.name.clone(), first.settings.conditions()))
         });
-        let mut gaps = plan.gaps.clone();
-        gaps.sort_unstable();
         Self {
             plan: plan.name.clone(),
             task: results.first().map_or("", |run| run.settings.task.name()),
             cells: cells(plan, results),
             dir: dir.to_path_buf(),
             conditions: conditions.collect(),
-            gaps,
+            gaps: plan.gaps.iter().copied().sorted().collect(),
             tuning: plan.tuning_words(),
         }
     }
@@ -172,8 +169,8 @@ impl Tally {
         match self.median_updates {
             _ if self.goes_on => {
                 let percent = |accuracy: &f64| format!("{:.1}", 100.0 * accuracy);
-                let accuracies: Vec<_> = self.accuracies.iter().map(percent).collect();
-                format!("{solved}/{runs}, {} %", accuracies.join(" "))
+                let accuracies = self.accuracies.iter().map(percent).join(" ");
+                format!("{solved}/{runs}, {accuracies} %")
             }
             Some(updates) => format!("{solved}/{runs} ({})", thousands(updates as usize)),
             None => format!("{solved}/{runs}"),
