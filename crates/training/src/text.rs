@@ -3,7 +3,7 @@
 use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanCount;
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +15,18 @@ use std::time::Duration;
 /// If it is closed or full; `println!` would panic.
 pub fn print(text: &str) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{text}").context("cannot write to standard output")
+}
+
+/// Prints a result, as JSON or in words.
+pub fn print_result(
+    result: &impl Serialize,
+    json: bool,
+    words: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    match json {
+        true => print(&serde_json::to_string(result)?),
+        false => print(&words()),
+    }
 }
 
 /// Says something on standard error, where progress and warnings go. If it is closed, nobody listens, and

@@ -13,7 +13,7 @@ use crate::names::{CellName, DeviceName, Dtype};
 use crate::text;
 use anyhow::{Context, Result, ensure};
 use burn::tensor::{DType, Device, Distribution, Tensor};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use layers::Layer;
 use serde::Serialize;
 use std::fmt;
@@ -90,20 +90,35 @@ pub fn shapes() -> Vec<Shape> {
 }
 
 /// What to time.
-pub struct BenchRequest<'a> {
-    /// The sizes.
-    pub shapes: &'a [Shape],
-    /// The implementation to time alone; both, in turn, if `None`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchRequest {
+    /// Sizes to time: batch, time steps, input features, hidden units [default: four from 32,50,2,64 to
+    /// 64,100,256,512; with --step 1,1,H,H for H from 64 to 1024]
+    #[arg(long, value_name = "B,T,I,H", num_args = 1..)]
+    pub shapes: Vec<Shape>,
+
+    /// Time one implementation alone [default: both, in turn, where both have the cell]
+    #[arg(long = "impl", value_enum)]
     pub implementation: Option<Implementation>,
-    /// The cell.
+
+    /// The cell
+    #[arg(long, value_enum, default_value = "lstm")]
     pub cell: CellName,
-    /// What is made of it.
+
+    /// What is made of the cell; burn::nn's is timed as one layer alone
+    #[arg(long, value_enum, default_value = "layer", conflicts_with = "step")]
     pub form: Form,
-    /// The type of weights, inputs and outputs.
+
+    /// The type of weights, inputs and outputs
+    #[arg(long, value_enum, default_value = "f32")]
     pub dtype: Dtype,
-    /// Where.
+
+    /// Where to compute
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceName,
-    /// Runs that the clock counts.
+
+    /// Runs that count, after three that warm up, of 100 calls each with --step; medians are printed
+    #[arg(long, default_value_t = 15)]
     pub runs: usize,
 }
 
@@ -164,7 +179,7 @@ pub struct Timing {
 
 /// The place where a request is served, and which implementations are timed there.
 pub struct Bench<'a> {
-    request: &'a BenchRequest<'a>,
+    request: &'a BenchRequest,
     implementations: Vec<Implementation>,
     chosen: Chosen,
     adapter: Option<AdapterName>,
@@ -263,7 +278,7 @@ pub fn run<T>(
     mut each: impl FnMut(Vec<T>) -> Result<()>,
 ) -> Result<()> {
     let bench = Bench::new(request)?;
-    for shape in request.shapes {
+    for shape in &request.shapes {
         each(time(&bench, *shape)?)?;
     }
     Ok(())

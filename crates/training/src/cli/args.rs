@@ -1,8 +1,10 @@
 //! The command line.
 
-use crate::bench::{Form, Implementation, Shape, busy::BusyRole};
-use crate::names::{CellName, Cells, DeviceName, Dtype, ForgetBias, Init, Optimizer};
+use crate::bench::{BenchRequest, busy::BusyRole};
+use crate::names::{CellName, Cells, DeviceName, ForgetBias, Init, Optimizer};
+use crate::run::Show;
 use crate::settings::{FURTHER, Overrides, defaults_by_task};
+use crate::sweep::SweepOptions;
 use crate::sweep::plan::PRESETS;
 use crate::task::TaskName;
 use clap::{ArgGroup, Args, Parser, Subcommand};
@@ -77,18 +79,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", help_heading = FURTHER, conflicts_with_all = ["Overrides", "config", "out"])]
     pub resume: Option<PathBuf>,
 
-    /// Should the loss or the gradient become infinite or NaN, name the first tensor that did (waits
-    /// for the device in every update)
-    #[arg(long, help_heading = FURTHER)]
-    pub detect_anomaly: bool,
-
-    /// Print the summary as JSON on standard output, and nothing else there
-    #[arg(long, help_heading = FURTHER)]
-    pub json: bool,
-
-    /// Show burn-train's dashboard instead of progress bars, where standard output is a terminal
-    #[arg(long, help_heading = FURTHER, conflicts_with = "json")]
-    pub dashboard: bool,
+    /// How it shows itself.
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// The folder of a run; `--run DIR` is the way it was given before.
@@ -239,17 +232,9 @@ pub struct SweepArgs {
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
 
-    /// Folder for the results: new, or of this sweep to go on with [default: runs/NAME by the plan's name, or the next free one]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-
-    /// Runs at a time, one thread each [default: the number of cores; 1 on a GPU]
-    #[arg(long)]
-    pub workers: Option<usize>,
-
-    /// Say what would be run, and end
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How to sweep.
+    #[command(flatten)]
+    pub options: SweepOptions,
 
     /// Print the results as JSON on standard output, and nothing else there
     #[arg(long)]
@@ -333,39 +318,14 @@ pub struct ServeArgs {
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
-    /// Sizes to time: batch, time steps, input features, hidden units [default: four from 32,50,2,64 to
-    /// 64,100,256,512; with --step 1,1,H,H for H from 64 to 1024]
-    #[arg(long, value_name = "B,T,I,H", num_args = 1..)]
-    pub shapes: Vec<Shape>,
+    /// What to time.
+    #[command(flatten)]
+    pub request: BenchRequest,
 
     /// Time single steps with carried state, in microseconds a call: the layer's `step` and `forward` with
     /// T = 1, and the cell's `forward`
     #[arg(long)]
     pub step: bool,
-
-    /// Time one implementation alone [default: both, in turn, where both have the cell]
-    #[arg(long = "impl", value_enum)]
-    pub implementation: Option<Implementation>,
-
-    /// The cell
-    #[arg(long, value_enum, default_value = "lstm")]
-    pub cell: CellName,
-
-    /// What is made of the cell; burn::nn's is timed as one layer alone
-    #[arg(long, value_enum, default_value = "layer", conflicts_with = "step")]
-    pub form: Form,
-
-    /// The type of weights, inputs and outputs
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: Dtype,
-
-    /// Where to compute
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub device: DeviceName,
-
-    /// Runs that count, after three that warm up, of 100 calls each with --step; medians are printed
-    #[arg(long, default_value_t = 15)]
-    pub runs: usize,
 
     /// Print a line of JSON per layer and shape on standard output, and nothing else there
     #[arg(long)]

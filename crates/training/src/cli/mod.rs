@@ -7,8 +7,8 @@ pub use args::{Cli, Command};
 
 use crate::inspect::{self, InspectRequest};
 use crate::names::{CellName, Cells};
+use crate::run;
 use crate::run::evaluate::{EvalRequest, evaluate_run};
-use crate::run::{self, Show};
 use crate::settings::{Overrides, Settings};
 #[cfg(feature = "files")]
 use crate::weights;
@@ -86,20 +86,16 @@ fn prepare_environment() {
 }
 
 fn train(args: RunArgs, cells: Cells) -> Result<ExitCode> {
-    let show = Show {
-        json: args.json,
-        dashboard: args.dashboard,
-        detect_anomaly: args.detect_anomaly,
-    };
+    let show = &args.show;
     let stop = stop_on_signals()?;
     let run = match &args.resume {
-        Some(folder) => run::resume(folder, &show, &stop)?,
-        None => run::start(&settings(&args, cells)?, args.out.as_deref(), &show, &stop)?,
+        Some(folder) => run::resume(folder, show, &stop)?,
+        None => run::start(&settings(&args, cells)?, args.out.as_deref(), show, &stop)?,
     };
     if run.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    if !args.json {
+    if !show.json {
         let page = report::write(&run.folder, None, None)?;
         text::print(&format!("report: {}", page.display()))?;
         if !run.next.is_empty() {
@@ -145,37 +141,28 @@ fn eval(args: EvalArgs) -> Result<ExitCode> {
         seed: args.seed,
         device: args.device,
     })?;
-    text::print(&match args.json {
-        true => serde_json::to_string(&evaluation)?,
-        false => evaluation.table(),
-    })?;
+    text::print_result(&evaluation, args.json, || evaluation.table())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_sweep(args: SweepArgs) -> Result<ExitCode> {
-    let sweep = sweeps::Sweep {
-        plan: from_args(&args)?,
-        out: args.out,
-        workers: args.workers,
-        dry_run: args.dry_run,
-    };
+    let plan = from_args(&args)?;
     let interrupter = stop_on_signals()?;
-    let Some(summary) = sweeps::run(&sweep, &interrupter)? else {
+    let Some(summary) = sweeps::run(&plan, &args.options, &interrupter)? else {
         if interrupter.should_stop() {
             text::say("interrupted: given again, the same command goes on where it was");
             return Ok(ExitCode::from(INTERRUPTED));
         }
         return Ok(ExitCode::SUCCESS);
     };
-    text::print(&match args.json {
-        true => serde_json::to_string(&summary)?,
-        false => format!(
+    text::print_result(&summary, args.json, || {
+        format!(
             "{}\n{}\nresults: {}; for pictures: training report {}",
             summary.table(),
             summary.sentences(),
             summary.dir.display(),
             text::shell(&summary.dir),
-        ),
+        )
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -193,20 +180,14 @@ fn show(args: InspectArgs) -> Result<ExitCode> {
         gap: args.gap,
         sequence: args.sequence,
     })?;
-    text::print(&match args.json {
-        true => serde_json::to_string(&inspection)?,
-        false => inspection.picture(args.units),
-    })?;
+    text::print_result(&inspection, args.json, || inspection.picture(args.units))?;
     Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(feature = "files")]
 fn list(args: WeightsArgs) -> Result<ExitCode> {
     let contents = weights::contents(&args.file)?;
-    text::print(&match args.json {
-        true => serde_json::to_string(&contents)?,
-        false => contents.text(),
-    })?;
+    text::print_result(&contents, args.json, || contents.text())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -239,45 +220,34 @@ fn time(args: BenchArgs) -> Result<ExitCode> {
             let time = |bench: &bench::Bench<'_>, shape: bench::Shape| {
                 callers::time(bench, shape, most.into())
             };
-            timed(&args, bench::shapes, time, callers::table)
+            timed(args, bench::shapes, time, callers::table)
         }
-        None if args.step => timed(&args, steps::shapes, steps::time, steps::table),
-        None => timed(&args, bench::shapes, bench::sequences, bench::table),
+        None if args.step => timed(args, steps::shapes, steps::time, steps::table),
+        None => timed(args, bench::shapes, bench::sequences, bench::table),
     }
 }
 
 /// Times what is asked for and prints it.
 fn timed<T: Serialize>(
-    args: &BenchArgs,
+    mut args: BenchArgs,
     usual: fn() -> Vec<bench::Shape>,
     time: impl Fn(&bench::Bench, bench::Shape) -> Result<Vec<T>>,
     table: fn(&[Vec<T>]) -> String,
 ) -> Result<ExitCode> {
-    let shapes = match args.shapes.is_empty() {
-        true => usual(),
-        false => args.shapes.clone(),
-    };
-    let request = bench::BenchRequest {
-        shapes: &shapes,
-        implementation: match args.busy {
-            true => Some(bench::Implementation::LstmCore),
-            false => args.implementation,
-        },
-        cell: args.cell,
-        form: args.form,
-        dtype: args.dtype,
-        device: args.device.clone(),
-        runs: args.runs,
-    };
+    let request = &mut args.request;
+    if request.shapes.is_empty() {
+        request.shapes = usual();
+    }
     if args.busy {
+        request.implementation = Some(bench::Implementation::LstmCore);
         match &args.role {
-            Some(role) => bench::busy::play(role, &request)?,
-            None => bench::busy::run(request.shapes, args.json)?,
+            Some(role) => bench::busy::play(role, request)?,
+            None => bench::busy::run(&request.shapes, args.json)?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     let mut all = vec![];
-    bench::run(&request, time, |timings| {
+    bench::run(request, time, |timings| {
         if args.json {
             for timing in &timings {
                 text::print(&serde_json::to_string(timing)?)?;

@@ -12,26 +12,34 @@ use crate::device::{self, Chosen};
 use crate::learn::checkpoint::{self, Checkpoint, Finished};
 use crate::learn::progress::Bars;
 use crate::learn::{Model, NotFinite, Point, Prefix, Training, fit};
-use crate::settings::Settings;
+use crate::settings::{FURTHER, Settings};
 use crate::task::Task;
 use crate::text::{self, thousands};
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::train::Interrupter;
 use burn::train::renderer::default_renderer;
+use clap::Args;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use summary::{CellSummary, RunSummary};
 
 /// How a run shows itself.
+#[derive(Args, Debug)]
 pub struct Show {
-    /// Print the summary as JSON, and nothing else, on standard output.
-    pub json: bool,
-    /// Use burn-train's dashboard where there is a terminal.
-    pub dashboard: bool,
-    /// Name the first tensor that is not finite, should there be one.
+    /// Should the loss or the gradient become infinite or NaN, name the first tensor that did (waits
+    /// for the device in every update)
+    #[arg(long, help_heading = FURTHER)]
     pub detect_anomaly: bool,
+
+    /// Print the summary as JSON on standard output, and nothing else there
+    #[arg(long, help_heading = FURTHER)]
+    pub json: bool,
+
+    /// Show burn-train's dashboard instead of progress bars, where standard output is a terminal
+    #[arg(long, help_heading = FURTHER, conflicts_with = "json")]
+    pub dashboard: bool,
 }
 
 /// What became of a run.
@@ -150,13 +158,10 @@ impl<'a> Run<'a> {
             .map_err(|error| with_advice(error, self.dir.path(), settings))?;
 
         let folder = self.dir.path().display();
-        text::print(&match show.json {
-            true => serde_json::to_string(&self.summary)?,
-            false => format!(
-                "{}\n{}\nresults: {folder}",
-                self.summary.table(),
-                self.summary.sentences(settings, &*self.task),
-            ),
+        text::print_result(&self.summary, show.json, || {
+            let summary = &self.summary;
+            let sentences = summary.sentences(settings, &*self.task);
+            format!("{}\n{sentences}\nresults: {folder}", summary.table())
         })?;
         if self.summary.interrupted {
             let folder = text::shell(self.dir.path());

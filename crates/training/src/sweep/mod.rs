@@ -17,6 +17,7 @@ use crate::text::{self, thousands};
 use anyhow::{Result, ensure};
 use burn::train::Interrupter;
 use choose::best_learning_rate;
+use clap::Args;
 use folder::{RunResult, SweepDir, own_place};
 use plan::{Job, Plan};
 use progress::Progress;
@@ -25,21 +26,28 @@ use std::thread::available_parallelism;
 use summary::SweepSummary;
 use worker::WorkerRequest;
 
-/// What to sweep and how.
-pub struct Sweep {
-    /// The plan.
-    pub plan: Plan,
-    /// The folder of the results; of its own under `runs/` if `None`.
+/// How to sweep.
+#[derive(Args, Debug)]
+pub struct SweepOptions {
+    /// Folder for the results: new, or of this sweep to go on with [default: runs/NAME by the plan's name, or the next free one]
+    #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Worker processes at once; as many as there are cores on a CPU and one on a GPU if `None`.
+
+    /// Runs at a time, one thread each [default: the number of cores; 1 on a GPU]
+    #[arg(long)]
     pub workers: Option<usize>,
-    /// Only say what would be done.
+
+    /// Say what would be run, and end
+    #[arg(long)]
     pub dry_run: bool,
 }
 
 /// Runs the sweep, or what is left of it. `None` if it was interrupted or nothing was to be run.
-pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<SweepSummary>> {
-    let plan = &sweep.plan;
+pub fn run(
+    plan: &Plan,
+    options: &SweepOptions,
+    interrupter: &Interrupter,
+) -> Result<Option<SweepSummary>> {
     let tuning = plan.tuning_jobs()?;
     let mut ahead = tuning.clone();
     for arm in &plan.arms {
@@ -49,7 +57,7 @@ pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<SweepSumma
             ahead.extend(plan.reported_jobs(arm, *gap, first)?);
         }
     }
-    let workers = workers(sweep.workers, &ahead)?;
+    let workers = workers(options.workers, &ahead)?;
     let choice = match tuning.len() {
         0 => String::new(),
         runs => format!(" ({runs} of them to choose learning rates)"),
@@ -61,10 +69,10 @@ pub fn run(sweep: &Sweep, interrupter: &Interrupter) -> Result<Option<SweepSumma
         thousands(ahead.len()),
         thousands(updates(&ahead)),
     ));
-    if sweep.dry_run {
+    if options.dry_run {
         return Ok(None);
     }
-    let path = match &sweep.out {
+    let path = match &options.out {
         Some(out) => out.clone(),
         None => own_place(plan)?,
     };
