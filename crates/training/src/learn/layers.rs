@@ -6,10 +6,11 @@ use burn::module::Module;
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 use lstm_core::{
-    Cell, Gate, GruCell, GruCellConfig, LayerNormLstmCell, LayerNormLstmCellConfig, LstmCell,
-    LstmCellConfig, LstmWithoutGate, LstmpCell, LstmpCellConfig, PeepholeLstmCell,
-    PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RecurrentLayer, RecurrentStack,
-    RecurrentState, RnnCell, RnnCellConfig, SLstmCell, SLstmCellConfig, StackedState, Zoneout,
+    Cell, CellConfig, Gate, GruCell, GruCellConfig, LayerNormLstmCell, LayerNormLstmCellConfig,
+    LstmCell, LstmCellConfig, LstmWithoutGate, LstmWithoutGateConfig, LstmpCell, LstmpCellConfig,
+    PeepholeLstmCell, PeepholeLstmCellConfig, Recurrent, RecurrentDropout, RecurrentDropoutConfig,
+    RecurrentLayer, RecurrentStack, RecurrentStackConfig, RecurrentState, RnnCell, RnnCellConfig,
+    SLstmCell, SLstmCellConfig, StackedState, Zoneout, ZoneoutConfig,
 };
 
 /// Probabilities of zoneout, of the hidden and the cell state: those of its paper.
@@ -117,69 +118,68 @@ impl AnyLayer {
             ForgetBias::Chrono => (1.0, Some(options.steps.max(2))),
         };
         macro_rules! with_initializers {
-            ($config:expr) => {
-                ($config)
+            ($config:ident) => {
+                $config::new(options.input, hidden)
                     .with_input_initializer(glorot.clone())
                     .with_recurrent_initializer(recurrent.clone())
             };
         }
-        let lstm = |input| {
-            with_initializers!(LstmCellConfig::new(input, hidden))
-                .with_forget_bias(bias)
-                .with_chrono(span)
-        };
-        let gru = |input| with_initializers!(GruCellConfig::new(input, hidden));
-        let without = |input, gate| LstmWithoutGate::new(lstm(input).init(device), gate);
+        let lstm = with_initializers!(LstmCellConfig)
+            .with_forget_bias(bias)
+            .with_chrono(span);
         macro_rules! layers {
-            ($one:ident, $stack:ident, |$input:ident| $cell:expr) => {
-                match options.build(|$input| $cell) {
+            ($one:ident, $stack:ident, $cell:expr) => {
+                match options.build($cell, device) {
                     Ok(layer) => Self::$one(layer),
                     Err(stack) => Self::$stack(stack),
                 }
             };
         }
+        macro_rules! without {
+            ($gate:expr) => {
+                layers!(
+                    WithoutGate,
+                    WithoutGateStack,
+                    LstmWithoutGateConfig::new(lstm, $gate)
+                )
+            };
+        }
         match name {
-            CellName::Rnn => layers!(Rnn, RnnStack, |input| with_initializers!(
-                RnnCellConfig::new(input, hidden)
-            )
-            .init(device)),
-            CellName::Lstm => layers!(Lstm, LstmStack, |input| lstm(input).init(device)),
-            CellName::CoupledLstm => layers!(Lstm, LstmStack, |input| {
-                lstm(input).with_input_forget(true).init(device)
-            }),
-            CellName::Gru => layers!(Gru, GruStack, |input| gru(input).init(device)),
-            CellName::GruResetFirst => layers!(Gru, GruStack, |input| {
-                gru(input).with_reset_after(false).init(device)
-            }),
-            CellName::Slstm => layers!(Slstm, SlstmStack, |input| {
-                with_initializers!(SLstmCellConfig::new(input, hidden))
-                    .with_forget_bias(bias)
-                    .init(device)
-            }),
-            CellName::PeepholeLstm => layers!(Peephole, PeepholeStack, |input| {
-                PeepholeLstmCellConfig::new(lstm(input)).init(device)
-            }),
-            CellName::LstmWithoutInputGate => layers!(WithoutGate, WithoutGateStack, |input| {
-                without(input, Gate::Input)
-            }),
-            CellName::LstmWithoutForgetGate => layers!(WithoutGate, WithoutGateStack, |input| {
-                without(input, Gate::Forget)
-            }),
-            CellName::LstmWithoutOutputGate => layers!(WithoutGate, WithoutGateStack, |input| {
-                without(input, Gate::Output)
-            }),
-            CellName::Lstmp => layers!(Projected, ProjectedStack, |input| {
-                LstmpCellConfig::new(lstm(input), name.d_output(hidden)).init(device)
-            }),
-            CellName::LayerNormLstm => layers!(LayerNorm, LayerNormStack, |input| {
-                LayerNormLstmCellConfig::new(lstm(input)).init(device)
-            }),
-            CellName::ZoneoutLstm => layers!(Zoneout, ZoneoutStack, |input| {
-                Zoneout::new(lstm(input).init(device), &ZONEOUT)
-            }),
-            CellName::RecurrentDropoutLstm => layers!(Dropout, DropoutStack, |input| {
-                RecurrentDropout::new(lstm(input).init(device), RECURRENT_DROPOUT)
-            }),
+            CellName::Rnn => layers!(Rnn, RnnStack, with_initializers!(RnnCellConfig)),
+            CellName::Lstm => layers!(Lstm, LstmStack, lstm),
+            CellName::CoupledLstm => layers!(Lstm, LstmStack, lstm.with_input_forget(true)),
+            CellName::Gru => layers!(Gru, GruStack, with_initializers!(GruCellConfig)),
+            CellName::GruResetFirst => {
+                let gru = with_initializers!(GruCellConfig).with_reset_after(false);
+                layers!(Gru, GruStack, gru)
+            }
+            CellName::Slstm => {
+                let slstm = with_initializers!(SLstmCellConfig).with_forget_bias(bias);
+                layers!(Slstm, SlstmStack, slstm)
+            }
+            CellName::PeepholeLstm => {
+                let peephole = PeepholeLstmCellConfig::new(lstm);
+                layers!(Peephole, PeepholeStack, peephole)
+            }
+            CellName::LstmWithoutInputGate => without!(Gate::Input),
+            CellName::LstmWithoutForgetGate => without!(Gate::Forget),
+            CellName::LstmWithoutOutputGate => without!(Gate::Output),
+            CellName::Lstmp => {
+                let lstmp = LstmpCellConfig::new(lstm, name.d_output(hidden));
+                layers!(Projected, ProjectedStack, lstmp)
+            }
+            CellName::LayerNormLstm => {
+                let layer_norm = LayerNormLstmCellConfig::new(lstm);
+                layers!(LayerNorm, LayerNormStack, layer_norm)
+            }
+            CellName::ZoneoutLstm => {
+                let zoneout = ZoneoutConfig::new(lstm, ZONEOUT.to_vec());
+                layers!(Zoneout, ZoneoutStack, zoneout)
+            }
+            CellName::RecurrentDropoutLstm => {
+                let dropout = RecurrentDropoutConfig::new(lstm, RECURRENT_DROPOUT);
+                layers!(Dropout, DropoutStack, dropout)
+            }
         }
     }
 
@@ -258,30 +258,20 @@ impl LayerOptions {
         }
     }
 
-    /// One layer, or a stack, of cells that read so many features.
+    /// One layer, or a stack, of a cell.
     #[allow(clippy::result_large_err)] // Neither is an error.
-    fn build<C: Cell<State: StackedState>>(
+    fn build<C: CellConfig<Cell: Cell<State: StackedState>>>(
         &self,
-        cell: impl Fn(usize) -> C,
-    ) -> Result<Recurrent<C>, RecurrentStack<C>> {
-        let first = cell(self.input);
+        cell: C,
+        device: &Device,
+    ) -> Result<Recurrent<C::Cell>, RecurrentStack<C::Cell>> {
         if self.layers == 1 && self.directions == 1 {
-            return Ok(Recurrent::new(first));
+            return Ok(Recurrent::new(cell.init(device)));
         }
-        let width = self.directions * first.d_output();
-        let mut cells = vec![first];
-        for k in 1..self.layers * self.directions {
-            cells.push(cell(if k < self.directions {
-                self.input
-            } else {
-                width
-            }));
-        }
-        let stack = match self.directions {
-            1 => RecurrentStack::new(cells),
-            _ => RecurrentStack::bidirectional(cells),
-        };
-        Err(stack.with_dropout(self.dropout))
+        let stack = RecurrentStackConfig::new(cell, self.layers)
+            .with_bidirectional(self.directions == 2)
+            .with_dropout(self.dropout);
+        Err(stack.init(device))
     }
 }
 
