@@ -1,5 +1,6 @@
 //! The state of any recurrent cell: access to its tensors, and records of it for serde.
 
+use crate::cell::{LstmpState, SLstmState};
 use burn::nn::{LstmState, RnnState};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use core::fmt;
@@ -72,12 +73,7 @@ pub trait RecurrentState<const D: usize = 2>: Sized {
 
 /// The shapes of a state's tensors.
 pub(crate) fn shapes<const D: usize>(state: &impl RecurrentState<D>) -> Vec<[usize; D]> {
-    let mut shapes = vec![];
-    state.map(|tensor| {
-        shapes.push(tensor.dims());
-        tensor
-    });
-    shapes
+    state.tensors().iter().map(Tensor::dims).collect()
 }
 
 impl<const D: usize> RecurrentState<D> for Tensor<D> {
@@ -89,21 +85,6 @@ impl<const D: usize> RecurrentState<D> for Tensor<D> {
 impl<const D: usize> RecurrentState<D> for (Tensor<D>, Tensor<D>) {
     fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
         (f(self.0.clone()), f(self.1.clone()))
-    }
-}
-
-impl<const D: usize> RecurrentState<D> for RnnState<D> {
-    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
-        RnnState::new(f(self.hidden.clone()))
-    }
-}
-
-impl<const D: usize> RecurrentState<D> for LstmState<D> {
-    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
-        let hidden = f(self.hidden.clone());
-        let cell = f(self.cell.clone());
-        // (`LstmState::new` asserts equal shapes in debug builds, before the checks here could name the wrong one.)
-        LstmState { cell, hidden }
     }
 }
 
@@ -138,7 +119,7 @@ pub trait StackedState: RecurrentState {
 }
 
 /// The tensors of a state in their order.
-pub(crate) fn next(tensors: &mut impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
+fn next(tensors: &mut impl Iterator<Item = Tensor<3>>) -> Tensor<3> {
     tensors.next().expect("as many tensors as the state has")
 }
 
@@ -158,22 +139,31 @@ impl StackedState for (Tensor<2>, Tensor<2>) {
     }
 }
 
-impl StackedState for RnnState<2> {
-    type Stacked = RnnState<3>;
+/// Implements both traits for structs of tensors, the output first.
+macro_rules! states {
+    ($($state:ident { $($tensor:ident),+ })+) => {$(
+        impl<const D: usize> RecurrentState<D> for $state<D> {
+            // (`LstmState::new` asserts equal shapes in debug builds, before the checks here could name the wrong one.)
+            fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
+                $state { $($tensor: f(self.$tensor.clone())),+ }
+            }
+        }
 
-    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> RnnState<3> {
-        RnnState::new(next(&mut tensors))
-    }
+        impl StackedState for $state<2> {
+            type Stacked = $state<3>;
+
+            fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> $state<3> {
+                $state { $($tensor: next(&mut tensors)),+ }
+            }
+        }
+    )+};
 }
 
-impl StackedState for LstmState<2> {
-    type Stacked = LstmState<3>;
-
-    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmState<3> {
-        let hidden = next(&mut tensors);
-        let cell = next(&mut tensors);
-        LstmState { cell, hidden }
-    }
+states! {
+    RnnState { hidden }
+    LstmState { hidden, cell }
+    LstmpState { hidden, cell }
+    SLstmState { hidden, cell, normaliser, stabiliser }
 }
 
 /// A state as plain numbers, which serde can save and restore.

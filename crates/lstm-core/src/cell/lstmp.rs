@@ -3,7 +3,6 @@
 
 use super::{Cell, Kernel, LstmCell, LstmCellConfig, leaf};
 use crate::config::config;
-use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -120,24 +119,6 @@ pub struct LstmpState<const D: usize = 2> {
     pub cell: Tensor<D>,
     /// `h`, `[B, P]`
     pub hidden: Tensor<D>,
-}
-
-impl<const D: usize> RecurrentState<D> for LstmpState<D> {
-    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
-        let hidden = f(self.hidden.clone());
-        let cell = f(self.cell.clone());
-        Self { cell, hidden }
-    }
-}
-
-impl StackedState for LstmpState {
-    type Stacked = LstmpState<3>;
-
-    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> LstmpState<3> {
-        let hidden = state::next(&mut tensors);
-        let cell = state::next(&mut tensors);
-        LstmpState { cell, hidden }
-    }
 }
 
 impl Cell for LstmpCell {

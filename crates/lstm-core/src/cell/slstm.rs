@@ -5,7 +5,6 @@ use super::{Cell, Kernel, RecurrentProduct, blocks, check_projected, project, re
 use crate::config::config;
 use crate::nonlinearity::{Nonlinearity, Pointwise};
 use crate::ops::{CellKind, SLstmKind};
-use crate::state::{self, RecurrentState, StackedState};
 use crate::{init, module, shape};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -109,34 +108,6 @@ pub struct SLstmState<const D: usize = 2> {
     pub hidden: Tensor<D>,
     /// `m`
     pub stabiliser: Tensor<D>,
-}
-
-impl<const D: usize> RecurrentState<D> for SLstmState<D> {
-    fn map(&self, mut f: impl FnMut(Tensor<D>) -> Tensor<D>) -> Self {
-        let [hidden, cell, normaliser, stabiliser] =
-            [&self.hidden, &self.cell, &self.normaliser, &self.stabiliser].map(|t| f(t.clone()));
-        Self {
-            cell,
-            normaliser,
-            hidden,
-            stabiliser,
-        }
-    }
-}
-
-impl StackedState for SLstmState {
-    type Stacked = SLstmState<3>;
-
-    fn stacked(mut tensors: impl Iterator<Item = Tensor<3>>) -> SLstmState<3> {
-        let [hidden, cell, normaliser, stabiliser] =
-            std::array::from_fn(|_| state::next(&mut tensors));
-        SLstmState {
-            cell,
-            normaliser,
-            hidden,
-            stabiliser,
-        }
-    }
 }
 
 impl Cell for SLstmCell {
