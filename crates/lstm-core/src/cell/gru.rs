@@ -5,7 +5,7 @@ use super::{
     project, recurrent_product,
 };
 use crate::config::config;
-use crate::display::impl_module_display;
+use crate::display::{impl_module_display, of_cell};
 use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, GruKind};
 use crate::{init, module, shape};
@@ -121,7 +121,7 @@ pub struct GruCell {
     pub hidden_activation: AnyActivation,
 }
 
-impl_module_display!(GruCell);
+impl_module_display!(GruCell, |cell, content| of_cell(cell, content));
 
 impl GruCell {
     /// A cell with the given weights, which become its parameters, and the usual activations.

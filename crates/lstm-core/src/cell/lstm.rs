@@ -5,7 +5,7 @@ use super::{
     recurrent_product,
 };
 use crate::config::config;
-use crate::display::impl_module_display;
+use crate::display::{impl_module_display, of_cell};
 use crate::gates::{Gate, GateWeights};
 use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, LstmKind};
@@ -132,7 +132,7 @@ pub struct LstmCell {
     pub hidden_activation: AnyActivation,
 }
 
-impl_module_display!(LstmCell);
+impl_module_display!(LstmCell, |cell, content| of_cell(cell, content));
 
 /// The gates of one step after their nonlinearities, `[B, H]` each; see [`LstmCell::gates`].
 #[derive(Clone, Debug)]

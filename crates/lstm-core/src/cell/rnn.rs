@@ -4,7 +4,7 @@ use super::{
     Cell, Kernel, RecurrentProduct, bound, check_projected, check_weights, clamp, leaf, project,
 };
 use crate::config::config;
-use crate::display::impl_module_display;
+use crate::display::{impl_module_display, of_cell};
 use crate::nonlinearity::{AnyActivation, AnyActivationConfig, Nonlinearity};
 use crate::ops::{CellKind, RnnKind};
 use crate::{init, module, shape};
@@ -95,7 +95,7 @@ pub struct RnnCell {
     pub hidden_activation: AnyActivation,
 }
 
-impl_module_display!(RnnCell);
+impl_module_display!(RnnCell, |cell, content| of_cell(cell, content));
 
 impl RnnCell {
     /// A tanh cell with the given weights, which become its parameters.

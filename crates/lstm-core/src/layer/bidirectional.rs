@@ -1,13 +1,14 @@
 //! Both directions of a sequence (Schuster & Paliwal 1997, Graves & Schmidhuber 2005).
 
 use super::stack::Over;
-use super::{Recurrent, RecurrentLayer, display, display_settings, impl_calls};
+use super::{Recurrent, RecurrentLayer, impl_calls};
 use crate::cell::{Cell, CellConfig};
 use crate::config::config;
+use crate::display::{impl_module_display, of_layer};
 use crate::mask::Steps;
 use crate::recompute::Recompute;
 use crate::state::StackedState;
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::Module;
 use burn::tensor::{Bool, Device, Tensor};
 
 config! {
@@ -88,15 +89,9 @@ pub struct Bidirectional<C: Cell> {
     pub batch_first: bool,
 }
 
-impl<C: Cell> ModuleDisplay for Bidirectional<C> {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        display_settings()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        display(&self.forward.cell, "Bi{}", content)
-    }
-}
+impl_module_display!(Bidirectional<C: Cell>, |layer, content| {
+    of_layer(&layer.forward.cell, "Bi{}", content)
+});
 
 impl<C: Cell<State: StackedState>> Bidirectional<C> {
     /// A batch-first layer of a cell for each direction.

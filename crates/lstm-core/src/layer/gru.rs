@@ -1,11 +1,11 @@
 //! The GRU layer, whose `forward` returns the outputs alone, as `burn::nn::Gru`'s does.
 
-use super::{Recurrent, RecurrentLayer, display_settings};
+use super::{Recurrent, RecurrentLayer};
 use crate::cell::GruCell;
+use crate::display::{impl_module_display, of_layer};
 use crate::mask::Steps;
 use burn::module::{
-    Content, Devices, DisplaySettings, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper,
-    ModuleVisitor,
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::{Device, Tensor};
 use core::fmt;
@@ -157,16 +157,10 @@ impl ModuleDisplayDefault for Gru {
     }
 }
 
-impl ModuleDisplay for Gru {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        display_settings()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        let content = self.0.custom_content(content)?;
-        Some(content.add("reset_after", &self.cell.reset_after))
-    }
-}
+impl_module_display!(Gru, |gru, content| {
+    let content = of_layer(&gru.cell, "{}", content)?;
+    Some(content.add("reset_after", &gru.cell.reset_after))
+});
 
 impl fmt::Display for Gru {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,11 +23,10 @@ pub use gru::Gru;
 pub use recurrent::{Recurrent, RecurrentConfig};
 pub use stack::{RecurrentStack, RecurrentStackConfig};
 
-use crate::cell::Cell;
 use crate::mask::Steps;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
 /// What all layers over sequences have in common, for code that is generic over them.
@@ -201,25 +200,4 @@ fn check_input(operation: &str, input: &Tensor<3>, d_input: usize) -> [usize; 2]
     let (expected, got) = ([batch, time, d_input], [batch, time, features]);
     shape::check(operation, "input", "[B, T, I]", expected, got);
     [batch, time]
-}
-
-/// Layers print as those of `burn::nn`, on one line.
-fn display_settings() -> Option<DisplaySettings> {
-    DisplaySettings::new()
-        .with_new_line_after_attribute(false)
-        .optional()
-}
-
-/// What a layer prints, under `burn::nn`'s name for it, such as `BiLstm` with `kind` `"Bi{}"`; `None`, Burn's default
-/// display, if the cell doesn't say whether it has a bias.
-fn display<C: Cell>(cell: &C, kind: &str, content: Content) -> Option<Content> {
-    let bias = cell.has_bias()?;
-    let (first, others) = C::NAME.split_at(1);
-    let name = kind.replace("{}", &(first.to_uppercase() + others));
-    let content = content
-        .set_top_level_type(&name)
-        .add("d_input", &cell.d_input())
-        .add("d_hidden", &cell.d_output())
-        .add("bias", &bias);
-    Some(content)
 }

@@ -1,8 +1,9 @@
 //! The layer that runs any cell over whole sequences.
 
-use super::{RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout};
+use super::{RecurrentLayer, check_input, impl_calls, swap_layout};
 use crate::cell::{Cell, CellConfig, check_state};
 use crate::config::config;
+use crate::display::{impl_module_display, of_layer};
 use crate::mask::Steps;
 use crate::module;
 use crate::ops;
@@ -10,7 +11,7 @@ use crate::recompute::Recompute;
 use crate::reference::Reading;
 use crate::shape;
 use crate::state::RecurrentState;
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Bool, Device, Tensor, TensorCreationOptions};
 
@@ -119,15 +120,9 @@ pub struct Recurrent<C: Cell> {
     pub recompute: Option<Recompute>,
 }
 
-impl<C: Cell> ModuleDisplay for Recurrent<C> {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        display_settings()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        display(&self.cell, "{}", content)
-    }
-}
+impl_module_display!(Recurrent<C: Cell>, |layer, content| {
+    of_layer(&layer.cell, "{}", content)
+});
 
 impl<C: Cell> From<C> for Recurrent<C> {
     /// As [`Recurrent::new`].

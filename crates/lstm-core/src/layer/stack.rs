@@ -1,15 +1,14 @@
 //! Stacked layers.
 
-use super::{
-    Recurrent, RecurrentLayer, check_input, display, display_settings, impl_calls, swap_layout,
-};
+use super::{Recurrent, RecurrentLayer, check_input, impl_calls, swap_layout};
 use crate::cell::{Cell, CellConfig, check_state};
 use crate::config::config;
+use crate::display::{impl_module_display, of_layer};
 use crate::mask::Steps;
 use crate::recompute::Recompute;
 use crate::shape;
 use crate::state::{RecurrentState, StackedState};
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{Bool, Device, Tensor, s};
 
@@ -119,19 +118,13 @@ pub struct RecurrentStack<C: Cell> {
     pub batch_first: bool,
 }
 
-impl<C: Cell> ModuleDisplay for RecurrentStack<C> {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        display_settings()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        let content = display(&self.layers[0].cell, "{}Stack", content)?
-            .add("num_layers", &self.num_layers())
-            .add("bidirectional", &self.bidirectional)
-            .add("dropout", &self.dropout.prob);
-        Some(content)
-    }
-}
+impl_module_display!(RecurrentStack<C: Cell>, |stack, content| {
+    let content = of_layer(&stack.layers[0].cell, "{}Stack", content)?
+        .add("num_layers", &stack.num_layers())
+        .add("bidirectional", &stack.bidirectional)
+        .add("dropout", &stack.dropout.prob);
+    Some(content)
+});
 
 impl<C: Cell> RecurrentStack<C> {
     /// A layer for each cell, read forward, without dropout.
