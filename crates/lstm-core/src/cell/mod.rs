@@ -103,6 +103,12 @@ pub trait Cell: Module + ModuleDisplay {
     /// data type.
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State;
 
+    /// [`zero_state`](Self::zero_state) without what is drawn for a sequence.
+    #[doc(hidden)]
+    fn blank_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> Self::State {
+        self.zero_state(batch, options)
+    }
+
     /// The name of a layer of this cell where it is printed and in messages, such as `lstm`.
     const NAME: &'static str = "recurrent";
 

@@ -165,9 +165,19 @@ impl<C: RecurrentProduct> Cell for RecurrentDropout<C> {
         batch: usize,
         options: impl Into<TensorCreationOptions>,
     ) -> WithMask<C::State> {
+        let WithMask { state, mask } = self.blank_state(batch, options);
+        let mask = self.dropout.forward(mask);
+        WithMask { state, mask }
+    }
+
+    /// Zeros, and a mask that hides nothing.
+    fn blank_state(
+        &self,
+        batch: usize,
+        options: impl Into<TensorCreationOptions>,
+    ) -> WithMask<C::State> {
         let state = self.cell.zero_state(batch, options);
-        let ones = state.output().ones_like().repeat_dim(1, self.masks());
-        let mask = self.dropout.forward(ones);
+        let mask = state.output().ones_like().repeat_dim(1, self.masks());
         WithMask { state, mask }
     }
 

@@ -77,6 +77,16 @@ impl<C: Cell> Zoneout<C> {
         }
     }
 
+    /// A state of the cell, of as many tensors as there are probabilities.
+    fn checked(&self, state: C::State) -> C::State {
+        let (expected, got) = (state.tensors().len(), self.keep.len());
+        assert!(
+            expected == got,
+            "zoneout: expected a probability for each of the state's {expected} tensors, got {got}"
+        );
+        state
+    }
+
     /// The kernel description with zoneout; `None` if the cell has a zoneout already, or a projection.
     fn zoned(&self, kernel: Kernel) -> Option<Kernel> {
         let fits = kernel.zoneout.is_empty() && kernel.projection.is_none();
@@ -103,13 +113,11 @@ impl<C: Cell> Cell for Zoneout<C> {
     }
 
     fn zero_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> C::State {
-        let state = self.cell.zero_state(batch, options);
-        let (expected, got) = (state.tensors().len(), self.keep.len());
-        assert!(
-            expected == got,
-            "zoneout: expected a probability for each of the state's {expected} tensors, got {got}"
-        );
-        state
+        self.checked(self.cell.zero_state(batch, options))
+    }
+
+    fn blank_state(&self, batch: usize, options: impl Into<TensorCreationOptions>) -> C::State {
+        self.checked(self.cell.blank_state(batch, options))
     }
 
     fn project(&self, input: Tensor<2>) -> Tensor<2> {

@@ -1,7 +1,7 @@
 //! Both directions of a sequence (Schuster & Paliwal 1997, Graves & Schmidhuber 2005).
 
 use super::stack::Over;
-use super::{Recurrent, RecurrentLayer, impl_calls};
+use super::{Recurrent, RecurrentConfig, RecurrentLayer, impl_calls};
 use crate::cell::{Cell, CellConfig};
 use crate::config::config;
 use crate::display::{impl_module_display, of_layer};
@@ -43,21 +43,18 @@ impl<C: CellConfig<Cell: Cell<State: StackedState>>> BidirectionalConfig<C> {
     ///
     /// As the cell's own `init`; if `truncation` is 0.
     pub fn init(&self, device: &Device) -> Bidirectional<C::Cell> {
-        let Self {
-            truncation,
-            learned_state,
-            recompute,
-            ..
-        } = *self;
-        let layer = Bidirectional::new(self.cell.init(device), self.cell.init(device));
-        let with_options = |direction: Recurrent<C::Cell>| {
-            direction.with_options(truncation, learned_state, recompute, device)
+        let direction = RecurrentConfig {
+            truncation: self.truncation,
+            learned_state: self.learned_state,
+            recompute: self.recompute,
+            ..RecurrentConfig::new(self.cell.clone())
         };
+        let forward = direction.init(device);
         Bidirectional {
-            forward: with_options(layer.forward),
-            reverse: with_options(layer.reverse),
+            d_hidden: forward.d_hidden,
+            forward,
+            reverse: direction.with_reverse(true).init(device),
             batch_first: self.batch_first,
-            ..layer
         }
     }
 }
@@ -104,6 +101,14 @@ impl<C: Cell<State: StackedState>> Bidirectional<C> {
         }
     }
 
+    /// The layer's name in messages.
+    fn operation() -> String {
+        match C::NAME {
+            "recurrent" => "bidirectional layer".to_string(),
+            name => format!("bi{name}"),
+        }
+    }
+
     impl_calls!(<C::State as StackedState>::Stacked);
 }
 
@@ -116,18 +121,11 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
         state: Option<Self::State>,
         steps: &Steps,
     ) -> (Tensor<3>, Self::State) {
-        // By its place, whatever its own flag says, as in `burn::nn`, whose conversions and literals leave it off.
-        let placed;
-        let reverse = match self.reverse.reverse {
-            true => &self.reverse,
-            false => {
-                placed = self.reverse.clone().with_reverse(true);
-                &placed
-            }
-        };
         let over = Over {
-            operation: &format!("bi{}", C::NAME),
-            layers: &[&[&self.forward, reverse]],
+            operation: Self::operation(),
+            // By its place, whatever its own flag says, as in `burn::nn`, whose conversions and literals leave it off.
+            layers: vec![(&self.forward, self.forward.reverse), (&self.reverse, true)],
+            directions: 2,
             dropout: None,
         };
         over.sequence(input, self.batch_first, state, steps)
@@ -135,8 +133,8 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for Bidirectional<C> {
 
     fn step(&self, _: Tensor<2>, _: Option<Self::State>) -> (Tensor<2>, Self::State) {
         panic!(
-            "bi{}: a step needs a layer of one direction: the reverse one begins at a sequence's end",
-            C::NAME
+            "{}: a step needs a layer of one direction: the reverse one begins at a sequence's end",
+            Self::operation()
         )
     }
 

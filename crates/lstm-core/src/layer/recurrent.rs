@@ -59,16 +59,19 @@ impl<C: CellConfig> RecurrentConfig<C> {
     ///
     /// As the cell's own `init`; if `truncation` is 0.
     pub fn init(&self, device: &Device) -> Recurrent<C::Cell> {
-        let layer = Recurrent::new(self.cell.init(device))
-            .with_batch_first(self.batch_first)
-            .with_reverse(self.reverse);
-        let Self {
-            truncation,
-            learned_state,
-            recompute,
-            ..
-        } = *self;
-        layer.with_options(truncation, learned_state, recompute, device)
+        let mut layer = Recurrent {
+            batch_first: self.batch_first,
+            reverse: self.reverse,
+            recompute: self.recompute,
+            ..Recurrent::new(self.cell.init(device))
+        };
+        if let Some(steps) = self.truncation {
+            layer = layer.with_truncation(steps);
+        }
+        if self.learned_state {
+            layer = layer.with_learned_state(device);
+        }
+        layer
     }
 }
 
@@ -178,29 +181,12 @@ impl<C: Cell> Recurrent<C> {
 
     /// With a learned initial state, which begins as zero.
     pub fn with_learned_state(self, device: &Device) -> Self {
-        let tensors = self.cell.zero_state(1, device).tensors();
+        let tensors = self.cell.blank_state(1, device).tensors();
         let learned = |tensor: Tensor<2>| Initializer::Zeros.init([tensor.dims()[1]], device);
         Self {
             initial_state: Some(tensors.into_iter().map(learned).collect()),
             ..self
         }
-    }
-
-    /// With the options of all configs.
-    pub(super) fn with_options(
-        mut self,
-        truncation: Option<usize>,
-        learned_state: bool,
-        recompute: Option<Recompute>,
-        device: &Device,
-    ) -> Self {
-        if let Some(steps) = truncation {
-            self = self.with_truncation(steps);
-        }
-        if learned_state {
-            self = self.with_learned_state(device);
-        }
-        self.with_recompute(recompute)
     }
 
     /// The state of `batch` rows before their first step: zero, or the learned one.
@@ -262,27 +248,8 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
         state: Option<C::State>,
         steps: &Steps,
     ) -> (Tensor<3>, C::State) {
-        let operation = Self::operation();
         let input = swap_layout(input, self.batch_first);
-        let [batch, time] = check_input(operation, &input, self.cell.d_input());
-        if let Some(steps) = self.truncation {
-            shape::at_least_one(operation, "truncation", steps);
-        }
-        let rows = steps.rows(operation, [batch, time], self.reverse);
-        let (initial, state) = self.states(batch, state, (&input.device(), input.dtype()));
-        let (output, state) = match batch * time {
-            0 => (self.nothing(&input), state),
-            _ => {
-                let segment = self.recompute.map(|how| how.steps(operation, time));
-                let reading = Reading {
-                    reverse: self.reverse,
-                    rows: rows.as_ref(),
-                    initial: &initial,
-                    truncation: self.truncation,
-                };
-                ops::run(operation, &self.cell, input, &state, &reading, segment)
-            }
-        };
+        let (output, state) = self.read(input, state, steps, self.reverse);
         (swap_layout(output, self.batch_first), state)
     }
 
@@ -310,6 +277,34 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
 }
 
 impl<C: Cell> Recurrent<C> {
+    /// Runs the layer over a sequence `[B, T, I]` in the given direction.
+    pub(super) fn read(
+        &self,
+        input: Tensor<3>,
+        state: Option<C::State>,
+        steps: &Steps,
+        reverse: bool,
+    ) -> (Tensor<3>, C::State) {
+        let operation = Self::operation();
+        let [batch, time] = check_input(operation, &input, self.cell.d_input());
+        if let Some(steps) = self.truncation {
+            shape::at_least_one(operation, "truncation", steps);
+        }
+        let rows = steps.rows(operation, [batch, time], reverse);
+        let (initial, state) = self.states(batch, state, (&input.device(), input.dtype()));
+        if batch * time == 0 {
+            return (self.nothing(&input), state);
+        }
+        let segment = self.recompute.map(|how| how.steps(operation, time));
+        let reading = Reading {
+            reverse,
+            rows: rows.as_ref(),
+            initial: &initial,
+            truncation: self.truncation,
+        };
+        ops::run(operation, &self.cell, input, &state, &reading, segment)
+    }
+
     /// The output for an input `[B, T, I]` without rows or steps, `[B, T, H]`, through which all weights get a gradient
     /// of zero.
     fn nothing(&self, input: &Tensor<3>) -> Tensor<3> {

@@ -1,6 +1,6 @@
 //! Stacked layers.
 
-use super::{Recurrent, RecurrentLayer, check_input, impl_calls, swap_layout};
+use super::{Recurrent, RecurrentConfig, RecurrentLayer, check_input, impl_calls, swap_layout};
 use crate::cell::{Cell, CellConfig, check_state};
 use crate::config::config;
 use crate::display::{impl_module_display, of_layer};
@@ -57,26 +57,22 @@ impl<C: CellConfig> RecurrentStackConfig<C> {
         let operation = RecurrentStack::<C::Cell>::operation();
         shape::at_least_one(&operation, "num_layers", self.num_layers);
         let directions = 1 + usize::from(self.bidirectional);
-        let above = self.cell.clone();
-        let above = above.with_d_input(directions * self.cell.d_output());
-        let cell = |k| match k < directions {
-            true => self.cell.init(device),
+        let first = RecurrentConfig {
+            truncation: self.truncation,
+            learned_state: self.learned_state,
+            recompute: self.recompute,
+            ..RecurrentConfig::new(self.cell.clone())
+        };
+        let mut above = first.clone();
+        above.cell = above.cell.with_d_input(directions * self.cell.d_output());
+        let layer = |k| match k < directions {
+            true => first.init(device),
             false => above.init(device),
         };
-        let cells = (0..self.num_layers * directions).map(cell).collect();
-        let mut stack = RecurrentStack::of(cells, self.bidirectional).with_dropout(self.dropout);
-        stack.batch_first = self.batch_first;
-        let Self {
-            truncation,
-            learned_state,
-            recompute,
-            ..
-        } = *self;
-        let layers = stack.layers.into_iter();
-        stack.layers = layers
-            .map(|layer| layer.with_options(truncation, learned_state, recompute, device))
-            .collect();
-        stack
+        let layers = (0..self.num_layers * directions).map(layer).collect();
+        RecurrentStack::of(layers, self.bidirectional)
+            .with_dropout(self.dropout)
+            .with_batch_first(self.batch_first)
     }
 }
 
@@ -133,7 +129,7 @@ impl<C: Cell> RecurrentStack<C> {
     ///
     /// If there are no cells, or if the input size of one isn't the output size of the one below.
     pub fn new(cells: Vec<C>) -> Self {
-        Self::of(cells, false)
+        Self::of(cells.into_iter().map(Recurrent::new).collect(), false)
     }
 
     /// A layer for each pair of cells, the first of which reads forward and the second in reverse, without
@@ -143,31 +139,34 @@ impl<C: Cell> RecurrentStack<C> {
     ///
     /// If there are no cells, or an odd number of them, or if the input size of one isn't that of both outputs below.
     pub fn bidirectional(cells: Vec<C>) -> Self {
-        Self::of(cells, true)
+        Self::of(cells.into_iter().map(Recurrent::new).collect(), true)
     }
 
-    fn of(cells: Vec<C>, bidirectional: bool) -> Self {
+    /// Of layers that read in the direction of their place.
+    fn of(mut layers: Vec<Recurrent<C>>, bidirectional: bool) -> Self {
         let (operation, directions) = (Self::operation(), 1 + usize::from(bidirectional));
         assert!(
-            !cells.is_empty() && cells.len().is_multiple_of(directions),
+            !layers.is_empty() && layers.len().is_multiple_of(directions),
             "{operation}: expected cells for at least one layer of {directions} directions, got {}",
-            cells.len()
+            layers.len()
         );
-        let layers: Vec<&[C]> = cells.chunks(directions).collect();
-        for (below, layer) in layers.iter().zip(&layers[1..]) {
-            let expected: usize = below.iter().map(Cell::d_output).sum();
-            for cell in *layer {
-                let got = cell.d_input();
+        let chunks = || layers.chunks(directions);
+        for (below, above) in chunks().zip(chunks().skip(1)) {
+            let expected: usize = below.iter().map(|layer| layer.d_hidden).sum();
+            for layer in above {
+                let got = layer.cell.d_input();
                 assert!(
                     got == expected,
                     "{operation}: d_input must be {expected}, the output below, got {got}"
                 );
             }
         }
-        let layer = |(k, cell)| Recurrent::new(cell).with_reverse(k % directions == 1);
+        for (k, layer) in layers.iter_mut().enumerate() {
+            layer.reverse = k % directions == 1;
+        }
         Self {
-            d_hidden: cells[cells.len() - 1].d_output(),
-            layers: cells.into_iter().enumerate().map(layer).collect(),
+            d_hidden: layers[layers.len() - 1].d_hidden,
+            layers,
             dropout: DropoutConfig::new(0.0).init(),
             bidirectional,
             batch_first: true,
@@ -209,6 +208,16 @@ impl<C: Cell> RecurrentStack<C> {
         1 + usize::from(self.bidirectional)
     }
 
+    fn over(&self) -> Over<'_, C> {
+        let layers = self.layers.iter();
+        Over {
+            operation: Self::operation(),
+            layers: layers.map(|layer| (layer, layer.reverse)).collect(),
+            directions: self.directions(),
+            dropout: Some(&self.dropout),
+        }
+    }
+
     /// The stack's name in messages.
     fn operation() -> String {
         format!("{} stack", C::NAME)
@@ -228,14 +237,7 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
         state: Option<Self::State>,
         steps: &Steps,
     ) -> (Tensor<3>, Self::State) {
-        let layers: Vec<_> = self.layers.iter().collect();
-        let layers: Vec<_> = layers.chunks(self.directions()).collect();
-        let over = Over {
-            operation: &Self::operation(),
-            layers: &layers,
-            dropout: Some(&self.dropout),
-        };
-        over.sequence(input, self.batch_first, state, steps)
+        self.over().sequence(input, self.batch_first, state, steps)
     }
 
     fn step(&self, input: Tensor<2>, state: Option<Self::State>) -> (Tensor<2>, Self::State) {
@@ -252,14 +254,8 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
             "{operation}: a stack's state has no place for the masks of recurrent dropout, which a step would draw anew: \
              in training take the layers' steps one by one, or run whole sequences"
         );
-        let layers: Vec<_> = self.layers.iter().collect();
-        let layers: Vec<_> = layers.chunks(1).collect();
-        let over = Over {
-            operation: &operation,
-            layers: &layers,
-            dropout: Some(&self.dropout),
-        };
-        over.run(input, state, Recurrent::step)
+        let step = |layer: &Recurrent<C>, _, input, state| layer.step(input, state);
+        self.over().run(input, state, step)
     }
 
     fn runs_on_kernels(&self, device: &Device) -> bool {
@@ -270,8 +266,11 @@ impl<C: Cell<State: StackedState>> RecurrentLayer<3> for RecurrentStack<C> {
 
 /// Layers, each of one or two directions.
 pub(super) struct Over<'a, C: Cell> {
-    pub operation: &'a str,
-    pub layers: &'a [&'a [&'a Recurrent<C>]],
+    pub operation: String,
+    /// All layers and directions, and whether each reads in reverse.
+    pub layers: Vec<(&'a Recurrent<C>, bool)>,
+    /// Directions of each layer.
+    pub directions: usize,
     /// The dropout between two layers; `None` for a bidirectional layer, which is one layer.
     pub dropout: Option<&'a Dropout>,
 }
@@ -287,14 +286,12 @@ impl<C: Cell<State: StackedState>> Over<'_, C> {
         steps: &Steps,
     ) -> (Tensor<3>, <C::State as StackedState>::Stacked) {
         let input = swap_layout(input, batch_first);
-        let size = check_input(self.operation, &input, self.layers[0][0].cell.d_input());
-        steps.check(self.operation, size);
-        let (output, state) = self.run(input, state, |layer, input, state| {
-            // Whatever the layer's own layout.
-            let input = swap_layout(input, layer.batch_first);
-            let (output, state) = layer.forward_with(input, state, steps);
-            (swap_layout(output, layer.batch_first), state)
-        });
+        let size = check_input(&self.operation, &input, self.layers[0].0.cell.d_input());
+        steps.check(&self.operation, size);
+        // Whatever the layer's own layout.
+        let read =
+            |layer: &Recurrent<C>, reverse, input, state| layer.read(input, state, steps, reverse);
+        let (output, state) = self.run(input, state, read);
         (swap_layout(output, batch_first), state)
     }
 
@@ -304,30 +301,31 @@ impl<C: Cell<State: StackedState>> Over<'_, C> {
         &self,
         mut input: Tensor<D>,
         given: Option<<C::State as StackedState>::Stacked>,
-        forward: impl Fn(&Recurrent<C>, Tensor<D>, Option<C::State>) -> (Tensor<D>, C::State),
+        forward: impl Fn(&Recurrent<C>, bool, Tensor<D>, Option<C::State>) -> (Tensor<D>, C::State),
     ) -> (Tensor<D>, <C::State as StackedState>::Stacked) {
         let (batch, device, dtype) = (input.dims()[0], input.device(), input.dtype());
-        let of_layers = self.layers.iter().copied().flatten();
-        let like: Vec<C::State> = of_layers
-            .map(|layer| layer.cell.zero_state(batch, (&device, dtype)))
-            .collect();
-        if let Some(given) = &given {
+        let mut given = given.map(|given| {
+            let blank = |(layer, _): &(&Recurrent<C>, bool)| {
+                layer.cell.blank_state(batch, (&device, dtype))
+            };
+            let like: Vec<C::State> = self.layers.iter().map(blank).collect();
             let symbols = match self.dropout {
                 Some(_) => "[L·D, B, H]",
                 None => "[2, B, H]",
             };
-            check_state(self.operation, symbols, given, &stack(&like));
-        }
-        let mut states = Vec::with_capacity(like.len());
-        for (k, directions) in self.layers.iter().enumerate() {
+            check_state(&self.operation, symbols, &given, &stack(&like));
+            let like = like.into_iter().enumerate();
+            like.map(move |(k, like)| pick(&given, k, &like))
+        });
+        let mut states = vec![];
+        for (k, directions) in self.layers.chunks(self.directions).enumerate() {
             if let Some(dropout) = self.dropout.filter(|_| k > 0) {
                 input = dropout.forward(input);
             }
             let mut outputs = vec![];
-            for layer in *directions {
-                let k = states.len();
-                let state = given.as_ref().map(|given| pick(given, k, &like[k]));
-                let (output, state) = forward(layer, input.clone(), state);
+            for (layer, reverse) in directions {
+                let state = given.as_mut().and_then(Iterator::next);
+                let (output, state) = forward(layer, *reverse, input.clone(), state);
                 outputs.push(output);
                 states.push(state);
             }
