@@ -47,6 +47,8 @@ macro_rules! config {
             }
         }
 
+        $($crate::config::config!(@initializers $option $name);)*
+
         impl<'de $(, $cell: $bound)?> serde::Deserialize<'de> for $name $(<$cell>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 #[derive(serde::Deserialize)]
@@ -85,6 +87,21 @@ macro_rules! config {
 
         impl $(<$cell: $bound>)? burn::config::Config for $name $(<$cell>)? {}
     };
+    (@initializers recurrent_initializer $name:ident) => {
+        impl $name {
+            /// Uses one initialiser for the input and the recurrent weights, as `burn::nn` does.
+            ///
+            /// Unlike in `burn::nn`, the biases are not changed.
+            pub fn with_initializer(self, initializer: burn::nn::Initializer) -> Self {
+                Self {
+                    input_initializer: initializer.clone(),
+                    recurrent_initializer: initializer,
+                    ..self
+                }
+            }
+        }
+    };
+    (@initializers $option:ident $name:ident) => {};
     // An activation is given as ours or as Burn's.
     (@argument gate_activation $type:ty) => { impl Into<$type> };
     (@argument cell_activation $type:ty) => { impl Into<$type> };

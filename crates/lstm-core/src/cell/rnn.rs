@@ -46,12 +46,6 @@ config! {
 }
 
 impl RnnCellConfig {
-    /// Uses one initialiser for the input and the recurrent weights.
-    pub fn with_initializer(self, initializer: Initializer) -> Self {
-        self.with_input_initializer(initializer.clone())
-            .with_recurrent_initializer(initializer)
-    }
-
     /// Makes the cell, with weights drawn on `device`; [`Device::seed`] makes them repeatable.
     ///
     /// # Panics

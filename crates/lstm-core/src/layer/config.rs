@@ -64,19 +64,6 @@ macro_rules! layer_config {
                 $($options)*
             }
         }
-
-        impl $config {
-            /// Uses one initialiser for the input and the recurrent weights, as `burn::nn` does.
-            ///
-            /// Unlike in `burn::nn`, the biases are not changed.
-            pub fn with_initializer(self, initializer: Initializer) -> Self {
-                Self {
-                    input_initializer: initializer.clone(),
-                    recurrent_initializer: initializer,
-                    ..self
-                }
-            }
-        }
     };
 }
 
