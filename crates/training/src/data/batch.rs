@@ -1,10 +1,11 @@
 //! From a task's samples to tensors.
 
 use crate::task::{Goal, Task};
+use burn::data::dataloader::batcher::Batcher;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
-use std::ops::Range;
+use std::sync::Arc;
 
 /// Streams of a seed's random numbers, so that training and held-out data never overlap.
 #[derive(Clone, Copy)]
@@ -44,73 +45,50 @@ pub enum Target {
     Steps(Tensor<3>),
 }
 
-/// A batch on the host: inputs and targets of all its sequences, one after the other.
-pub struct HostBatch {
-    /// Sequences.
-    pub size: usize,
-    /// `[B, T, I]`
+/// A labelled sequence on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sequence {
+    /// `[T, I]`
     pub input: Vec<f32>,
-    /// As [`Task::sample`] writes them.
+    /// As [`Task::sample`] writes it.
     pub target: Vec<f32>,
 }
 
-impl HostBatch {
-    /// A batch of so many sequences, number `k` of which `sample` writes.
-    pub fn new(
-        task: &dyn Task,
-        size: usize,
-        mut sample: impl FnMut(usize, &mut [f32], &mut [f32]),
-    ) -> Self {
-        let d_sequence = task.length() * task.d_input();
-        let d_target = task.goal().d_target(task.length());
-        let mut input = vec![0.0; size * d_sequence];
-        let mut target = vec![0.0; size * d_target];
-        let sequences = input.chunks_exact_mut(d_sequence);
-        for (k, (input, target)) in sequences.zip(target.chunks_exact_mut(d_target)).enumerate() {
-            sample(k, input, target);
-        }
-        Self {
-            size,
-            input,
-            target,
-        }
+impl Sequence {
+    /// A sequence that `sample` writes.
+    pub fn new(task: &dyn Task, sample: impl FnOnce(&mut [f32], &mut [f32])) -> Self {
+        let mut input = vec![0.0; task.length() * task.d_input()];
+        let mut target = vec![0.0; task.goal().d_target(task.length())];
+        sample(&mut input, &mut target);
+        Self { input, target }
     }
+}
 
-    /// A batch of some of the sequences.
-    pub fn rows(&self, rows: Range<usize>) -> Self {
-        let cut = |values: &[f32]| {
-            let width = values.len() / self.size;
-            values[rows.start * width..rows.end * width].to_vec()
+/// Makes batches of a task's sequences.
+#[derive(Clone)]
+pub struct OfTask(pub Arc<dyn Task>);
+
+impl Batcher<Sequence, Batch> for OfTask {
+    fn batch(&self, sequences: Vec<Sequence>, device: &Device) -> Batch {
+        let Self(task) = self;
+        let (size, length) = (sequences.len(), task.length());
+        let all = |of: fn(&Sequence) -> &[f32]| {
+            let parts: Vec<&[f32]> = sequences.iter().map(of).collect();
+            parts.concat()
         };
-        Self {
-            size: rows.len(),
-            input: cut(&self.input),
-            target: cut(&self.target),
-        }
-    }
-
-    /// A batch of fresh sequences.
-    pub fn draw(task: &dyn Task, size: usize, rng: &mut ChaCha8Rng) -> Self {
-        Self::new(task, size, |_, input, target| {
-            task.sample(rng, input, target)
-        })
-    }
-
-    /// The batch on a device.
-    pub fn to(&self, task: &dyn Task, device: &Device) -> Batch {
-        let (size, length) = (self.size, task.length());
-        let input = TensorData::new(self.input.clone(), [size, length, task.d_input()]);
+        let input = TensorData::new(all(|one| &one.input), [size, length, task.d_input()]);
+        let target = all(|one| &one.target);
         let target = match task.goal() {
             Goal::Class(_) => {
-                let classes: Vec<i32> = self.target.iter().map(|class| *class as i32).collect();
+                let classes: Vec<i32> = target.iter().map(|class| *class as i32).collect();
                 Target::Class(Tensor::from_data(TensorData::new(classes, [size]), device))
             }
             Goal::Value(_) => {
-                let values = TensorData::new(self.target.clone(), [size]);
+                let values = TensorData::new(target, [size]);
                 Target::Value(Tensor::from_data(values, device))
             }
             Goal::Steps(count) => {
-                let rows = TensorData::new(self.target.clone(), [size, length, count]);
+                let rows = TensorData::new(target, [size, length, count]);
                 Target::Steps(Tensor::from_data(rows, device))
             }
         };

@@ -4,9 +4,10 @@
 //! random numbers, whose place a checkpoint must know to go on bit for bit, and several devices get parts of one batch.
 //! Drawing a batch takes less than a hundredth of an update.
 
-use super::batch::{Batch, HostBatch, Stream, random_numbers};
+use super::batch::{Batch, OfTask, Sequence, Stream, random_numbers};
 use super::pauses::Pauses;
 use crate::task::Task;
+use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
@@ -63,7 +64,7 @@ struct Source {
 
 /// A batch, and the words taken from the stream of random numbers before it.
 struct DrawnBatch {
-    batch: HostBatch,
+    batch: Vec<Sequence>,
     words_before: u128,
 }
 
@@ -77,8 +78,8 @@ impl Source {
     fn next(
         &mut self,
         part: usize,
-        draw: impl FnOnce(&mut ChaCha8Rng) -> Option<HostBatch>,
-    ) -> Option<HostBatch> {
+        draw: impl FnOnce(&mut ChaCha8Rng) -> Option<Vec<Sequence>>,
+    ) -> Option<Vec<Sequence>> {
         if self.handed_out[part] == self.drawn {
             let words_before = self.rng.get_word_pos();
             let batch = draw(&mut self.rng)?;
@@ -91,8 +92,8 @@ impl Source {
         let oldest = self.drawn - self.waiting.len();
         let DrawnBatch { batch, .. } = &self.waiting[self.handed_out[part] - oldest];
         let parts = self.handed_out.len();
-        let row = |part: usize| batch.size * part / parts;
-        let rows = batch.rows(row(part)..row(part + 1));
+        let row = |part: usize| batch.len() * part / parts;
+        let rows = batch[row(part)..row(part + 1)].to_vec();
         self.handed_out[part] += 1;
         if self.handed_out.iter().all(|made| *made > oldest) {
             self.waiting.pop_front();
@@ -223,10 +224,10 @@ impl Iterator for Pass<'_> {
         }
         // A batch that is drawn is one that all devices learn from: a stop comes before it or after.
         let draw = |rng: &mut _| {
-            let draw = || HostBatch::draw(&**task, *batch, rng);
-            (!stop.should_stop()).then(draw)
+            let one = |_| Sequence::new(&**task, |input, target| task.sample(rng, input, target));
+            (!stop.should_stop()).then(|| (0..*batch).map(one).collect())
         };
-        let host = self.loader.source().next(*part, draw)?;
+        let sequences = self.loader.source().next(*part, draw)?;
         self.done += 1;
         if let Some(seed) = self.loader.seed {
             let made = self.loader.source().made() as u64;
@@ -234,7 +235,9 @@ impl Iterator for Pass<'_> {
                 .device
                 .seed(random_numbers(seed, Stream::Network).random::<u64>() ^ made);
         }
-        Some(Ok(host.to(&**task, &self.loader.device)))
+        Some(Ok(
+            OfTask(task.clone()).batch(sequences, &self.loader.device)
+        ))
     }
 }
 
@@ -297,7 +300,7 @@ mod tests {
     fn a_data_set_is_held_out_in_its_order_and_whatever_the_seed() {
         let held_out = |seed| {
             let task = TaskName::named("digits-rows").unwrap().with_gap(0);
-            inputs(&HeldOut::new(task, seed, &Device::flex())).concat()
+            inputs(&*HeldOut::new(task, seed, &Device::flex()).batches).concat()
         };
         let test = held_out(1);
         assert_eq!(test, held_out(2));
@@ -319,13 +322,19 @@ mod tests {
             HeldOut::of_network(task(), 1, 1_000_000, &Device::flex()),
         );
         let sizes = |held_out: &HeldOut| -> Vec<usize> {
-            let batches = held_out.iter().map(|batch| batch.unwrap().input.dims()[0]);
+            let batches = held_out
+                .batches
+                .iter()
+                .map(|batch| batch.unwrap().input.dims()[0]);
             batches.collect()
         };
         assert_eq!(sizes(&usual), [250; 8]);
         assert_eq!(sizes(&few), [1; 2_000]);
-        assert_eq!(inputs(&usual).concat(), inputs(&few).concat());
-        assert_eq!(usual.sequence(999), few.sequence(999));
+        assert_eq!(
+            inputs(&*usual.batches).concat(),
+            inputs(&*few.batches).concat()
+        );
+        assert_eq!(usual.sequence(999).unwrap(), few.sequence(999).unwrap());
         let units = (1 << 27) / 1_001 / 100;
         let hundred = HeldOut::of_network(task(), 1, units, &Device::flex());
         assert_eq!(sizes(&hundred), [100; 20]);
@@ -434,10 +443,8 @@ mod tests {
     fn held_out_data_is_measured_on_once_where_the_pauses_say() {
         let fresh = fresh(1, 7);
         let task = TaskName::default().with_gap(5);
-        let evaluations = Evaluations {
-            held_out: HeldOut::new(task, 1, &Device::flex()),
-            fresh: fresh.clone(),
-        };
+        let held_out = HeldOut::new(task, 1, &Device::flex());
+        let evaluations = Evaluations::new(&fresh, &held_out);
         let mut evaluated = vec![];
         while !inputs(&fresh).is_empty() {
             if !inputs(&evaluations).is_empty() {
@@ -457,8 +464,8 @@ mod tests {
         assert_ne!(inputs(&fresh(1, 3)), inputs(&fresh(2, 3)));
         let task = TaskName::default().with_gap(5);
         let held_out = HeldOut::new(task, 1, &Device::flex());
-        let first = inputs(&held_out);
-        assert_eq!(first, inputs(&held_out));
+        let first = inputs(&*held_out.batches);
+        assert_eq!(first, inputs(&*held_out.batches));
         assert_eq!(first.iter().map(Vec::len).sum::<usize>(), 2_000 * 10 * 2);
         let training = inputs(&fresh(1, 3));
         assert_ne!(first[0][..20], training[0][..20]);

@@ -1,19 +1,23 @@
 //! The sequences that are held out, and when they are measured on.
 
-use super::batch::{Batch, HostBatch, Stream, random_numbers};
+use super::batch::{Batch, OfTask, Sequence, Stream, random_numbers};
 use super::fresh::FreshBatches;
 use crate::task::Task;
-use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
-use burn::data::dataset::DatasetError;
+use burn::data::dataloader::batcher::Batcher;
+use burn::data::dataloader::{DataLoader, DataLoaderBuilder, DataLoaderIterator};
+use burn::data::dataset::{Dataset, DatasetError, InMemDataset};
 use burn::tensor::Device;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The sequences that are never trained on, the same in every pass.
 #[derive(Clone)]
 pub struct HeldOut {
-    task: Arc<dyn Task>,
+    task: OfTask,
     device: Device,
-    batches: Arc<Vec<HostBatch>>,
+    sequences: Arc<InMemDataset<Sequence>>,
+    /// All of them in their order, some at a time.
+    pub batches: Arc<dyn DataLoader<Batch>>,
 }
 
 impl HeldOut {
@@ -35,115 +39,42 @@ impl HeldOut {
 
     fn in_batches(task: Arc<dyn Task>, seed: u64, batch: usize, device: &Device) -> Self {
         let mut rng = random_numbers(seed, Stream::HeldOut);
-        let count = task.held_out();
-        let batches = (0..count).step_by(batch).map(|first| {
-            let size = batch.min(count - first);
-            HostBatch::new(&*task, size, |k, input, target| {
-                task.held_out_sample(first + k, &mut rng, input, target)
+        let sequence = |index| {
+            Sequence::new(&*task, |input, target| {
+                task.held_out_sample(index, &mut rng, input, target)
             })
-        });
+        };
+        let sequences = (0..task.held_out()).map(sequence).collect();
+        let sequences = Arc::new(InMemDataset::new(sequences));
+        let task = OfTask(task);
         Self {
-            batches: Arc::new(batches.collect()),
+            batches: DataLoaderBuilder::new(task.clone())
+                .batch_size(batch)
+                .set_device(device.clone())
+                .build(sequences.clone()),
             task,
             device: device.clone(),
+            sequences,
         }
     }
 
-    fn part(&self, start: usize, end: usize) -> Self {
-        let batches = self.batches[start..end].iter();
-        let host = batches.map(|batch| batch.rows(0..batch.size));
-        Self {
-            batches: Arc::new(host.collect()),
-            ..self.clone()
-        }
-    }
-}
-
-impl HeldOut {
-    /// The first sequences, at most a batch of them.
-    pub fn first(&self, count: usize) -> Option<Batch> {
-        let host = self.batches.first()?;
-        let first = host.rows(0..count.min(host.size));
-        Some(first.to(&*self.task, &self.device))
-    }
-
-    /// Input and target of one sequence.
+    /// One of the sequences.
     ///
     /// # Panics
     ///
     /// If there are not so many.
-    pub fn sequence(&self, index: usize) -> (Vec<f32>, Vec<f32>) {
-        let HostBatch { input, target, .. } = self.row(index);
-        (input, target)
+    pub fn sequence(&self, index: usize) -> Result<Sequence, DatasetError> {
+        self.sequences.get(index)
     }
 
-    /// A batch of one sequence.
+    /// A batch of some of the sequences.
     ///
     /// # Panics
     ///
     /// If there are not so many.
-    pub fn one(&self, index: usize) -> Batch {
-        self.row(index).to(&*self.task, &self.device)
-    }
-
-    fn row(&self, index: usize) -> HostBatch {
-        let batch = self.batches[0].size;
-        let row = index % batch;
-        self.batches[index / batch].rows(row..row + 1)
-    }
-}
-
-impl DataLoader<Batch> for HeldOut {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
-        Box::new(HeldOutPass {
-            held_out: self,
-            done: 0,
-        })
-    }
-
-    fn num_items(&self) -> usize {
-        self.batches.len()
-    }
-
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(Self {
-            device: device.clone(),
-            ..self.clone()
-        })
-    }
-
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        Arc::new(self.part(start, end))
-    }
-}
-
-struct HeldOutPass<'a> {
-    held_out: &'a HeldOut,
-    done: usize,
-}
-
-impl Iterator for HeldOutPass<'_> {
-    type Item = Result<Batch, DatasetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let HeldOut {
-            task,
-            device,
-            batches,
-        } = self.held_out;
-        let host = batches.get(self.done)?;
-        self.done += 1;
-        Some(Ok(host.to(&**task, device)))
-    }
-}
-
-impl DataLoaderIterator<Batch> for HeldOutPass<'_> {
-    fn progress(&self) -> Progress {
-        Progress::new(
-            self.done,
-            self.held_out.num_items(),
-            Some("batches".to_string()),
-        )
+    pub fn batch(&self, indices: Range<usize>) -> Result<Batch, DatasetError> {
+        let sequences = self.sequences.get_many(indices.collect())?;
+        Ok(self.task.batch(sequences, &self.device))
     }
 }
 
@@ -152,21 +83,28 @@ impl DataLoaderIterator<Batch> for HeldOutPass<'_> {
 #[derive(Clone)]
 pub struct Evaluations {
     /// The training data, which knows the updates made.
-    pub fresh: FreshBatches,
-    /// What is measured on.
-    pub held_out: HeldOut,
+    fresh: FreshBatches,
+    held_out: Arc<dyn DataLoader<Batch>>,
+    nothing: Arc<dyn DataLoader<Batch>>,
+}
+
+impl Evaluations {
+    /// Evaluations on `held_out` at the pauses of `fresh`.
+    pub fn new(fresh: &FreshBatches, held_out: &HeldOut) -> Self {
+        Self {
+            fresh: fresh.clone(),
+            held_out: held_out.batches.clone(),
+            nothing: held_out.batches.slice(0, 0),
+        }
+    }
 }
 
 impl DataLoader<Batch> for Evaluations {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Batch> + 'a> {
-        let done = match self.fresh.take_evaluation() {
-            true => 0,
-            false => self.held_out.num_items(),
-        };
-        Box::new(HeldOutPass {
-            held_out: &self.held_out,
-            done,
-        })
+        match self.fresh.take_evaluation() {
+            true => self.held_out.iter(),
+            false => self.nothing.iter(),
+        }
     }
 
     fn num_items(&self) -> usize {
@@ -174,20 +112,15 @@ impl DataLoader<Batch> for Evaluations {
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Batch>> {
-        let held_out = HeldOut {
-            device: device.clone(),
-            ..self.held_out.clone()
-        };
         Arc::new(Self {
-            held_out,
+            held_out: self.held_out.to_device(device),
             ..self.clone()
         })
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Batch>> {
-        let held_out = self.held_out.part(start, end);
         Arc::new(Self {
-            held_out,
+            held_out: self.held_out.slice(start, end),
             ..self.clone()
         })
     }

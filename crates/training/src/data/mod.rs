@@ -5,7 +5,7 @@ mod fresh;
 mod held_out;
 mod pauses;
 
-pub use batch::{Batch, Target};
+pub use batch::{Batch, Sequence, Target};
 pub use fresh::{FreshBatches, Position};
 pub use held_out::{Evaluations, HeldOut};
 pub use pauses::Pauses;

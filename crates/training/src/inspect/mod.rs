@@ -3,7 +3,7 @@
 pub mod profile;
 pub mod unroll;
 
-use crate::data::HeldOut;
+use crate::data::{HeldOut, Sequence};
 use crate::device;
 use crate::learn::Model;
 use crate::names::{CellName, DeviceName};
@@ -78,9 +78,9 @@ pub fn read(
         task.held_out()
     );
     let held_out = HeldOut::new(task.clone(), seed, device);
-    let (input, mut target) = held_out.sequence(sequence);
+    let Sequence { input, mut target } = held_out.sequence(sequence)?;
     let relevant = task.relevant(&input);
-    let mut input = held_out.one(sequence).input;
+    let mut input = held_out.batch(sequence..sequence + 1)?.input;
     let answer = match task.goal() {
         Goal::Steps(count) => {
             // What comes after the last step that is asked is padding.

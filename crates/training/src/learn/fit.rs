@@ -19,7 +19,6 @@ use crate::names::{CellName, Optimizer, Schedule};
 use crate::settings::Settings;
 use crate::task::{Score, Task};
 use anyhow::{Context, Result, anyhow, bail};
-use burn::data::dataloader::DataLoader;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
@@ -122,10 +121,7 @@ pub fn fit(training: Training) -> Result<Fitted> {
     );
     let units = settings.hidden_of(cell) * settings.directions();
     let held_out = HeldOut::of_network(task.clone(), settings.seed, units, device);
-    let evaluations = Evaluations {
-        fresh: fresh.clone(),
-        held_out: held_out.clone(),
-    };
+    let evaluations = Evaluations::new(&fresh, &held_out);
     let (file, points) = training.metrics;
     let record = Record::new(cell, parts, file, meter, points, failure.clone());
     let start = Instant::now();
@@ -321,7 +317,7 @@ fn schedule(settings: &Settings) -> Result<ModuleLrScheduler> {
 /// The score of a model on held-out data.
 pub fn evaluate(model: &Model, held_out: &HeldOut) -> Result<Score> {
     let (mut loss, mut right, mut count) = (0.0, 0.0, 0);
-    for batch in held_out.iter() {
+    for batch in held_out.batches.iter() {
         let measured = InferenceStep::step(model, batch?);
         let [size] = measured.right.dims();
         loss += size as f64 * measured.loss.try_into_scalar::<f64>()?;

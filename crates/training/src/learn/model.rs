@@ -78,7 +78,7 @@ impl Model {
         let (settings, device) = (Settings::of(toml), Device::flex().autodiff());
         let task = settings.task.with_gap(settings.gap);
         let held_out = crate::data::HeldOut::new(task, 1, &device);
-        let batch = held_out.first(sequences).unwrap();
+        let batch = held_out.batch(0..sequences).unwrap();
         (Self::new(cell, &settings, &device), batch)
     }
 

@@ -49,12 +49,13 @@ pub fn profiles(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
     let (mut curves, mut fewest) = (vec![], PROFILE_BATCH);
     for (arm, run, colour, trained) in models(findings, gap, &device)? {
         let settings = &run.result.settings;
-        let held_out = HeldOut::new(run.task(), settings.seed, &device);
         let numbers = run.task().length() * settings.hidden_of(arm.cell) * PROFILE_NUMBERS;
         let count = PROFILE_BATCH.min(PROFILE_MOST / numbers);
-        let Some(batch) = held_out.first(count).filter(|_| count > 0) else {
+        if count == 0 {
             continue;
-        };
+        }
+        let held_out = HeldOut::new(run.task(), settings.seed, &device);
+        let batch = held_out.batch(0..count)?;
         fewest = fewest.min(count);
         let fresh = Model::new(arm.cell, settings, &device);
         // Of one layer in one direction; what is in others is not looked into.
@@ -314,9 +315,7 @@ pub fn predictions(findings: &Findings, gap: usize) -> Result<Vec<Figure>> {
             continue;
         };
         let held_out = HeldOut::new(task, run.result.settings.seed, &device);
-        let Some(batch) = held_out.first(SHOWN) else {
-            continue;
-        };
+        let batch = held_out.batch(0..SHOWN)?;
         let Target::Value(target) = batch.target else {
             continue;
         };
