@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -51,6 +51,25 @@ pub fn remove_partial(folder: &Path) {
     for entry in entries.filter(|entry| is_partial(&entry.file_name())) {
         // What cannot be removed is in nobody's way.
         let _ = fs::remove_file(entry.path());
+    }
+}
+
+/// Removes what an earlier process has written, if it is there.
+pub fn remove_old(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove the old {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Locks a file until it is closed, by whatever end of the process; `false` if another has locked it.
+pub fn lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -254,20 +254,33 @@ mod tests {
     use crate::task::TaskName;
     use burn::data::dataloader::split::split_dataloader;
 
-    fn from(position: Position, seed: u64, updates: usize, stop: &Interrupter) -> FreshBatches {
-        let pauses = Pauses {
+    fn pauses(updates: usize) -> Pauses {
+        Pauses {
             updates,
             eval_every: 3,
             checkpoint_every: 2,
-        };
-        let task = TaskName::default().with_gap(5);
+        }
+    }
+
+    fn from(position: Position, seed: u64, updates: usize, stop: &Interrupter) -> FreshBatches {
+        in_parts(1, pauses(updates), position, seed, stop)
+    }
+
+    fn in_parts(
+        parts: usize,
+        pauses: Pauses,
+        position: Position,
+        seed: u64,
+        stop: &Interrupter,
+    ) -> FreshBatches {
+        let (task, device) = (TaskName::default().with_gap(5), Device::flex());
         FreshBatches::new(
             task,
-            (4, 1),
+            (4, parts),
             pauses,
             (seed, false),
             position,
-            &Device::flex(),
+            &device,
             stop,
         )
     }
@@ -356,17 +369,8 @@ mod tests {
 
     #[test]
     fn parts_make_up_the_batches_of_one_device() {
-        let stop = Interrupter::new();
         let whole = fresh(1, 7);
-        let cut = FreshBatches::new(
-            whole.task.clone(),
-            (4, 3),
-            whole.pauses,
-            (1, false),
-            Position::default(),
-            &Device::flex(),
-            &stop,
-        );
+        let cut = in_parts(3, pauses(7), Position::default(), 1, &Interrupter::new());
         assert_eq!(cut.num_items(), 2 * 3);
         let devices = vec![Device::flex(); 3];
         let parts = split_dataloader(Arc::new(cut.clone()), &devices);
@@ -392,21 +396,12 @@ mod tests {
     #[test]
     fn the_position_is_the_main_devices_though_others_are_ahead() {
         let stop = Interrupter::new();
-        let task = TaskName::default().with_gap(5);
         let pauses = Pauses {
             updates: 7,
             eval_every: 7,
             checkpoint_every: 7,
         };
-        let cut = FreshBatches::new(
-            task,
-            (4, 2),
-            pauses,
-            (1, false),
-            Position::default(),
-            &Device::flex(),
-            &stop,
-        );
+        let cut = in_parts(2, pauses, Position::default(), 1, &stop);
         let parts = split_dataloader(Arc::new(cut.clone()), &vec![Device::flex(); 2]);
         let (mut main, mut other) = (parts[0].iter(), parts[1].iter());
         for _ in 0..3 {

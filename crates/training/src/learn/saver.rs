@@ -4,8 +4,8 @@ use super::checkpoint::{Checkpoint, FOLDER, Records, State, file, parse};
 use super::failure::Failure;
 use super::metrics_file::MetricsFile;
 use super::record::settle;
-use crate::files::{make_folder, write_whole};
-use anyhow::{Context, Result};
+use crate::files::{make_folder, remove_old, write_whole};
+use anyhow::Result;
 use burn::train::checkpoint::{
     Checkpoint as BurnRecord, Checkpointer, CheckpointerError, CheckpointingAction,
     CheckpointingStrategy,
@@ -193,8 +193,7 @@ impl Collected {
             let path = entry.path();
             let is_ours = parse(&path).is_some() && path.is_file();
             if is_ours && !self.kept.contains(&path) {
-                fs::remove_file(&path)
-                    .with_context(|| format!("cannot remove the old {}", path.display()))?;
+                remove_old(&path)?;
             }
         }
         Ok(())

@@ -10,12 +10,11 @@ mod success;
 use crate::draw::for_file;
 #[cfg(feature = "png")]
 use crate::draw::png;
-use crate::files::{make_folder, write_whole};
-use anyhow::{Context, Result, ensure};
+use crate::files::{make_folder, remove_old, write_whole};
+use anyhow::{Result, ensure};
 use findings::Findings;
 use page::{Section, page};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Draws everything; returns the page's path.
@@ -84,6 +83,7 @@ pub fn write(dir: &Path, out: Option<&Path>, gap: Option<usize>) -> Result<PathB
         write_whole(&out.join(format!("{}.svg", figure.file)), svg.as_bytes())?;
         #[cfg(feature = "png")]
         {
+            use anyhow::Context;
             let png = png::render(&svg).with_context(|| format!("cannot draw {}", figure.file))?;
             write_whole(&out.join(format!("{}.png", figure.file)), &png)?;
         }
@@ -101,14 +101,7 @@ fn remove_stale(out: &Path, before: &str, is_drawn: impl Fn(&str) -> bool) -> Re
     let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     for name in names.filter(is_name).filter(|name| !is_drawn(name)) {
         for kind in ["svg", "png"] {
-            let file = out.join(format!("{name}.{kind}"));
-            match fs::remove_file(&file) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error)
-                        .with_context(|| format!("cannot remove the old {}", file.display()));
-                }
-                _ => {}
-            }
+            remove_old(&out.join(format!("{name}.{kind}")))?;
         }
     }
     Ok(())

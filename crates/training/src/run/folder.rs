@@ -11,7 +11,9 @@
 //! | `report/` | pictures of all of it, on a page |
 //! | `run.lock` | locked by the process that trains, whose id it holds |
 
-use crate::files::{is_partial, make_folder, remove_partial, write_json, write_whole};
+use crate::files::{
+    self, is_partial, make_folder, remove_old, remove_partial, write_json, write_whole,
+};
 use crate::learn::checkpoint::{self, FOLDER};
 use crate::learn::metrics_file::METRICS;
 use crate::learn::{MetricsFile, Model, Point, Prefix};
@@ -22,7 +24,7 @@ use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::Serialize;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -73,22 +75,16 @@ impl RunDir {
     pub fn anew(path: &Path, others: &[&str]) -> Result<Self> {
         make_folder(path)?;
         let locked = lock(path)?;
-        let remove = |file: &Path| match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove the old {}", file.display()))
-            }
-            _ => Ok(()),
-        };
         for name in FILES.iter().chain(others) {
-            remove(&path.join(name))?;
+            remove_old(&path.join(name))?;
         }
         for cell in CellName::value_variants() {
-            remove(&path.join(model_file(*cell)))?;
+            remove_old(&path.join(model_file(*cell)))?;
         }
         let checkpoints = path.join(FOLDER);
         for entry in fs::read_dir(&checkpoints).into_iter().flatten().flatten() {
             if checkpoint::parse(&entry.path()).is_some() {
-                remove(&entry.path())?;
+                remove_old(&entry.path())?;
             }
         }
         for folder in [path, &checkpoints] {
@@ -237,25 +233,19 @@ fn lock(folder: &Path) -> Result<File> {
                 folder.display()
             )
         })?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // Where locks keep readers out, too, the id stays unknown.
-            let _ = file.read_to_string(&mut pid);
-            let process = match pid.trim() {
-                "" => "another process".to_string(),
-                pid => format!("the process {pid}"),
-            };
-            bail!(
-                "{} is in use by {process}: wait until it ends, or stop it; a new run needs another \
-                 folder",
-                folder.display()
-            );
-        }
-        Err(TryLockError::Error(error)) => {
-            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-        }
+    if !files::lock(&file).with_context(|| format!("cannot lock {}", path.display()))? {
+        let mut pid = String::new();
+        // Where locks keep readers out, too, the id stays unknown.
+        let _ = file.read_to_string(&mut pid);
+        let process = match pid.trim() {
+            "" => "another process".to_string(),
+            pid => format!("the process {pid}"),
+        };
+        bail!(
+            "{} is in use by {process}: wait until it ends, or stop it; a new run needs another \
+             folder",
+            folder.display()
+        );
     }
     let write_id = || -> io::Result<()> {
         file.set_len(0)?;

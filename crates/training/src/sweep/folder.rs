@@ -8,15 +8,15 @@
 //! | `results.jsonl` | all results, a line each, once every run is done; with `plan.json` enough for a report |
 
 use super::plan::{Job, Plan, Role};
-use crate::files::{make_folder, write_whole};
+use crate::files::{self, make_folder, write_whole};
 use crate::learn::Point;
 use crate::settings::{Overrides, Settings};
 use crate::task::Score;
 use crate::text;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Component, Path, PathBuf};
 
 /// What a run found.
@@ -135,13 +135,9 @@ impl SweepDir {
         let lock = path.join(".lock");
         let lock =
             File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another sweep is running in {shown}"),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock the folder {shown}"));
-            }
-        }
+        let is_free =
+            files::lock(&lock).with_context(|| format!("cannot lock the folder {shown}"))?;
+        ensure!(is_free, "another sweep is running in {shown}");
         plan.write(&plan_file(path))?;
         let ended = match results_file(path).exists() {
             true => results(path)?,
