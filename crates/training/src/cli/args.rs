@@ -1,14 +1,16 @@
 //! The command line.
 
 use crate::bench::{BenchRequest, busy::BusyRole};
-use crate::names::{CellName, Cells, DeviceName, ForgetBias, Init, Optimizer};
+use crate::inspect::InspectRequest;
+use crate::names::{Cells, DeviceName, ForgetBias, Init, Optimizer};
 use crate::run::Show;
+use crate::run::evaluate::EvalRequest;
 use crate::settings::{FURTHER, Overrides, defaults_by_task};
 use crate::sweep::SweepOptions;
 use crate::sweep::plan::PRESETS;
 use crate::task::TaskName;
-use clap::{ArgGroup, Args, Parser, Subcommand};
-use std::path::{Path, PathBuf};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
 /// Fits recurrent cells on long-range tasks and shows what the LSTM remembers and the plain RNN forgets.
 ///
@@ -84,45 +86,12 @@ pub struct RunArgs {
     pub show: Show,
 }
 
-/// The folder of a run; `--run DIR` is the way it was given before.
-#[derive(Args, Debug)]
-#[command(group = ArgGroup::new("folder").required(true))]
-pub struct RunFolder {
-    /// Folder of the run
-    #[arg(value_name = "DIR", group = "folder")]
-    dir: Option<PathBuf>,
-
-    /// The same
-    #[arg(long = "run", value_name = "DIR", group = "folder", hide = true)]
-    before: Option<PathBuf>,
-}
-
-impl RunFolder {
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        let given = self.dir.as_deref().or(self.before.as_deref());
-        given.unwrap_or(Path::new(""))
-    }
-}
-
 /// Options of `eval`.
 #[derive(Args, Debug)]
 pub struct EvalArgs {
-    /// The run.
+    /// What to evaluate.
     #[command(flatten)]
-    pub run: RunFolder,
-
-    /// Gaps to measure at, separated by commas [default: the trained one]
-    #[arg(long, value_delimiter = ',')]
-    pub gap: Vec<usize>,
-
-    /// Seed of the held-out data [default: the run's, so the data that was evaluated on in training]
-    #[arg(long)]
-    pub seed: Option<u64>,
-
-    /// Where to compute [default: as in the run]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<DeviceName>,
+    pub request: EvalRequest,
 
     /// Print the results as JSON on standard output, and nothing else there
     #[arg(long)]
@@ -260,21 +229,9 @@ pub struct ReportArgs {
 /// Options of `inspect`.
 #[derive(Args, Debug)]
 pub struct InspectArgs {
-    /// The run.
+    /// What to show.
     #[command(flatten)]
-    pub run: RunFolder,
-
-    /// The cell [default: the LSTM if the run has one, else its first]
-    #[arg(long, value_enum)]
-    pub cell: Option<CellName>,
-
-    /// Gap of the sequence [default: the trained one]
-    #[arg(long)]
-    pub gap: Option<usize>,
-
-    /// Which of the held-out sequences, from 0
-    #[arg(long, default_value_t = 0)]
-    pub sequence: usize,
+    pub request: InspectRequest,
 
     /// Hidden units to show, those that hold most at the last step
     #[arg(long, default_value_t = 8)]

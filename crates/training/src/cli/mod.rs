@@ -5,10 +5,10 @@ mod sweep;
 
 pub use args::{Cli, Command};
 
-use crate::inspect::{self, InspectRequest};
+use crate::inspect;
 use crate::names::{CellName, Cells};
 use crate::run;
-use crate::run::evaluate::{EvalRequest, evaluate_run};
+use crate::run::evaluate::evaluate_run;
 use crate::settings::{Overrides, Settings};
 #[cfg(feature = "files")]
 use crate::weights;
@@ -135,12 +135,7 @@ fn stop_on_signals() -> Result<Interrupter> {
 }
 
 fn eval(args: EvalArgs) -> Result<ExitCode> {
-    let evaluation = evaluate_run(&EvalRequest {
-        run: args.run.path(),
-        gaps: &args.gap,
-        seed: args.seed,
-        device: args.device,
-    })?;
+    let evaluation = evaluate_run(&args.request)?;
     text::print_result(&evaluation, args.json, || evaluation.table())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -174,12 +169,7 @@ fn draw(args: ReportArgs) -> Result<ExitCode> {
 }
 
 fn show(args: InspectArgs) -> Result<ExitCode> {
-    let inspection = inspect::inspect(&InspectRequest {
-        run: args.run.path(),
-        cell: args.cell,
-        gap: args.gap,
-        sequence: args.sequence,
-    })?;
+    let inspection = inspect::inspect(&args.request)?;
     text::print_result(&inspection, args.json, || inspection.picture(args.units))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,27 +7,36 @@ use crate::data::{HeldOut, Sequence};
 use crate::device;
 use crate::learn::Model;
 use crate::names::{CellName, DeviceName};
-use crate::run::RunDir;
+use crate::run::{RunDir, RunFolder};
 use crate::settings::Settings;
 use crate::task::{Goal, Task};
 use anyhow::{Context, Result, ensure};
 use burn::tensor::Device;
+use clap::Args;
 use itertools::Itertools;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use unroll::{Trace, trace};
 
 /// What to show.
-pub struct InspectRequest<'a> {
-    /// The folder of the run.
-    pub run: &'a Path,
-    /// The cell; the LSTM if there is one, else the first, if `None`.
+#[derive(Args, Debug)]
+pub struct InspectRequest {
+    /// The run.
+    #[command(flatten)]
+    pub run: RunFolder,
+
+    /// The cell [default: the LSTM if the run has one, else its first]
+    #[arg(long, value_enum)]
     pub cell: Option<CellName>,
-    /// The gap; the trained one if `None`.
+
+    /// Gap of the sequence [default: the trained one]
+    #[arg(long)]
     pub gap: Option<usize>,
-    /// Which of the held-out sequences.
+
+    /// Which of the held-out sequences, from 0
+    #[arg(long, default_value_t = 0)]
     pub sequence: usize,
 }
 
@@ -102,7 +111,8 @@ pub fn read(
 
 /// Opens the model of a run and has it read a sequence.
 pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
-    let (dir, trained) = RunDir::open(request.run)?;
+    let run = request.run.path();
+    let (dir, trained) = RunDir::open(run)?;
     let settings = Settings {
         gap: request.gap.unwrap_or(trained.gap),
         ..trained
@@ -113,20 +123,16 @@ pub fn inspect(request: &InspectRequest) -> Result<Inspection> {
     let cell = match request.cell {
         Some(cell) => cell,
         None => *(dir.cells().first())
-            .with_context(|| format!("there is no trained model in {}", request.run.display()))?,
+            .with_context(|| format!("there is no trained model in {}", run.display()))?,
     };
-    let model = dir.read_model(cell, &settings, &device)?.with_context(|| {
-        format!(
-            "there is no trained {} in {}",
-            cell.name(),
-            request.run.display()
-        )
-    })?;
+    let model = dir
+        .read_model(cell, &settings, &device)?
+        .with_context(|| format!("there is no trained {} in {}", cell.name(), run.display()))?;
     let task = settings.task.with_gap(settings.gap);
     let reading = read(&model, &task, settings.seed, request.sequence, &device)
-        .with_context(|| format!("cannot inspect {}", request.run.display()))?;
+        .with_context(|| format!("cannot inspect {}", run.display()))?;
     Ok(Inspection {
-        run: request.run.to_path_buf(),
+        run: run.to_path_buf(),
         task: settings.task.name(),
         cell,
         gap: settings.gap,

@@ -1,6 +1,6 @@
 //! `training eval`: the models of a finished run on held-out data, also at other gaps.
 
-use super::folder::RunDir;
+use super::folder::{RunDir, RunFolder};
 use crate::data::HeldOut;
 use crate::device;
 use crate::learn::evaluate;
@@ -9,18 +9,27 @@ use crate::settings::Settings;
 use crate::task::Metric;
 use crate::text;
 use anyhow::{Result, bail, ensure};
+use clap::Args;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What to evaluate.
-pub struct EvalRequest<'a> {
-    /// The folder of the run.
-    pub run: &'a Path,
-    /// Gaps to measure at; the trained one if empty.
-    pub gaps: &'a [usize],
-    /// Seed of the held-out data; the run's if `None`.
+#[derive(Args, Debug)]
+pub struct EvalRequest {
+    /// The run.
+    #[command(flatten)]
+    pub run: RunFolder,
+
+    /// Gaps to measure at, separated by commas [default: the trained one]
+    #[arg(long, value_delimiter = ',')]
+    pub gap: Vec<usize>,
+
+    /// Seed of the held-out data [default: the run's, so the data that was evaluated on in training]
+    #[arg(long)]
     pub seed: Option<u64>,
-    /// Where to compute; as in the run if `None`.
+
+    /// Where to compute [default: as in the run]
+    #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceName>,
 }
 
@@ -50,11 +59,11 @@ struct At {
 
 /// Evaluates every model of a run at every gap.
 pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
-    let (dir, trained) = RunDir::open(request.run)?;
+    let (dir, trained) = RunDir::open(request.run.path())?;
     let chosen = device::choose_for(request.device.as_ref().unwrap_or(&trained.device), &trained)?;
     let trained_task = trained.task.with_gap(trained.gap);
     let own_gap = [trained.gap];
-    let gaps = match request.gaps {
+    let gaps = match &request.gap[..] {
         [] => &own_gap,
         gaps => gaps,
     };
@@ -100,14 +109,14 @@ pub fn evaluate_run(request: &EvalRequest) -> Result<Evaluation> {
     ensure!(
         !runs.is_empty(),
         "there is no trained model in {}: did the run end?",
-        request.run.display()
+        request.run.path().display()
     );
     Ok(Evaluation {
         task: trained.task.name(),
         trained_gap: trained.gap,
         device: chosen.name.to_string(),
         runs,
-        dir: request.run.to_path_buf(),
+        dir: request.run.path().to_path_buf(),
     })
 }
 

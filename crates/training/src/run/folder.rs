@@ -22,7 +22,7 @@ use crate::settings::{Overrides, Settings};
 use anyhow::{Context, Result, bail, ensure};
 use burn::store::{ModuleSnapshot, SafetensorsStore};
 use burn::tensor::Device;
-use clap::ValueEnum;
+use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -32,6 +32,27 @@ const LOCK: &str = "run.lock";
 
 /// What a run writes beside its lock, its models and its checkpoints.
 const FILES: [&str; 4] = ["config.json", METRICS, "summary.json", "curves.svg"];
+
+/// The folder of a run; `--run DIR` is the way it was given before.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("folder").required(true))]
+pub struct RunFolder {
+    /// Folder of the run
+    #[arg(value_name = "DIR", group = "folder")]
+    dir: Option<PathBuf>,
+
+    /// The same
+    #[arg(long = "run", value_name = "DIR", group = "folder", hide = true)]
+    before: Option<PathBuf>,
+}
+
+impl RunFolder {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        let given = self.dir.as_deref().or(self.before.as_deref());
+        given.unwrap_or(Path::new(""))
+    }
+}
 
 /// The folder of a run.
 pub struct RunDir {

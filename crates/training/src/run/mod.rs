@@ -6,7 +6,7 @@ pub mod evaluate;
 pub mod folder;
 mod summary;
 
-pub use folder::RunDir;
+pub use folder::{RunDir, RunFolder};
 
 use crate::device::{self, Chosen};
 use crate::learn::checkpoint::{self, Checkpoint, Finished};
