@@ -138,43 +138,34 @@ where
     unsafe fn step(&self, simd: Simd, step: Step<N>) {
         // (By `if`, so that what a type never takes isn't compiled.)
         if N::PLAIN && step.change.is_none() && step.second.is_none() {
-            simd.run(Forward::<_, _, S, M, K, P, true>(self.0, step));
+            simd.run(Forward::<_, _, true>(*self, step));
         } else {
-            simd.run(Forward::<_, _, S, M, K, P, false>(self.0, step));
+            simd.run(Forward::<_, _, false>(*self, step));
         }
     }
 
     unsafe fn between(&self, simd: Simd, step: Step<N>) {
-        simd.run(Between::<_, _, S, M, K, P>(self.0, step));
+        simd.run(Between(*self, step));
     }
 
     unsafe fn between_back(&self, simd: Simd, step: StepBack<N>) {
-        simd.run(BetweenBack::<_, _, S, M, K, P>(self.0, step));
+        simd.run(BetweenBack(*self, step));
     }
 
     unsafe fn step_back(&self, simd: Simd, step: StepBack<N>) {
         if N::PLAIN && step.change.is_none() {
-            simd.run(Backward::<_, _, S, M, K, P, true>(self.0, step));
+            simd.run(Backward::<_, _, true>(*self, step));
         } else {
-            simd.run(Backward::<_, _, S, M, K, P, false>(self.0, step));
+            simd.run(Backward::<_, _, false>(*self, step));
         }
     }
 }
 
 /// With `PLAIN` without a change and a second product, for which the inner loop then doesn't ask.
-struct Forward<
-    'a,
-    N,
-    C,
-    const S: usize,
-    const M: usize,
-    const K: usize,
-    const P: usize,
-    const PLAIN: bool,
->(C, Step<'a, N>);
+struct Forward<'a, N, C, const PLAIN: bool>(C, Step<'a, N>);
 
 impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
-    for Forward<'_, N, C, S, M, K, P, PLAIN>
+    for Forward<'_, N, OfVectors<C, S, M, K, P>, PLAIN>
 where
     N: Number,
     C: Pointwise<S, M, K, P>,
@@ -184,7 +175,7 @@ where
 
     #[inline(always)]
     fn run<V: Vector<Number = N>>(self) {
-        let Self(cell, step) = self;
+        let Self(OfVectors(cell), step) = self;
         let units = step.units;
         let change = step.change.filter(|_| !PLAIN);
         let second = step.second.filter(|_| !PLAIN);
@@ -243,13 +234,10 @@ where
     }
 }
 
-struct Between<'a, N, C, const S: usize, const M: usize, const K: usize, const P: usize>(
-    C,
-    Step<'a, N>,
-);
+struct Between<'a, N, C>(C, Step<'a, N>);
 
 impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize> Kernel
-    for Between<'_, N, C, S, M, K, P>
+    for Between<'_, N, OfVectors<C, S, M, K, P>>
 where
     N: Number,
     C: Pointwise<S, M, K, P>,
@@ -259,7 +247,7 @@ where
 
     #[inline(always)]
     fn run<V: Vector<Number = N>>(self) {
-        let Self(cell, step) = self;
+        let Self(OfVectors(cell), step) = self;
         let units = step.units;
         let Some(second) = step.second else {
             return;
@@ -278,13 +266,10 @@ where
     }
 }
 
-struct BetweenBack<'a, N, C, const S: usize, const M: usize, const K: usize, const P: usize>(
-    C,
-    StepBack<'a, N>,
-);
+struct BetweenBack<'a, N, C>(C, StepBack<'a, N>);
 
 impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize> Kernel
-    for BetweenBack<'_, N, C, S, M, K, P>
+    for BetweenBack<'_, N, OfVectors<C, S, M, K, P>>
 where
     N: Number,
     C: Pointwise<S, M, K, P>,
@@ -294,7 +279,7 @@ where
 
     #[inline(always)]
     fn run<V: Vector<Number = N>>(self) {
-        let Self(cell, step) = self;
+        let Self(OfVectors(cell), step) = self;
         let units = step.units;
         let Some(second) = step.second else {
             return;
@@ -317,19 +302,10 @@ where
 }
 
 /// As [`Forward`].
-struct Backward<
-    'a,
-    N,
-    C,
-    const S: usize,
-    const M: usize,
-    const K: usize,
-    const P: usize,
-    const PLAIN: bool,
->(C, StepBack<'a, N>);
+struct Backward<'a, N, C, const PLAIN: bool>(C, StepBack<'a, N>);
 
 impl<N, C, const S: usize, const M: usize, const K: usize, const P: usize, const PLAIN: bool> Kernel
-    for Backward<'_, N, C, S, M, K, P, PLAIN>
+    for Backward<'_, N, OfVectors<C, S, M, K, P>, PLAIN>
 where
     N: Number,
     C: Pointwise<S, M, K, P>,
@@ -339,7 +315,7 @@ where
 
     #[inline(always)]
     fn run<V: Vector<Number = N>>(self) {
-        let Self(cell, step) = self;
+        let Self(OfVectors(cell), step) = self;
         let units = step.units;
         let change = step.change.filter(|_| !PLAIN);
         // Where the states are that the cell gave.
