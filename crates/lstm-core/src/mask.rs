@@ -72,28 +72,21 @@ impl From<Vec<usize>> for Mask {
     }
 }
 
-impl From<&[usize]> for Mask {
-    fn from(lengths: &[usize]) -> Self {
-        lengths.to_vec().into()
-    }
+macro_rules! from_lengths {
+    ($($lengths:ty $(where $count:ident)?;)*) => {$(
+        impl$(<const $count: usize>)? From<$lengths> for Mask {
+            fn from(lengths: $lengths) -> Self {
+                lengths.to_vec().into()
+            }
+        }
+    )*};
 }
 
-impl<const N: usize> From<[usize; N]> for Mask {
-    fn from(lengths: [usize; N]) -> Self {
-        lengths.to_vec().into()
-    }
-}
-
-impl<const N: usize> From<&[usize; N]> for Mask {
-    fn from(lengths: &[usize; N]) -> Self {
-        lengths.to_vec().into()
-    }
-}
-
-impl From<&Vec<usize>> for Mask {
-    fn from(lengths: &Vec<usize>) -> Self {
-        lengths.clone().into()
-    }
+from_lengths! {
+    &[usize];
+    &Vec<usize>;
+    [usize; N] where N;
+    &[usize; N] where N;
 }
 
 impl From<&Mask> for Mask {

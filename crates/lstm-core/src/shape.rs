@@ -1,6 +1,6 @@
 //! Checks of shapes and types, whose messages name operation, expected and got.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 
 /// Panics unless `got` is `expected`; `symbols` is the shape in the documentation's letters, such as `[B, H]`.
 ///
@@ -17,6 +17,21 @@ pub(crate) fn check<const D: usize>(
         expected == got,
         "{operation}: {what} must be {symbols} = {expected:?}, got {got:?}"
     );
+}
+
+/// Panics unless an input, `[B, I]` or `[B, T, I]`, has so many features; returns its shape.
+#[track_caller]
+pub(crate) fn check_input<const D: usize>(
+    operation: &str,
+    input: &Tensor<D>,
+    d_input: usize,
+) -> [usize; D] {
+    let got = input.dims();
+    let mut expected = got;
+    expected[D - 1] = d_input;
+    let symbols = if D == 2 { "[B, I]" } else { "[B, T, I]" };
+    check(operation, "input", symbols, expected, got);
+    got
 }
 
 /// Panics on a size of 0.

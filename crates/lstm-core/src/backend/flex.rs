@@ -3,9 +3,7 @@
 use super::host::{self, Host, TensorElement};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::Flex;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::TensorData;
 
 impl Host for Flex {
     fn in_place<E: TensorElement>(tensor: &FloatTensor<Self>) -> Option<(&[E], Vec<isize>)> {
@@ -17,10 +15,6 @@ impl Host for Flex {
     fn in_order<E: TensorElement>(tensor: &FloatTensor<Self>) -> Vec<E> {
         let ordered = tensor.to_contiguous();
         ordered.storage::<E>().to_vec()
-    }
-
-    fn from_data(data: TensorData) -> FloatTensor<Self> {
-        Self::float_from_data(data, &Default::default())
     }
 }
 

@@ -24,7 +24,9 @@ pub trait Host: Backend {
     fn in_order<E: TensorElement>(tensor: &FloatTensor<Self>) -> Vec<E>;
 
     /// A tensor from its data.
-    fn from_data(data: TensorData) -> FloatTensor<Self>;
+    fn from_data(data: TensorData) -> FloatTensor<Self> {
+        Self::float_from_data(data, &Default::default())
+    }
 }
 
 /// A type of a tensor's numbers.

@@ -6,9 +6,7 @@ use super::host::{self, Host, TensorElement};
 use crate::ops::{Inputs, RecurrentBackend};
 use burn::backend::NdArray;
 use burn::backend::ndarray::NdArrayTensor;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::TensorData;
 
 /// Something of the view of a tensor's numbers, whose type can't be named outside of burn-ndarray.
 macro_rules! on_view {
@@ -41,10 +39,6 @@ impl Host for NdArray {
         on_view!(tensor, |view| {
             view.iter().map(|number| bytemuck::cast(*number)).collect()
         })
-    }
-
-    fn from_data(data: TensorData) -> FloatTensor<Self> {
-        Self::float_from_data(data, &Default::default())
     }
 }
 

@@ -272,9 +272,7 @@ impl LstmCell {
     ///
     /// If a shape doesn't fit.
     pub fn gates(&self, input: Tensor<2>, hidden: Tensor<2>) -> LstmGates {
-        let [batch, features] = input.dims();
-        let (expected, got) = ([batch, self.d_input()], [batch, features]);
-        shape::check("lstm cell", "input", "[B, I]", expected, got);
+        let [batch, _] = shape::check_input("lstm cell", &input, self.d_input());
         let expected = [batch, self.d_hidden()];
         shape::check(
             "lstm cell",

@@ -130,9 +130,7 @@ pub trait Cell: Module + ModuleDisplay {
     /// If a shape doesn't fit. (An empty batch gives the state unchanged.)
     fn forward(&self, input: Tensor<2>, state: Option<Self::State>) -> Self::State {
         let operation = format!("{} cell", Self::NAME);
-        let [batch, features] = input.dims();
-        let (expected, got) = ([batch, self.d_input()], [batch, features]);
-        shape::check(&operation, "input", "[B, I]", expected, got);
+        let [batch, _] = shape::check_input(&operation, &input, self.d_input());
         let zero = self.zero_state(batch, (&input.device(), input.dtype()));
         if let Some(state) = &state {
             check_state(&operation, "[B, H]", state, &zero);

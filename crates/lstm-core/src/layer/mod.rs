@@ -24,7 +24,6 @@ pub use recurrent::{Recurrent, RecurrentConfig};
 pub use stack::{RecurrentStack, RecurrentStackConfig};
 
 use crate::mask::Steps;
-use crate::shape;
 use crate::state::RecurrentState;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
@@ -192,12 +191,4 @@ fn swap_layout(sequence: Tensor<3>, batch_first: bool) -> Tensor<3> {
     } else {
         sequence.swap_dims(0, 1)
     }
-}
-
-/// Checks a batch-first input and returns `[B, T]`.
-fn check_input(operation: &str, input: &Tensor<3>, d_input: usize) -> [usize; 2] {
-    let [batch, time, features] = input.dims();
-    let (expected, got) = ([batch, time, d_input], [batch, time, features]);
-    shape::check(operation, "input", "[B, T, I]", expected, got);
-    [batch, time]
 }

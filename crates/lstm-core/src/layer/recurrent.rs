@@ -1,6 +1,6 @@
 //! The layer that runs any cell over whole sequences.
 
-use super::{RecurrentLayer, check_input, impl_calls, swap_layout};
+use super::{RecurrentLayer, impl_calls, swap_layout};
 use crate::cell::{Cell, CellConfig, check_state};
 use crate::config::config;
 use crate::display::{impl_module_display, of_layer};
@@ -254,20 +254,13 @@ impl<C: Cell> RecurrentLayer for Recurrent<C> {
     }
 
     fn step(&self, input: Tensor<2>, state: Option<C::State>) -> (Tensor<2>, C::State) {
-        let [batch, features] = input.dims();
-        let (expected, got) = ([batch, self.cell.d_input()], [batch, features]);
-        shape::check(Self::operation(), "input", "[B, I]", expected, got);
-        let options = (&input.device(), input.dtype());
-        let initial = self.initial_state(batch, options);
+        let operation = Self::operation();
+        let [batch, _] = shape::check_input(operation, &input, self.cell.d_input());
+        let initial = self.initial_state(batch, (&input.device(), input.dtype()));
         if let Some(state) = &state {
-            check_state(Self::operation(), "[B, H]", state, &initial);
+            check_state(operation, "[B, H]", state, &initial);
         }
-        let state = ops::step(
-            Self::operation(),
-            &self.cell,
-            input,
-            state.unwrap_or(initial),
-        );
+        let state = ops::step(operation, &self.cell, input, state.unwrap_or(initial));
         (state.output(), state)
     }
 
@@ -286,7 +279,7 @@ impl<C: Cell> Recurrent<C> {
         reverse: bool,
     ) -> (Tensor<3>, C::State) {
         let operation = Self::operation();
-        let [batch, time] = check_input(operation, &input, self.cell.d_input());
+        let [batch, time, _] = shape::check_input(operation, &input, self.cell.d_input());
         if let Some(steps) = self.truncation {
             shape::at_least_one(operation, "truncation", steps);
         }

@@ -1,6 +1,6 @@
 //! Stacked layers.
 
-use super::{Recurrent, RecurrentConfig, RecurrentLayer, check_input, impl_calls, swap_layout};
+use super::{Recurrent, RecurrentConfig, RecurrentLayer, impl_calls, swap_layout};
 use crate::cell::{Cell, CellConfig, check_state};
 use crate::config::config;
 use crate::display::{impl_module_display, of_layer};
@@ -286,8 +286,9 @@ impl<C: Cell<State: StackedState>> Over<'_, C> {
         steps: &Steps,
     ) -> (Tensor<3>, <C::State as StackedState>::Stacked) {
         let input = swap_layout(input, batch_first);
-        let size = check_input(&self.operation, &input, self.layers[0].0.cell.d_input());
-        steps.check(&self.operation, size);
+        let d_input = self.layers[0].0.cell.d_input();
+        let [batch, time, _] = shape::check_input(&self.operation, &input, d_input);
+        steps.check(&self.operation, [batch, time]);
         // Whatever the layer's own layout.
         let read =
             |layer: &Recurrent<C>, reverse, input, state| layer.read(input, state, steps, reverse);

@@ -12,10 +12,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 
 /// What a gate or the candidate does to its sum.
 fn of_sum(kind: GruKind, function: Nonlinearity) -> OfSum {
-    OfSum {
-        function,
-        clip: kind.clip_sums,
-    }
+    OfSum::new(function, kind.clip_sums)
 }
 
 /// The GRU with the reset gate after the product. It saves what the nonlinearities of `r`, `z` and `n` do, `n_h`, and

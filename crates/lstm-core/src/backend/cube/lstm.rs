@@ -5,7 +5,6 @@
 use super::cell::{After, CubeCell, Gradients, Numbers, SavedStep, States};
 use super::nonlinearity::{Activated, OfSum, Sloped, activate, clip, pass_clip, reactivate};
 use crate::gates::Gate;
-use crate::nonlinearity::Nonlinearity;
 use crate::ops::LstmKind;
 use burn_cubecl::cubecl::{self, prelude::*};
 
@@ -15,18 +14,6 @@ pub fn numbers(kind: LstmKind) -> usize {
         true => 3,
         false => 4,
     }
-}
-
-/// What a gate or the candidate does to its sum.
-fn of_sum(kind: LstmKind, function: Nonlinearity) -> OfSum {
-    OfSum {
-        function,
-        clip: kind.clip_sums,
-    }
-}
-
-fn of_cell_state(kind: LstmKind) -> OfSum {
-    OfSum::unbounded(kind.shown)
 }
 
 pub struct Lstm;
@@ -50,7 +37,7 @@ impl CubeCell for Lstm {
         );
         let g = activate::<N>(
             sums[comptime!(last - 1)],
-            comptime!(of_sum(kind, kind.candidate)),
+            comptime!(OfSum::new(kind.candidate, kind.clip_sums)),
         );
         let mut saved = seq![i.saved];
         let mut forget = Vector::<f32, N>::new(1.0f32) - i.value;
@@ -68,7 +55,7 @@ impl CubeCell for Lstm {
         let o = gate::<N>(o, Gate::Output, kind);
         saved.push(g.saved);
         saved.push(o.saved);
-        let shown = activate::<N>(c, comptime!(of_cell_state(kind)));
+        let shown = activate::<N>(c, comptime!(OfSum::new(kind.shown, None)));
         After::<N> {
             states: States::<N> {
                 hidden: o.value * shown.value,
@@ -90,11 +77,11 @@ impl CubeCell for Lstm {
         let i = gate_again::<N>(saved.numbers[0], Gate::Input, kind);
         let g = reactivate::<N>(
             saved.numbers[comptime!(last - 1)],
-            comptime!(of_sum(kind, kind.candidate)),
+            comptime!(OfSum::new(kind.candidate, kind.clip_sums)),
         );
         let o = gate_again::<N>(saved.numbers[last], Gate::Output, kind);
-        let shown = activate::<N>(c, comptime!(of_cell_state(kind)));
-        let shown = reactivate::<N>(shown.saved, comptime!(of_cell_state(kind)));
+        let shown = activate::<N>(c, comptime!(OfSum::new(kind.shown, None)));
+        let shown = reactivate::<N>(shown.saved, comptime!(OfSum::new(kind.shown, None)));
         let f = if comptime!(kind.coupled) {
             Sloped::<N> {
                 value: Vector::new(1.0f32) - i.value,
@@ -172,7 +159,7 @@ fn gate<N: Size>(
             saved: sum,
         }
     } else {
-        activate::<N>(sum, comptime!(of_sum(kind, kind.gate)))
+        activate::<N>(sum, comptime!(OfSum::new(kind.gate, kind.clip_sums)))
     }
 }
 
@@ -189,6 +176,6 @@ fn gate_again<N: Size>(
             slope: Vector::new(0.0f32),
         }
     } else {
-        reactivate::<N>(saved, comptime!(of_sum(kind, kind.gate)))
+        reactivate::<N>(saved, comptime!(OfSum::new(kind.gate, kind.clip_sums)))
     }
 }

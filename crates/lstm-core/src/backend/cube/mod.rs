@@ -82,38 +82,29 @@ impl RecurrentBackend for CubeBackend {
     }
 }
 
-impl RecurrentKernels for CubeBackend {
-    type Saved = Saved<Self>;
+macro_rules! impl_kernels {
+    ($([$($generics:tt)*] $backend:ty;)*) => {$(
+        impl<$($generics)*> RecurrentKernels for $backend {
+            type Saved = Saved<Self>;
 
-    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
-        forward(inputs, true)
-    }
+            fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
+                forward(inputs, true)
+            }
 
-    fn backward(
-        inputs: &Inputs<Self>,
-        output: &FloatTensor<Self>,
-        saved: &Self::Saved,
-        upstream: &Upstream<Self>,
-        wanted: Each<bool>,
-    ) -> Each<Option<FloatTensor<Self>>> {
-        backward(inputs, output, saved, upstream, wanted)
-    }
+            fn backward(
+                inputs: &Inputs<Self>,
+                output: &FloatTensor<Self>,
+                saved: &Self::Saved,
+                upstream: &Upstream<Self>,
+                wanted: Each<bool>,
+            ) -> Each<Option<FloatTensor<Self>>> {
+                backward(inputs, output, saved, upstream, wanted)
+            }
+        }
+    )*};
 }
 
-impl<B: FusionBackend + SequenceKernels + RecurrentBackend> RecurrentKernels for Fusion<B> {
-    type Saved = Saved<Self>;
-
-    fn forward(inputs: &Inputs<Self>) -> (Outputs<Self>, Self::Saved) {
-        forward(inputs, true)
-    }
-
-    fn backward(
-        inputs: &Inputs<Self>,
-        output: &FloatTensor<Self>,
-        saved: &Self::Saved,
-        upstream: &Upstream<Self>,
-        wanted: Each<bool>,
-    ) -> Each<Option<FloatTensor<Self>>> {
-        backward(inputs, output, saved, upstream, wanted)
-    }
+impl_kernels! {
+    [] CubeBackend;
+    [B: FusionBackend + SequenceKernels + RecurrentBackend] Fusion<B>;
 }

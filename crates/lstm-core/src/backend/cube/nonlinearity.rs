@@ -29,12 +29,8 @@ pub struct OfSum {
 }
 
 impl OfSum {
-    /// Of a sum without a bound.
-    pub const fn unbounded(function: Nonlinearity) -> Self {
-        Self {
-            function,
-            clip: None,
-        }
+    pub const fn new(function: Nonlinearity, clip: Option<Real>) -> Self {
+        Self { function, clip }
     }
 
     /// Whether the value is what is saved for backward.

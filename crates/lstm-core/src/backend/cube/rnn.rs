@@ -11,10 +11,7 @@ pub fn saves_output(kind: RnnKind) -> bool {
 }
 
 fn of_sum(kind: RnnKind) -> OfSum {
-    OfSum {
-        function: kind.activation,
-        clip: kind.clip_sums,
-    }
+    OfSum::new(kind.activation, kind.clip_sums)
 }
 
 pub struct Rnn;
