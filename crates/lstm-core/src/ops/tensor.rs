@@ -82,8 +82,7 @@ fn serves(
     states: &[Tensor<2>],
     rows: Option<&Rows>,
 ) -> bool {
-    check_types(operation, input, kernel, states);
-    check_shapes(operation, input, kernel);
+    check(operation, input, kernel, states);
     let [batch, time, _] = input.dims();
     // Packing rows with gaps can double the padded size.
     let most = match rows.is_some_and(Rows::are_packed) {
@@ -259,79 +258,52 @@ fn apart(states: Tensor<2>, count: usize) -> Vec<Tensor<2>> {
     }
 }
 
-/// Panics unless weights and states are of the input's type, which kernels rely on.
+/// Panics unless weights, mask and states are of the input's type, and weights and mask have the shapes that the cell's
+/// description says: a cell's fields are public, and kernels read as many numbers as they expect.
 #[track_caller]
-fn check_types(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Tensor<2>]) {
-    let check = |what, got| shape::check_type(operation, what, input.dtype(), got);
-    check("input weight", kernel.input_weight.dtype());
-    check("recurrent weight", kernel.recurrent_weight.dtype());
-    if let Some(projection) = &kernel.projection {
-        check("projection", projection.dtype());
-    }
-    for (what, weight) in [("bias", &kernel.bias), ("peepholes", &kernel.peepholes)] {
-        for weight in weight {
-            check(what, weight.dtype());
-        }
-    }
-    if let Some(mask) = &kernel.mask {
-        check("recurrent mask", mask.dtype());
-    }
-    for (k, state) in states.iter().enumerate() {
-        check(state_name(k), state.dtype());
-    }
-}
-
-/// Panics unless weights and mask have the shapes that the cell's description says: a cell's fields are public, and
-/// kernels read as many numbers as they expect.
-#[track_caller]
-fn check_shapes(operation: &str, input: &Tensor<3>, kernel: &Kernel) {
+fn check(operation: &str, input: &Tensor<3>, kernel: &Kernel, states: &[Tensor<2>]) {
     let (spec, units) = (kernel.kind.spec(), kernel.units());
     let [batch, _, features] = input.dims();
-    let of_two = |what, symbols, expected, tensor: &Tensor<2>| {
+    let of_type = |what, got| shape::check_type(operation, what, input.dtype(), got);
+    let weight = |what, symbols, [rows, gates]: [usize; 2], tensor: &Tensor<2>| {
+        of_type(what, tensor.dtype());
+        let expected = [rows, gates * units];
         shape::check(operation, what, symbols, expected, tensor.dims());
     };
-    let width = spec.input_gates.len() * units;
-    of_two(
-        "input weight",
-        "[I, G·H]",
-        [features, width],
-        &kernel.input_weight,
-    );
-    let seen = kernel
-        .projection
-        .as_ref()
-        .map_or(units, |projection| projection.dims()[1]);
-    let width = spec.recurrent_width() * units;
-    of_two(
-        "recurrent weight",
-        "[H, G·H]",
-        [seen, width],
-        &kernel.recurrent_weight,
-    );
-    let in_parts = |what, symbols, expected: usize, parts: &[Tensor<1>]| {
+    let in_parts = |what, symbols, gates, parts: &[Tensor<1>]| {
+        parts.iter().for_each(|part| of_type(what, part.dtype()));
         let got: usize = parts.iter().map(|part| part.dims()[0]).sum();
         if !parts.is_empty() || what != "bias" {
-            shape::check(operation, what, symbols, [expected], [got]);
+            shape::check(operation, what, symbols, [gates * units], [got]);
         }
     };
-    in_parts("bias", "[G·H]", spec.sums() * units, &kernel.bias);
-    in_parts(
-        "peepholes",
-        "[P·H]",
-        spec.peepholes * units,
-        &kernel.peepholes,
+    let size = [features, spec.input_gates.len()];
+    weight("input weight", "[I, G·H]", size, &kernel.input_weight);
+    let projection = kernel.projection.as_ref();
+    let seen = projection.map_or(units, |projection| projection.dims()[1]);
+    let size = [seen, spec.recurrent_width()];
+    weight(
+        "recurrent weight",
+        "[H, G·H]",
+        size,
+        &kernel.recurrent_weight,
     );
+    if let Some(projection) = projection {
+        of_type("projection", projection.dtype());
+    }
+    in_parts("bias", "[G·H]", spec.sums(), &kernel.bias);
+    in_parts("peepholes", "[P·H]", spec.peepholes, &kernel.peepholes);
     if let Some(mask) = &kernel.mask {
+        of_type("recurrent mask", mask.dtype());
         let (symbols, masks) = match kernel.mask_per_gate {
             true => ("[B, G·H]", spec.recurrent_width()),
             false => ("[B, H]", 1),
         };
-        of_two(
-            "recurrent dropout's mask",
-            symbols,
-            [batch, masks * units],
-            mask,
-        );
+        let (what, expected) = ("recurrent dropout's mask", [batch, masks * units]);
+        shape::check(operation, what, symbols, expected, mask.dims());
+    }
+    for (k, state) in states.iter().enumerate() {
+        of_type(state_name(k), state.dtype());
     }
 }
 
