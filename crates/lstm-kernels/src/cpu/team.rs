@@ -759,8 +759,8 @@ impl<'a> Member<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::backward::{Upstream, Wanted};
-    use super::super::{Recurrence, Sequence, Simd, Weights, cell};
+    use super::super::Simd;
+    use super::super::walks::Given;
     use super::*;
     use crate::{CellKind, GruKind, LstmKind, Nonlinearity, RnnKind, SLstmKind};
 
@@ -865,103 +865,24 @@ mod tests {
     };
     const MEMBERS: usize = 4;
 
-    /// The bits of all that forward and backward give.
+    /// The bits of all that forward and backward give, and how many members left their teams.
     fn bits(
         kind: CellKind,
         masked: bool,
         teams: usize,
         threads: usize,
         script: &dyn Fn() -> Script,
-    ) -> (Vec<Vec<u32>>, usize) {
-        let Sizes {
-            batch,
-            time,
-            input,
-            hidden,
-            ..
-        } = SIZES;
-        let spec = kind.spec();
-        let mut seed = 1_u32;
-        let mut numbers = |count: usize| -> Vec<f32> {
-            let mut number = || {
-                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                seed as f32 / u32::MAX as f32 - 0.5
-            };
-            (0..count).map(|_| 0.5 * number()).collect()
-        };
-        let sequence = |numbers, features| Sequence {
-            numbers,
-            row: time * features,
-            step: features,
-        };
-        let (x, upstream) = (
-            numbers(batch * time * input),
-            numbers(batch * time * hidden),
-        );
-        let recurrence = Recurrence {
-            cell: &*cell(kind),
-            spec,
-            sizes: SIZES,
-            input: sequence(&x, input),
-            weights: Weights {
-                input: &numbers(input * spec.input_gates.len() * hidden),
-                bias: &numbers(spec.sums() * hidden),
-                recurrent: &numbers(hidden * spec.recurrent_width() * hidden),
-            },
-            hidden: &numbers(batch * hidden),
-            memory: &numbers(batch * spec.memory * hidden),
-            peepholes: &[],
-            mask: &numbers(batch * hidden * usize::from(masked)),
-            change: None,
-            lengths: None,
-            truncation: None,
-            simd: Simd::chosen(),
-            threads: 1,
-        };
+    ) -> (Vec<u64>, usize) {
+        let given = Given::<f32>::draw(kind, SIZES, 24 | usize::from(masked), Simd::chosen());
+        let plans = [(); 2].map(|()| plan(SIZES, teams, MEMBERS, script()));
+        let bits = given.bits(Some((&plans, threads)));
         let mut left = 0;
-        let plan = || {
-            let plan = plan(SIZES, teams, MEMBERS, script());
-            (plan.clone(), plan.script.expect("it has one"))
-        };
-        let (forward_plan, forward_script) = plan();
-        let forward = recurrence.forward_as(forward_plan, Taken::exactly(threads), true);
-        let upstream = Upstream {
-            output: Some(sequence(&upstream, hidden)),
-            hidden: Some(&numbers(batch * hidden)),
-            memory: None,
-        };
-        let (backward_plan, backward_script) = plan();
-        let wanted = Wanted {
-            input: true,
-            weights: true,
-        };
-        let output = sequence(&forward.output, hidden);
-        let gradients = recurrence.backward_as(
-            backward_plan,
-            Taken::exactly(threads),
-            upstream,
-            output,
-            &forward.saved,
-            wanted,
-        );
-        for script in [forward_script, backward_script] {
+        for plan in plans {
+            let script = plan.script.expect("it has one");
             left += script.left.load(Ordering::Relaxed);
             script.released.store(true, Ordering::Relaxed);
         }
-        let weights = gradients.weights;
-        let all = [
-            forward.output,
-            forward.hidden,
-            forward.memory,
-            gradients.input,
-            gradients.hidden,
-            gradients.memory,
-            weights.input,
-            weights.bias,
-            weights.recurrent,
-        ];
-        let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect();
-        (all.map(bits).to_vec(), left)
+        (bits, left)
     }
 
     /// Cells whose teams meet once in a step and twice, and with a mask.

@@ -3,6 +3,8 @@
 //! sanitizers look at how memory is used, a second run must give the same bits, and in float64 the gradients are
 //! those of the outputs, by central differences.
 
+use super::cores::Taken;
+use super::team::Plan;
 use super::{
     Cell, Element, Number, Recurrence, Sequence, Simd, Sizes, Upstream, Wanted, Weights, cell,
 };
@@ -83,7 +85,7 @@ impl Numbers {
 
 /// All that a recurrence reads, and the gradients of what it gives.
 #[derive(Clone)]
-struct Given<E: Element> {
+pub(super) struct Given<E: Element> {
     kind: CellKind,
     sizes: Sizes,
     simd: Simd,
@@ -110,7 +112,7 @@ fn sequence<T>(numbers: &[T], time: usize, features: usize) -> Sequence<'_, T> {
 
 impl<E: Element> Given<E> {
     /// Of random numbers, the options by bits.
-    fn draw(kind: CellKind, sizes: Sizes, options: usize, simd: Simd) -> Self {
+    pub fn draw(kind: CellKind, sizes: Sizes, options: usize, simd: Simd) -> Self {
         let option = |k: usize| options >> k & 1 == 1;
         let Sizes {
             batch,
@@ -198,23 +200,32 @@ impl<E: Element> Given<E> {
         }
     }
 
-    /// Outputs and last states, and the gradients with respect to `elements` and `wide`.
-    fn run(&self) -> [Vec<E::Number>; 10] {
+    /// Outputs and last states, and the gradients with respect to `elements` and `wide`; by plans for forward and backward
+    /// and on so many threads, if given.
+    fn run(&self, planned: Option<(&[Plan; 2], usize)>) -> [Vec<E::Number>; 10] {
         let cell = cell(self.kind);
         let recurrence = self.recurrence(&*cell);
         let Sizes { time, hidden, .. } = self.sizes;
-        let forward = recurrence.forward(true);
         let [of_h, of_c] = &self.grad_states;
-        let gradients = recurrence.backward(
-            Upstream {
-                output: Some(sequence(&self.grad_output, time, hidden)),
-                hidden: Some(of_h),
-                memory: (!of_c.is_empty()).then_some(of_c),
-            },
-            sequence(&forward.output, time, hidden),
-            &forward.saved,
-            self.wanted,
-        );
+        let upstream = Upstream {
+            output: Some(sequence(&self.grad_output, time, hidden)),
+            hidden: Some(of_h),
+            memory: (!of_c.is_empty()).then_some(of_c),
+        };
+        let forward = match planned {
+            Some(([plan, _], threads)) => {
+                recurrence.forward_as(plan.clone(), Taken::exactly(threads), true)
+            }
+            None => recurrence.forward(true),
+        };
+        let (output, saved) = (sequence(&forward.output, time, hidden), &forward.saved);
+        let gradients = match planned {
+            Some(([_, plan], threads)) => {
+                let (plan, taken) = (plan.clone(), Taken::exactly(threads));
+                recurrence.backward_as(plan, taken, upstream, output, saved, self.wanted)
+            }
+            None => recurrence.backward(upstream, output, saved, self.wanted),
+        };
         let read = |elements: Vec<E>| {
             let mut numbers = vec![E::Number::of(0.0); elements.len()];
             E::read(self.simd, &elements, &mut numbers);
@@ -234,8 +245,8 @@ impl<E: Element> Given<E> {
         ]
     }
 
-    fn bits(&self) -> Vec<u64> {
-        let all = self.run().concat().into_iter();
+    pub fn bits(&self, planned: Option<(&[Plan; 2], usize)>) -> Vec<u64> {
+        let all = self.run(planned).concat().into_iter();
         let all = all.map(|number| -> f64 { number.into() });
         all.map(f64::to_bits).collect()
     }
@@ -261,7 +272,7 @@ impl Given<f64> {
 fn differences(kind: CellKind, sizes: Sizes, options: usize, simd: Simd) {
     const STEPS: [f64; 2] = [1e-5, 1e-6];
     let given = Given::<f64>::draw(kind, sizes, options, simd);
-    let results = given.run();
+    let results = given.run(None);
     for which in 0..7 {
         let gradients = &results[3 + which];
         for at in (0..gradients.len()).step_by(gradients.len() / 5 + 1) {
@@ -400,11 +411,11 @@ fn check<E: Element>() {
                     };
                     let what = format!("{kind:?}, {sizes:?}, {options:b}, {simd:?}");
                     let given = Given::<E>::draw(kind, sizes, options, simd);
-                    let first = given.bits();
+                    let first = given.bits(None);
                     let finite = |bits: &u64| f64::from_bits(*bits).is_finite();
                     assert!(first.iter().all(finite), "{what}");
                     assert!(first.iter().any(|bits| *bits != 0), "{what}");
-                    assert!(first == given.bits(), "{what}");
+                    assert!(first == given.bits(None), "{what}");
                 }
             }
         }
