@@ -125,14 +125,17 @@
 //! | [`RecurrentDropout`] | of an [`LstmCell`], [`RnnCell`], [`SLstmCell`], or a [`GruCell`] with the reset gate after the product |
 //!
 //! Everything else runs the fallback, the step-by-step loop of the module [`mod@reference`], several times slower: other
-//! types and backends, cells of your own, and
+//! types and backends, cells of your own without a [`kernel`](Cell::kernel), and
 //!
-//! | on the fallback | why |
-//! | --- | --- |
-//! | [`LstmpCell`] with few rows and steps, or with [`Zoneout`] | kernels multiply the projection into `R` first, which must pay off |
-//! | [`RecurrentDropout`] of a GRU with the reset gate first; with a mask for each gate also on GPUs | the products of a step read different operands |
-//! | [`LayerNormLstmCell`] | it needs a row's mean and variance between the product and the gates |
-//! | PReLU and SwiGLU as activations | they have parameters of their own |
+//! | on the fallback | why | times as long |
+//! | --- | --- | --- |
+//! | [`LstmpCell`] with few rows and steps, or with [`Zoneout`] | kernels multiply the projection into `R` first, which must pay off | 13 · 9 · 7 |
+//! | [`RecurrentDropout`] of a GRU with the reset gate first; with a mask for each gate also on GPUs | the products of a step read different operands | 10 · 8 · 8 |
+//! | [`LayerNormLstmCell`] | it needs a row's mean and variance twice a step, so that threads would meet three times in place of once, forward and backward | 21 · 15 · 11 |
+//! | PReLU and SwiGLU as activations | they have parameters of their own | 11 · 9 · 8 |
+//!
+//! The last column is the time of forward and backward, as a multiple of the plain layer's on kernels, on two CPU cores at
+//! `B,T,I,H` = 32,50,2,64 · 64,100,2,128 · 32,100,128,256 (`cargo bench --bench options`).
 //!
 //! [`RecurrentLayer::runs_on_kernels`] tells which of the two a layer uses on a device. (It doesn't see the sizes of a call.
 //! A projection with few rows and steps, and on a GPU a sequence larger than its largest buffer, still run the fallback.)
