@@ -72,6 +72,7 @@ impl From<Vec<usize>> for Mask {
     }
 }
 
+/// A copy of lengths, however they are held.
 macro_rules! from_lengths {
     ($($lengths:ty $(where $count:ident)?;)*) => {$(
         impl$(<const $count: usize>)? From<$lengths> for Mask {

@@ -82,6 +82,7 @@ impl RecurrentBackend for CubeBackend {
     }
 }
 
+/// The same for each: an implementation for all backends at once would overlap with that of the CPU's.
 macro_rules! impl_kernels {
     ($([$($generics:tt)*] $backend:ty;)*) => {$(
         impl<$($generics)*> RecurrentKernels for $backend {
