@@ -106,6 +106,7 @@ fn in_a_terminal() {
     };
     // Without util-linux, or where there are no pseudo-terminals.
     if !in_terminal("true").is_ok_and(|output| output.status.success()) {
+        println!("skipped in_a_terminal: there is no script -qec");
         return;
     }
     let plot = scratch("terminal.svg");

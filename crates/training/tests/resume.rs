@@ -108,6 +108,13 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
             (&last["cell"], &last["updates"]),
             (&cell.clone().into(), &updates.into())
         );
+        // Its report says so of the cell at hand alone.
+        assert_success(&output(&["report", broken.to_str().unwrap()]));
+        let page = fs::read_to_string(broken.join("report/index.html")).unwrap();
+        let evaluated = curve(&broken).iter().any(|one| one.0 == cell);
+        let unsolved = evaluated && last["solved"] == false;
+        let marked = page.matches(">interrupted after").count();
+        assert_eq!(marked, usize::from(unsolved), "{page}");
 
         let said = resume(&broken);
         let expected = format!("going on with the {cell} after {updates} updates");

@@ -1,4 +1,4 @@
-//! Colours that the colour-blind tell apart, six of them by Okabe & Ito (2008).
+//! Colours that the colour-blind tell apart, five of them by Okabe & Ito (2008).
 
 use crate::names::CellName;
 use plotters::style::RGBColor;

@@ -26,7 +26,8 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     let most = 10.0 * chance;
     let losses = curves.iter().flatten();
     let losses = losses.flat_map(|point| [point.low, point.high]);
-    let above = match losses.clone().any(|loss| loss >= most) {
+    let is_above = |loss: f64| loss.is_finite() && loss >= most;
+    let above = match losses.clone().any(is_above) {
         true => " What lies above the frame is drawn at its edge.",
         false => "",
     };
@@ -47,16 +48,19 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
     let mut entries = legend(coloured(findings));
     entries.extend(levels);
     for (points, (_, colour)) in curves.iter().zip(coloured(findings)) {
-        let band = |point: &CurvePoint| (point.update as f64, point.low, point.high);
-        let finite = |point: &&CurvePoint| point.high.is_finite();
-        let bands = points.iter().filter(finite).map(band);
+        // One that has diverged is above the frame.
+        let high = |point: &CurvePoint| point.high.min(y.ends().1);
+        let band = |point: &CurvePoint| (point.update as f64, point.low, high(point));
+        let there = |point: &&CurvePoint| point.low.is_finite();
+        let bands = points.iter().filter(there).map(band);
         marks.push(Mark::Band(bands.collect(), colour));
         let line = points
             .iter()
             .map(|point| (point.update as f64, point.middle));
         let line: Vec<_> = line.collect();
         if line.len() <= FEW {
-            marks.push(Mark::Dots(line.clone(), colour, 3));
+            let finite = line.iter().copied().filter(|point| point.1.is_finite());
+            marks.push(Mark::Dots(finite.collect(), colour, 3));
         }
         marks.push(Mark::Line(line, colour));
     }

@@ -179,7 +179,10 @@ impl Findings {
             let end = end.filter(|end| end.updates >= last.update);
             let run = Found {
                 folder: dir.to_path_buf(),
-                interrupted: summary.interrupted && end.is_some(),
+                // The one that was at hand is the last.
+                interrupted: summary.interrupted
+                    && end.is_some()
+                    && summary.runs.last().is_some_and(|run| run.cell == *cell),
                 result: RunResult {
                     id: name.clone(),
                     arm: name.clone(),
