@@ -5,7 +5,7 @@
 # into a kernel are compiled without its instruction set, and call each instruction. With `lto = "off"` and a package of
 # several units those in the innermost loops were, which made the kernels five times slower, and no other test saw it.
 set -euo pipefail
-program=${1:-${CARGO_TARGET_DIR:-target}/release/training}
+program=${1:-${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/release/training}
 [[ $(uname -m) == x86_64 ]] || { echo "skipped: the kernels for $(uname -m) use no instructions by name"; exit 0; }
 set=cpu::simd::x86::
 

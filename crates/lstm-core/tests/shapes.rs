@@ -399,6 +399,11 @@ fn steps_of_a_stack_with_recurrent_dropout() {
         "{message}"
     );
     // Where nothing is dropped, there is nothing to be kept.
+    // Frozen, it draws none.
+    stack
+        .clone()
+        .freeze()
+        .step(Tensor::zeros([2, 3], &training), None);
     let cell = RecurrentDropout::new(LstmCellConfig::new(3, 5).init(&training), 0.0);
     RecurrentStack::new(vec![cell]).step(Tensor::zeros([2, 3], &training), None);
 }

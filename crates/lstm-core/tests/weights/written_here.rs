@@ -52,7 +52,7 @@ impl Rows {
 /// PyTorch and Keras themselves load what is written here, and give the same outputs; with new numbers,
 /// sizes and lengths on every run.
 #[test]
-#[ignore = "LSTM_CORE_PYTHON must name a Python with PyTorch and Keras"]
+#[ignore = "python3, or what LSTM_CORE_PYTHON names, must have PyTorch and Keras"]
 fn pytorch_and_keras_run_what_is_written_here() {
     let python = std::env::var_os("LSTM_CORE_PYTHON").unwrap_or("python3".into());
     let directory = tempfile::tempdir().unwrap();

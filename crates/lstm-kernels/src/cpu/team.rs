@@ -912,6 +912,8 @@ mod tests {
     fn who_comes_late_leaves_and_no_number_changes() {
         for (kind, masked) in cells() {
             let (alone, _) = bits(kind, masked, 1, 1, &Script::default);
+            let finite = |bits: &u64| f64::from_bits(*bits).is_finite();
+            assert!(alone.iter().all(finite), "{kind:?}");
             // Late, and how many have left by the end: who came last, and then all, a leader never. (On a machine as
             // busy as that, who came last may be another.)
             for (late, left) in [

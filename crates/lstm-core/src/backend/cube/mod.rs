@@ -30,6 +30,7 @@ mod strategy;
 mod tests;
 
 use crate::ops::{CellKind, Each, Inputs, Outputs, RecurrentBackend, RecurrentKernels, Upstream};
+use buffers::Sizes;
 use burn::backend::Backend;
 use burn::backend::fusion::{Fusion, FusionBackend};
 use burn::backend::tensor::FloatTensor;
@@ -38,10 +39,13 @@ use burn_cubecl::{CubeBackend, CubeDevice};
 use cell::{Counts, Drawn};
 use operations::SequenceKernels;
 use products::{Saved, backward, forward};
+use strategy::Strategy;
 
-/// Buffers of a kernel, at most: fourteen of [`sequence::forward`], and one for its sizes. (Of the sixteen that many devices have,
-/// CubeCL leaves one to wgpu.)
+/// Buffers of a kernel for many steps, at most: fourteen of [`sequence::forward`], and one for its sizes. (Of the sixteen that
+/// many devices have, CubeCL leaves one to wgpu.)
 const BUFFERS: u32 = 15;
+/// Those of a kernel for one step: fifteen of [`step::backward`], and one for its sizes.
+const BUFFERS_OF_A_STEP: u32 = 16;
 
 /// Whether the kernels can have a sequence of this size and type on the device, with zoneout perhaps.
 pub(crate) fn fits(
@@ -68,10 +72,14 @@ pub(crate) fn fits(
         DType::F16 | DType::BF16 => CubeBackend::supports_dtype(device, dtype),
         _ => false,
     };
+    let buffers = match Strategy::of(&client, Sizes::new([batch.max(1), time, units], counts)) {
+        Strategy::Sequence { .. } => BUFFERS,
+        Strategy::Step => BUFFERS_OF_A_STEP,
+    };
     has_type
         && largest as u64 <= properties.memory.max_page_size
         && u32::try_from(count).is_ok() // as kernels count places
-        && properties.hardware.max_bindings >= BUFFERS
+        && properties.hardware.max_bindings >= buffers
 }
 
 impl RecurrentBackend for CubeBackend {
