@@ -113,7 +113,8 @@ impl Picture {
                 }
                 Mark::Dots(points, colour, radius) => {
                     let dot = |point: &_| Circle::new(*point, *radius, colour.filled());
-                    chart.draw_series(points.iter().map(dot))?;
+                    let there = points.iter().filter(|point| point.1.is_finite());
+                    chart.draw_series(there.map(dot))?;
                 }
                 Mark::AtLeast(points, colour) => {
                     let triangle =

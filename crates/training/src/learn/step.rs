@@ -94,19 +94,27 @@ mod tests {
     }
 
     #[test]
-    fn an_update_bounds_the_global_norm() {
+    fn an_update_bounds_the_global_norm_and_keeps_the_direction() {
         let (mut model, batch) = network(CellName::Lstm);
-        let mut norm = |clip| {
+        let mut update = |clip| {
             model.clip = clip;
             let gradients = model.step(batch.clone()).grads;
             let norm = global_norm(&model, &gradients);
-            norm.try_into_scalar::<f64>().unwrap()
+            let one = gradients.get::<2>(model.head.weight.id).unwrap();
+            let one: Vec<f32> = one.into_data().iter().collect();
+            (norm.try_into_scalar::<f64>().unwrap(), one)
         };
-        let free = norm(None);
+        let (free, one) = update(None);
         assert!(free > 0.0);
         let third = free / 3.0;
-        assert!((norm(Some(third)) / third - 1.0).abs() < 1e-5);
-        assert!((norm(Some(free * 3.0)) / free - 1.0).abs() < 1e-6);
+        let (clipped, third_of_one) = update(Some(third));
+        assert!((clipped / third - 1.0).abs() < 1e-5);
+        let mut ratios = third_of_one
+            .iter()
+            .zip(&one)
+            .map(|(third, one)| third / one);
+        assert!(ratios.all(|ratio| (ratio * 3.0 - 1.0).abs() < 1e-4));
+        assert!((update(Some(free * 3.0)).0 / free - 1.0).abs() < 1e-6);
     }
 
     /// The values of all gradients, in the order of the parameters.
@@ -122,6 +130,22 @@ mod tests {
         let mut values = Values(&gradients, vec![]);
         model.visit(&mut values);
         values.1
+    }
+
+    #[test]
+    fn a_window_of_the_whole_sequence_truncates_nothing() {
+        for cell in [CellName::Rnn, CellName::Lstm] {
+            let (mut model, batch) = network(cell);
+            let [_, length, _] = batch.input.dims();
+            let mut gradients = |truncate| {
+                model.truncate = truncate;
+                gradients_of(&model, model.measure(batch.clone()).loss)
+            };
+            let full = gradients(None);
+            assert_eq!(gradients(Some(length)), full);
+            assert_eq!(gradients(Some(length + 1)), full);
+            assert_ne!(gradients(Some(length - 1)), full);
+        }
     }
 
     #[test]

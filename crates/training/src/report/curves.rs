@@ -59,8 +59,7 @@ pub fn figure(findings: &Findings, gap: usize) -> Result<Option<Figure>> {
             .map(|point| (point.update as f64, point.middle));
         let line: Vec<_> = line.collect();
         if line.len() <= FEW {
-            let finite = line.iter().copied().filter(|point| point.1.is_finite());
-            marks.push(Mark::Dots(finite.collect(), colour, 3));
+            marks.push(Mark::Dots(line.clone(), colour, 3));
         }
         marks.push(Mark::Line(line, colour));
     }

@@ -100,10 +100,9 @@ impl ArmFindings {
             .filter(move |run| run.result.settings.gap == gap)
     }
 
-    /// Whether gradients flow back within windows only.
-    pub fn is_truncated(&self) -> bool {
-        let mut settings = self.runs.iter().map(|run| &run.result.settings);
-        settings.any(|settings| settings.truncate.is_some())
+    /// Whether the settings of any run are so.
+    pub fn any(&self, are: impl Fn(&Settings) -> bool) -> bool {
+        self.runs.iter().any(|run| are(&run.result.settings))
     }
 
     /// Solved and all runs at a gap.

@@ -114,11 +114,7 @@ fn profile_figure(
     }
     let arms = || curves.iter().map(|((arm, _), ..)| *arm);
     let mut notes = String::new();
-    if arms().any(|arm| {
-        arm.runs
-            .iter()
-            .any(|run| run.result.settings.dtype != Dtype::F32)
-    }) {
+    if arms().any(|arm| arm.any(|settings| settings.dtype != Dtype::F32)) {
         notes += " Computed in float32, also where the training was not.";
     }
     if arms().any(|arm| {
@@ -129,7 +125,7 @@ fn profile_figure(
     }) {
         notes += " Zoneout and recurrent dropout draw their masks, as in training.";
     }
-    if arms().any(ArmFindings::is_truncated) {
+    if arms().any(|arm| arm.any(|settings| settings.truncate.is_some())) {
         notes += " Where backpropagation is truncated, the line falls to the bottom at the end of the window: what \
                   lies further back gets no gradient at all.";
     }

@@ -62,9 +62,10 @@ impl Progress {
             Role::Tuning => ", to choose",
             Role::Reported => "",
         };
+        let task = job.settings.task.with_gap(job.settings.gap);
         let updates = thousands(result.updates);
         let word = match result.solved {
-            true if job.settings.updates == result.updates => format!("solved with {updates}"),
+            true if !task.stops_when_solved() => format!("solved with {updates}"),
             true => format!("solved after {updates}"),
             false => format!("not within {updates}"),
         };

@@ -188,8 +188,9 @@ pub fn forward<F: Float, N: Size>(
 /// The backward pass; `begin` and `end` count from the last step read.
 ///
 /// `transposed` is `R` transposed, `[G_h·H, H]`. The gradients with respect to the states, first the final ones, if they
-/// are `there`, in the end the first ones, go from launch to launch in `grad_hidden` and `grad_memory`. If gradients are `truncated`, none passes to the
-/// state before every `window`-th step, counted from `before` steps before the first one read.
+/// are `there`, in the end the first ones, go from launch to launch in `grad_hidden` and `grad_memory`. If gradients are
+/// `truncated`, none passes to the state before every `window`-th step, counted from `before` steps before the first one
+/// read.
 #[cube(launch_unchecked)]
 pub fn backward<F: Float, N: Size>(
     buffers: &mut BackwardBuffers<F>,
